@@ -14,3 +14,7 @@ class ModelFileError(ValueError):
 
 class DivergedError(ArithmeticError):
     """The loss became NaN or infinite (exit code 5)."""
+
+
+class UsageError(ValueError):
+    """Arguments of a command that do not go together or lie out of range (exit code 2)."""

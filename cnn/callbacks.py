@@ -1,0 +1,263 @@
+"""Callbacks: what may look on, or interfere, while a model trains. Names and arguments are Keras'."""
+
+import csv
+import math
+import os
+import sys
+import time
+
+from cnn import checks
+
+
+class Callback:
+    """Override the moments you want to see. self.model is the model, self.params {"epochs", "steps", "verbose"}."""
+
+    model = None
+    params: dict = {}
+
+    def on_train_begin(self, logs=None): ...
+    def on_train_end(self, logs=None): ...
+    def on_epoch_begin(self, epoch, logs=None): ...
+    def on_epoch_end(self, epoch, logs=None): ...
+    def on_train_batch_begin(self, batch, logs=None): ...
+    def on_train_batch_end(self, batch, logs=None): ...
+    def on_test_begin(self, logs=None): ...
+    def on_test_end(self, logs=None): ...
+    def on_test_batch_begin(self, batch, logs=None): ...
+    def on_test_batch_end(self, batch, logs=None): ...
+    def on_predict_begin(self, logs=None): ...
+    def on_predict_end(self, logs=None): ...
+    def on_predict_batch_begin(self, batch, logs=None): ...
+    def on_predict_batch_end(self, batch, logs=None): ...
+
+
+class CallbackList:
+    """Calls the same moment of several callbacks, in their order. Raises ValueError for what is not a callback."""
+
+    def __init__(self, callbacks: list[Callback], model, params: dict):
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise ValueError(f"callbacks: expected instances of Callback, got {callback!r}")
+            callback.model, callback.params = model, params
+        # Most callbacks leave most moments alone: only those that override one are asked.
+        self.watching = {
+            moment: [getattr(c, moment) for c in callbacks if getattr(type(c), moment) is not getattr(Callback, moment)]
+            for moment in vars(Callback)
+            if moment.startswith("on_")
+        }
+
+    def call(self, moment: str, *args) -> None:
+        for watch in self.watching[moment]:
+            watch(*args)
+
+
+class History(Callback):
+    """What fit returns: history["loss"][k] and so on, epoch[k], params."""
+
+    def on_train_begin(self, logs=None):
+        self.epoch, self.history = [], {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch.append(epoch)
+        for key, value in sorted(logs.items()):
+            self.history.setdefault(key, []).append(value)
+
+
+class EarlyStopping(Callback):
+    """Stop when the monitored value has not improved by more than min_delta for `patience` epochs."""
+
+    def __init__(self, monitor="val_loss", min_delta=0, patience=0, verbose=0, mode="auto", baseline=None,
+                 restore_best_weights=False, start_from_epoch=0):  # fmt: skip
+        self.best = Best(monitor, mode, checks.number("EarlyStopping", "min_delta", abs(min_delta)), baseline)
+        self.patience = checks.whole("EarlyStopping", "patience", patience, low=0)
+        self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
+        self.verbose, self.restore_best_weights = verbose, restore_best_weights
+
+    def on_train_begin(self, logs=None):
+        self.best.reset()
+        self.wait, self.stopped_epoch, self.best_epoch, self.best_weights = 0, 0, 0, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch < self.start_from_epoch:
+            return
+        self.wait += 1
+        if self.best.improved_by(logs):
+            self.wait, self.best_epoch = 0, epoch
+        if self.restore_best_weights and (self.wait == 0 or self.best_weights is None):
+            self.best_weights = self.model.get_weights()
+        if self.wait >= self.patience and self.wait > 0:
+            self.stopped_epoch, self.model.stop_training = epoch, True
+
+    def on_train_end(self, logs=None):
+        if self.stopped_epoch and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+            if self.verbose:
+                print(f"Restoring the weights of epoch {self.best_epoch + 1}, the best")
+
+
+class ModelCheckpoint(Callback):
+    """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
+
+    filepath may hold fields such as 'model-{epoch:02d}-{val_loss:.2f}.npz'; epoch counts from 1.
+    """
+
+    def __init__(self, filepath, monitor="val_loss", verbose=0, save_best_only=False, mode="auto"):
+        self.filepath = os.fspath(filepath)
+        if not self.filepath.endswith(".npz"):
+            raise ValueError(f"ModelCheckpoint: filepath: expected a name that ends in .npz, got {self.filepath!r}")
+        self.best = Best(monitor, mode)
+        self.verbose, self.save_best_only = verbose, save_best_only
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.save_best_only and not self.best.improved_by(logs):
+            return
+        path = self.filepath.format(epoch=epoch + 1, **logs)
+        self.model.save(path)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: saved {path}")
+
+
+class CSVLogger(Callback):
+    """Write epoch (from 0), loss and metrics as one row of a CSV file after each epoch, at once on the disk."""
+
+    def __init__(self, filename, separator=",", append=False):
+        self.filename, self.separator, self.append = os.fspath(filename), separator, append
+
+    def on_train_begin(self, logs=None):
+        self.columns = None
+        if not self.append:
+            open(self.filename, "w").close()
+
+    def on_epoch_end(self, epoch, logs=None):
+        with open(self.filename, "a", newline="") as file:
+            writer = csv.writer(file, delimiter=self.separator)
+            if self.columns is None:
+                self.columns = sorted(logs)
+                if file.tell() == 0:
+                    writer.writerow(["epoch", *self.columns])
+            writer.writerow([epoch, *(logs.get(key, "") for key in self.columns)])
+
+
+class Best:
+    """Remembers the best value of a monitored metric. Accuracies are better when larger, the rest when smaller."""
+
+    def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, baseline: float | None = None):
+        mode = checks.choice(f"monitoring {monitor!r}", "mode", mode, ("auto", "min", "max"))
+        self.monitor, self.min_delta, self.baseline = monitor, min_delta, baseline
+        self.sign = 1 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1
+        self.reset()
+
+    def reset(self) -> None:
+        self.value = -self.sign * math.inf if self.baseline is None else self.baseline
+
+    def improved_by(self, logs: dict[str, float]) -> bool:
+        """Whether this epoch is the best so far; then it is remembered. Raises ValueError if nothing is monitored."""
+        if self.monitor not in logs:
+            raise ValueError(f"monitor: expected one of {', '.join(sorted(logs))}, got {self.monitor!r} (no validation data?)")
+        if self.sign * (logs[self.monitor] - self.value) <= self.min_delta:
+            return False
+        self.value = logs[self.monitor]
+        return True
+
+
+class ProgressBar(Callback):
+    """Keras' progress line: live on a terminal (verbose 1), one line an epoch elsewhere (2), none (0)."""
+
+    WIDTH = 20
+
+    def __init__(self, verbose: int | str = "auto", stream=None):
+        self.stream = stream or sys.stdout
+        live = hasattr(self.stream, "isatty") and self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.verbose = (1 if live else 2) if verbose == "auto" else verbose
+        self.training = False
+
+    def on_train_begin(self, logs=None):
+        self.training = True
+
+    def on_train_end(self, logs=None):
+        self.training = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.verbose and self.params["epochs"] > 1:
+            self._write(f"Epoch {epoch + 1}/{self.params['epochs']}\n")
+        self._begin()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._update(batch + 1, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._end(logs)
+
+    def on_test_begin(self, logs=None):
+        if not self.training:
+            self._begin()
+
+    def on_test_batch_end(self, batch, logs=None):
+        if not self.training:
+            self._update(batch + 1, logs)
+
+    def on_test_end(self, logs=None):
+        if not self.training:
+            self._end(logs)
+
+    def on_predict_begin(self, logs=None):
+        self._begin()
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self._update(batch + 1, {})
+
+    def on_predict_end(self, logs=None):
+        self._end({})
+
+    def _begin(self):
+        self.started = self.shown = time.monotonic()
+
+    def _update(self, step, logs):
+        now = time.monotonic()
+        if self.verbose == 1 and now - self.shown >= 0.05:
+            self.shown = now
+            left = (now - self.started) / step * (self.params["steps"] - step)
+            self._write(f"\r{self._line(step, f'{_clock(left)} {_pace((now - self.started) / step)}', logs)}\x1b[K")
+
+    def _end(self, logs):
+        steps, spent = self.params["steps"], time.monotonic() - self.started
+        if self.verbose == 1:
+            self._write(f"\r{self._line(steps, f'{spent:.0f}s {_pace(spent / steps)}', logs)}\x1b[K\n")
+        elif self.verbose == 2:
+            self._write(" - ".join([f"{steps}/{steps}", f"{spent:.0f}s", _pace(spent / steps), *_values(logs)]) + "\n")
+
+    def _line(self, step, timing, logs):
+        steps = self.params["steps"]
+        done = self.WIDTH * step // steps
+        full, empty = ("━", "─") if _can_write(self.stream, "━─") else ("=", ".")
+        counter = f"{step:>{len(str(steps))}}/{steps}"
+        return " ".join([counter, full * done + empty * (self.WIDTH - done), timing, "- " * bool(logs) + " - ".join(_values(logs))])
+
+    def _write(self, text):
+        self.stream.write(text)
+        self.stream.flush()
+
+
+def _values(logs):
+    return [f"{key}: {value:.4f}" if abs(value) > 1e-3 else f"{key}: {value:.4e}" for key, value in sorted(logs.items())]
+
+
+def _pace(seconds):
+    for unit, factor in (("s", 1), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.0f}{unit}/step"
+    return f"{seconds * 1e6:.0f}us/step"
+
+
+def _clock(seconds):
+    return f"{seconds // 60:.0f}:{seconds % 60:02.0f}" if seconds >= 60 else f"{seconds:.0f}s"
+
+
+def _can_write(stream, text):
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

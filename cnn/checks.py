@@ -1,0 +1,112 @@
+"""Checks of what users pass in: one clear error each - where, what was expected, what came."""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def whole(where: str, name: str, value, low: int = 1, high: int = 1_000_000) -> int:
+    """value as an int in [low, high], else ValueError."""
+    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and low <= value <= high:
+        return int(value)
+    raise ValueError(f"{where}: {name}: expected a whole number from {low} to {high:,}, got {value!r}")
+
+
+def number(where: str, name: str, value, low: float = 0.0, high: float = math.inf, below: bool = False) -> float:
+    """value as a finite float in [low, high], or in [low, high) where `below` is set; else ValueError."""
+    if isinstance(value, Real) and not isinstance(value, bool | np.bool_) and math.isfinite(value):
+        if low <= value and (value < high or (value == high and not below)):
+            return float(value)
+    limits = f" of at least {low:g}" if high == math.inf else f" in [{low:g}, {high:g}{')' if below else ']'}"
+    raise ValueError(f"{where}: {name}: expected a number{limits}, got {value!r}")
+
+
+def pair(where: str, name: str, value) -> tuple[int, int]:
+    """A size along height and width: one whole number for both, or two. Else ValueError."""
+    both = value if isinstance(value, tuple | list) else (value, value)
+    if len(both) == 2:
+        return whole(where, name, both[0], high=1000), whole(where, name, both[1], high=1000)
+    raise ValueError(f"{where}: {name}: expected one or two whole numbers, got {value!r}")
+
+
+def choice(where: str, name: str, value, allowed: tuple[str, ...]) -> str:
+    """value, in lower case, when it is one of the allowed words; else ValueError."""
+    if isinstance(value, str) and value.lower() in allowed:
+        return value.lower()
+    raise ValueError(f"{where}: {name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
+
+
+def shape(where: str, name: str, value) -> tuple[int, ...]:
+    """The shape of one photo or row of numbers, without the batch axis; else ValueError."""
+    if isinstance(value, Integral):
+        value = (value,)
+    if isinstance(value, tuple | list) and len(value) > 0:
+        return tuple(whole(where, name, size) for size in value)
+    raise ValueError(f"{where}: {name}: expected a tuple of whole numbers such as (28, 28, 1), got {value!r}")
+
+
+def numeric_array(where: str, name: str, value) -> np.ndarray:
+    """value as an array of real numbers (lists are accepted, nothing is copied that need not be); else ValueError."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{where}: {name}: expected an array of numbers, got rows of different lengths") from None
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{where}: {name}: expected an array of numbers, got dtype {array.dtype}")
+    return array
+
+
+def inputs(where: str, x, input_shape: tuple[int, ...] | None) -> np.ndarray:
+    """A batch x of at least one photo with the shape that the model takes, without NaN or infinity; else ValueError.
+
+    input_shape None (a model not yet built) accepts any shape with a batch axis.
+    """
+    x = numeric_array(where, "x", x)
+    expected = "(N, ...)" if input_shape is None else batch_shape(input_shape)
+    if x.ndim < 2 or (input_shape is not None and x.shape[1:] != input_shape):
+        raise ValueError(f"{where}: x: expected shape {expected}, got {x.shape}{_shape_hint(x.shape, input_shape)}")
+    if x.size == 0:
+        raise ValueError(f"{where}: x: expected at least one photo, got shape {x.shape}")
+    if x.dtype.kind == "f":
+        for start in range(0, len(x), 4096):  # in parts: a mask of the whole set would take a quarter of its memory
+            finite = np.isfinite(x[start : start + 4096])
+            if not finite.all():
+                place = tuple(int(i) for i in np.argwhere(~finite)[0])
+                place = (start + place[0], *place[1:])
+                raise ValueError(f"{where}: x: expected finite numbers, got {x[place]} at x[{', '.join(map(str, place))}]")
+    return x
+
+
+def labels(where: str, y, count: int, classes: int) -> np.ndarray:
+    """y as int64 class numbers (N,), one for each of `count` photos, each in [0, classes); else ValueError."""
+    y = numeric_array(where, "y", y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        one_hot = " (one-hot rows? pass y.argmax(axis=1))" if y.ndim == 2 and y.shape[1] == classes else ""
+        raise ValueError(f"{where}: y: expected class numbers of shape (N,), got shape {y.shape}{one_hot}")
+    if len(y) != count:
+        raise ValueError(f"{where}: x and y: expected as many labels as photos, got {count} photos and {len(y)} labels")
+    wrong = ~((y >= 0) & (y < classes) & (y == np.floor(y)))
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise ValueError(f"{where}: y: expected whole numbers from 0 to {classes - 1}, got {y[index]} at y[{index}]")
+    return y.astype(np.int64)
+
+
+def batch_shape(input_shape: tuple[int, ...]) -> str:
+    """(28, 28, 1) written with its batch axis: '(N, 28, 28, 1)'."""
+    return f"(N, {', '.join(map(str, input_shape))})"
+
+
+def _shape_hint(given, expected) -> str:
+    if expected is None:
+        return " (one photo alone? pass x[None])" if len(given) == 1 else ""
+    if given == expected:
+        return " (one photo alone? pass x[None])"
+    if expected[-1] == 1 and given[1:] == expected[:-1]:
+        return " (the channel axis is missing: pass x[..., None])"
+    if len(given) == 4 and (*given[2:], given[1]) == expected:
+        return " (channels come last here: pass x.transpose(0, 2, 3, 1))"
+    return ""

@@ -1,0 +1,55 @@
+"""The command `cnn`: finds the subcommand, runs it, and turns every exception into one line and an exit code."""
+
+import argparse
+import importlib
+import os
+import sys
+
+from cnn.errors import DataError, DivergedError, ModelFileError, UsageError
+
+COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "gradcheck", "summary", "env")
+EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `cnn` with these arguments (default: those of the process); return the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        code = args.run(args) or 0
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("cnn: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if args.debug:
+            raise
+        print(f"cnn {args.command}: {error or type(error).__name__}", file=sys.stderr)
+        return exit_code(error)
+
+
+def exit_code(error: BaseException) -> int:
+    """2 wrong arguments, 3 data, 4 model file, 5 diverged, 1 anything else."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `cnn` with all its subcommands."""
+    parser = argparse.ArgumentParser(prog="cnn", description="A convolutional neural network from scratch, on Fashion-MNIST.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"cnn.commands.{name}")
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Data sets, as uint8 arrays: `fashion_mnist.load_data()`."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cnn.datasets import fashion_mnist
+
+__all__ = ["fashion_mnist", "fingerprint"]
+
+
+def fingerprint(*arrays: ArrayLike) -> str:
+    """Returns the SHA-256, in hex, of the arrays' types, shapes and values in order, the same on every machine.
+
+    Raises TypeError for arrays of Python objects, whose bytes are addresses.
+    """
+    digest = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        if array.dtype.hasobject:
+            raise TypeError("fingerprint: expected arrays of numbers, got an array of Python objects")
+        dtype = array.dtype.newbyteorder("<")
+        digest.update(f"{dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, dtype))
+    return digest.hexdigest()

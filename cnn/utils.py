@@ -1,0 +1,49 @@
+"""Randomness: every draw of the project has a key of five numbers, and nothing else is state.
+
+The key is (seed, purpose, epoch, step, layer). The same key gives the same numbers in any
+order of calls, so a run that is resumed draws what the uninterrupted run would have drawn.
+"""
+
+import itertools
+
+import numpy as np
+
+from cnn import checks
+
+INITIALISATION, SHUFFLE, DROPOUT = 1, 2, 3  # the purposes
+
+_default_seed = 0
+_lone_layers = itertools.count()  # layers built outside a model get different weights
+
+
+def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0, layer: int = 0) -> np.random.Generator:
+    """The generator for one draw. All five numbers are always given: NumPy would ignore zeros left out at the end."""
+    return np.random.default_rng([seed, purpose, epoch, step, layer])
+
+
+def set_random_seed(seed: int) -> None:
+    """The seed of models made from now on without one of their own, as keras.utils.set_random_seed."""
+    global _default_seed, _lone_layers
+    _default_seed = checks.whole("set_random_seed", "seed", seed, low=0, high=2**32 - 1)
+    _lone_layers = itertools.count()
+
+
+def default_seed() -> int:
+    """The seed that set_random_seed chose; 0 before."""
+    return _default_seed
+
+
+def lone_layer_generator() -> np.random.Generator:
+    """The generator for a layer that is built by calling it, without a model."""
+    return generator(_default_seed, INITIALISATION, layer=next(_lone_layers))
+
+
+class ShardOfDraws:
+    """Draws numbers for a whole batch and hands out those of one shard: cutting the batch changes no draw."""
+
+    def __init__(self, rng: np.random.Generator, batch_size: int, shard: slice):
+        self.rng, self.batch_size, self.shard = rng, batch_size, shard
+
+    def random(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Uniform in [0, 1), of this shape; the first axis is the shard's photos."""
+        return self.rng.random((self.batch_size, *shape[1:]))[self.shard]

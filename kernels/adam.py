@@ -1,0 +1,30 @@
+"""Adam's step in one pass over the arrays; reference.py holds the formula.
+
+NumPy would sweep over the weights a dozen times, once for each operation; here each
+number is read and written once.
+"""
+
+import numpy as np
+from numba import njit
+
+
+def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
+                alpha: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+    """In place, for contiguous arrays of one shape and dtype:
+    m += (1 - beta_1) (g - m),   v += (1 - beta_2) (g^2 - v),   w -= alpha m / (sqrt(v) + epsilon)
+    """
+    scalars = [w.dtype.type(value) for value in (alpha, 1 - beta_1, 1 - beta_2, epsilon)]
+    flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
+    adam_into(flat_w, np.ascontiguousarray(g).reshape(-1), flat_m, flat_v, *scalars)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon):
+    """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates."""
+    for k in range(w.size):
+        gk = g[k]
+        mk = m[k] + rate_1 * (gk - m[k])
+        vk = v[k] + rate_2 * (gk * gk - v[k])
+        m[k] = mk
+        v[k] = vk
+        w[k] -= alpha * mk / (np.sqrt(vk) + epsilon)
