@@ -7,7 +7,7 @@ import sys
 
 from cnn.errors import DataError, DivergedError, ModelFileError, UsageError
 
-COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "gradcheck", "summary", "env")
+COMMANDS = ()
 EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
 
 
@@ -35,8 +35,6 @@ def main(argv: list[str] | None = None) -> int:
 def exit_code(error: BaseException) -> int:
     """2 wrong arguments, 3 data, 4 model file, 5 diverged, 1 anything else."""
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
-
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `cnn` with all its subcommands."""
