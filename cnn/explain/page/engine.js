@@ -144,11 +144,11 @@ const Engine = (() => {
 
   // The gradient of -log p[target] for every tensor of the forward pass T, named d + its name.
   function backward(P, T, target) {
-    const G = { dz4: T.p.map((v, k) => v - (k === target ? 1 : 0)) };
-    ({ dW: G.dW4, db: G.db4, dx: G.da3 } = denseBackward(T.a3, P.W4, G.dz4));
+    const G = { dlogits: T.p.map((v, k) => v - (k === target ? 1 : 0)) };
+    ({ dW: G.dW4, db: G.db4, dx: G.da3 } = denseBackward(T.a3, P.W4, G.dlogits));
     G.dz3 = reluBackward(T.z3, G.da3);
     ({ dW: G.dW3, db: G.db3, dx: G.df } = denseBackward(T.f, P.W3, G.dz3));
-    G.dp2 = G.df;
+    G.dp2 = G.df; // the same numbers, read as 7 x 7 x 64 again
     G.da2 = poolBackward(G.dp2, T.argmax2, 14, 14, 64);
     G.dz2 = reluBackward(T.z2, G.da2);
     ({ dW: G.dW2, db: G.db2, dx: G.dp1 } = convBackward(CONV2, T.p1, P.W2, G.dz2));
