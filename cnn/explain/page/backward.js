@@ -8,7 +8,7 @@ const Backward = (() => {
   const result = (label, v, shown = []) => [label, [grad(v) + addsTo(shown, grad(v), grad), 'class="total" data-tap="z"']];
   const sayResult = (name, v) => [{ tap: "z", say: `${name} is ${grad(v)}` }];
 
-  const B1 = (A) => ({ html: `<p class="controls"><label>explain the class <select id="in-target" data-set="target">${A.classes.map((n, k) => `<option value="${k}" ${k === A.target ? "selected" : ""}>${n}</option>`).join("")}</select></label></p>`
+  const B1 = (A) => ({ html: `<p class="controls"><label>explain the class <select id="${Show.settings.prefix}in-target" data-set="target">${A.classes.map((n, k) => `<option value="${k}" ${k === A.target ? "selected" : ""}>${n}</option>`).join("")}</select></label></p>`
     + table(`the loss's slope in each logit: p − y, for y = ${A.classes[A.target]}`, ["class", "p", "y", "p − y", ""],
       A.classes.map((name, k) => { const d = A.G.dlogits[k], y = Number(k === A.target); return [name, grad(A.T.p[k]).replace("+", ""), y, [grad(d), `data-tap="${k}"`], bar(d, 1)]; }))
     + `<p>They add to ${grad(Math.abs(sum([...A.G.dlogits])) < 1e-12 ? 0 : sum([...A.G.dlogits]))}: what one class gains the others lose.</p>`,
@@ -118,7 +118,7 @@ const Backward = (() => {
     const after = A.tried("one", () => { const Q = { ...A.P, W1: Float64Array.from(A.P.W1) }; Q.W1[index] = next; return Engine.lossOf(Engine.forward(Q, A.x).z4, A.target); });
     const all = A.tried("all", () => { const Q = Object.fromEntries(Engine.PARAMS.map((n) => [n, Float64Array.from(A.P[n])])); Engine.sgd(Q, A.G, rate); return Engine.lossOf(Engine.forward(Q, A.x).z4, A.target); });
     const n = c.i1 * 28 + c.j1;
-    return { html: controls(number("i1", "row", 27, c.i1), number("j1", "column", 27, c.j1), number("t1", "tap 0–8", 8, c.t1), number("f1", "filter", 31, c.f1), `<label>learning rate <input type="number" id="in-lr" data-set="lr" min="0" max="10" step="any" value="${rate}"></label>`)
+    return { html: controls(number("i1", "row", 27, c.i1), number("j1", "column", 27, c.j1), number("t1", "tap 0–8", 8, c.t1), number("f1", "filter", 31, c.f1), `<label>learning rate <input type="number" id="${Show.settings.prefix}in-lr" data-set="lr" min="0" max="10" step="any" value="${rate}"></label>`)
       + `<div class="pair">${map("m-x", { caption: "x", data: A.x, H: 28, W: 28, sel: [c.i1, c.j1], pick: pick("i1", "j1") })}${map("m-dx", { caption: "dx: how the loss would change with each pixel", data: A.G.dx, H: 28, W: 28, grad: true, sel: [c.i1, c.j1], pick: pick("i1", "j1") })}</div>`
       + table("one pixel", null, [["x", fixed(A.x[n])], ["dx", grad(A.G.dx[n])]], 'class="sum"')
       + table(`one step of gradient descent on W1[${Math.floor(c.t1 / 3)},${c.t1 % 3},0,${c.f1}]`, null, [["w", signed(w)], ["− rate × gradient", `${rate} × ${grad(g)} = ${grad(rate * g)}`], ["= new w", [signed(next), 'class="total"']],

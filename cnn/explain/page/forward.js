@@ -9,14 +9,14 @@ const Forward = (() => {
   const sum = (list) => list.reduce((a, b) => a + b, 0);
 
   const number = (name, label, max, value) =>
-    `<label>${label} <input type="number" id="in-${name}" data-set="${name}" min="0" max="${max}" value="${value}"></label>`;
+    `<label>${label} <input type="number" id="${Show.settings.prefix}in-${name}" data-set="${name}" min="0" max="${max}" value="${value}"></label>`;
   const controls = (...parts) => `<p class="controls">${parts.join(" ")}</p>`;
   const where = (n) => (n === 1 ? { side: 28, C: 32, i: "i1", j: "j1", f: "f1" } : { side: 14, C: 64, i: "i2", j: "j2", f: "f2" });
   const cellControls = (c, n, filter = "filter") => {
     const w = where(n);
     return controls(number(w.i, "row", w.side - 1, c[w.i]), number(w.j, "column", w.side - 1, c[w.j]), number(w.f, filter, w.C - 1, c[w.f]));
   };
-  const edit = (name, index, label, value) => `<label>${label} <input type="number" step="any" id="ed-${name}" data-edit="${name}" data-index="${index}" value="${Number(value.toPrecision(9))}"></label>`;
+  const edit = (name, index, label, value) => `<label>${label} <input type="number" step="any" id="${Show.settings.prefix}ed-${name}" data-edit="${name}" data-index="${index}" value="${Number(value.toPrecision(9))}"></label>`;
   const pick = (i, j) => (a, b) => ({ [i]: a, [j]: b });
 
   // The nine products of one 3x3 window, as window x weights = products with their running sum.

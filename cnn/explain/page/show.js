@@ -3,7 +3,7 @@
 
 const Show = (() => {
   const $ = (id) => document.getElementById(id);
-  const settings = { digits: 5 };
+  const settings = { digits: 5, prefix: "" }; // prefix: the step being drawn, so that no id stands twice in the page
   const maps = new Map(); // id of a canvas -> what is drawn on it
   const mark = (text) => text.replace(/-/g, "\u2212");
   const clean = (text) => (Number(text) === 0 ? text.replace("-", "") : text);
@@ -43,7 +43,7 @@ const Show = (() => {
     const head = ["", ...Array.from({ length: k }, (_, v) => v)];
     const rows = Array.from({ length: k }, (_, u) => [u, ...Array.from({ length: k }, (_, v) => {
       const c = cell(u, v, u * k + v);
-      return [c.html, `tabindex="-1" data-tap="${u * k + v}" id="${id}-${u * k + v}" class="${c.cls || ""}"`];
+      return [c.html, `tabindex="-1" data-tap="${u * k + v}" id="${settings.prefix}${id}-${u * k + v}" class="${c.cls || ""}"`];
     })]);
     return table(caption, head, rows, `class="grid" data-grid="${k}"`);
   }
@@ -55,8 +55,9 @@ const Show = (() => {
 
   // m: {data, H, W, C, ch, caption, grad, sel: [i, j], box: [i, j, h, w], pad: rows of padding, pick(i, j), over(i, j)}
   function map(id, m) {
-    m = { C: 1, ch: 0, pad: [0, 0, 0, 0], ...m };
-    maps.set(id, m);
+    const full = (name) => name && settings.prefix + name;
+    m = { C: 1, ch: 0, pad: [0, 0, 0, 0], ...m, feeds: full(m.feeds), reads: full(m.reads) };
+    maps.set((id = full(id)), m);
     return `<figure class="map"><figcaption id="${id}-c">${m.caption}</figcaption>
       <canvas id="${id}" tabindex="0" role="img" aria-label="${escape(describe(m))}"></canvas>
       <details data-table="${id}"><summary>as a table</summary><div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-c"></div></details></figure>`;
