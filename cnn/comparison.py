@@ -78,7 +78,7 @@ def shift_name(dx: int, dy: int) -> str:
 def compare(networks: dict[str, object], pixels: Array, labels: Array, done: Callable[[str], None] = lambda name: None) -> Comparison:
     """Every network on photos (N, 28, 28), uint8, under every change. done(name) is called after each change.
 
-    Raises ModelFileError for a model that does not take such photos.
+    Raises ValueError for a model that takes no such photos.
     """
     names = photos.class_names(next(iter(networks.values())))
     correct = {network: {} for network in networks}

@@ -27,7 +27,6 @@ def run(args):
     test = fashion_mnist.load_split("test", args.data)
     chosen = [photos.find(word, *test) for word in args.photo]
     model, path = options.open_model(args.model)
-    photos.check_model(model)
     if not chosen:
         return ask(model, test, args)
     predictions = photos.predict(model, chosen)
