@@ -19,7 +19,7 @@ const Backward = (() => {
     const a = A.T.a3[c.u], d = A.G.dlogits[c.k], v = A.G.dW4[c.u * 10 + c.k];
     return { html: controls(number("u", "unit", 127, c.u), number("k", "class", 9, c.k))
       + table(`dW4[${c.u},${c.k}]`, null, [["a3[u], what came in", fixed(a)], ["× dlogits[k]", grad(d)], result("= dW4[u,k]", v), ["db4[k] = dlogits[k]", grad(A.G.db4[c.k])]], 'class="sum"')
-      + map("m-dW4", { caption: "all 1,280 products a3[u]·dlogits[k]: 10 rows (classes), 128 columns (units)", data: Float64Array.from({ length: 1280 }, (_, n) => A.G.dW4[(n % 128) * 10 + Math.floor(n / 128)]), H: 10, W: 128, grad: true, sel: [c.k, c.u], pick: (k, u) => ({ k, u }) }),
+      + map("m-dW4", { wide: true, caption: "all 1,280 products a3[u]·dlogits[k]: 10 rows (classes), 128 columns (units)", data: Float64Array.from({ length: 1280 }, (_, n) => A.G.dW4[(n % 128) * 10 + Math.floor(n / 128)]), H: 10, W: 128, grad: true, sel: [c.k, c.u], pick: (k, u) => ({ k, u }) }),
     say: `gradient of weight ${c.u}, ${c.k}: ${fixed(a)} times ${grad(d)} is ${grad(v)}`, micro: sayResult("the gradient", v) };
   };
 

@@ -57,7 +57,7 @@ const Labs = (() => {
     const line = (n) => window9(A, 1, { ...c, i1: Math.floor(n / 28), j1: n % 28 }).map((t) => fixed(t.a));
     const columns = Float64Array.from({ length: 784 * 9 }, (_, n) => { const m = n % 784, t = Math.floor(n / 784), r = Math.floor(m / 28) + Math.floor(t / 3) - 1, q = (m % 28) + (t % 3) - 1; return Forward.kit.inside(r, q, 28) ? A.x[r * 28 + q] : 0; });
     return { html: Forward.kit.cellControls(c, 1)
-      + map("m-col", { caption: "the columns of conv1, lying down: 9 taps × 784 windows", data: columns, H: 9, W: 784, sel: [4, row], box: [0, row, 9, 1] })
+      + map("m-col", { wide: true, caption: "the columns of conv1, lying down: 9 taps × 784 windows", data: columns, H: 9, W: 784, sel: [4, row], box: [0, row, 9, 1] })
       + table(`rows around window ${row} = 28·${c.i1} + ${c.j1}`, ["window", ...taps.map((_, t) => `[${Math.floor(t / 3)},${t % 3}]`)], near.map((n) => [n, ...line(n).map((v, t) => [v, n === row ? `data-tap="${t}" class="winner"` : ""])]))
       + table(`times column ${c.f1} of W1, 9×32`, ["", ...taps.map((_, t) => t)], [["weight", ...taps.map((t, n) => [signed(t.w), `data-tap="${n}"`])], ["product", ...taps.map((t, n) => [signed(t.product), `data-tap="${n}"`])]])
       + table("the sum", null, [["row · column", signed(taps[8].running)], ["+ bias", signed(A.P.b1[c.f1])], [`= z1[${c.i1},${c.j1},${c.f1}]`, [signed(at(A.T.z1, 28, 32, c.i1, c.j1, c.f1)), 'class="total" data-tap="z"']]], 'class="sum"')

@@ -58,7 +58,7 @@ const Show = (() => {
     const full = (name) => name && settings.prefix + name;
     m = { C: 1, ch: 0, pad: [0, 0, 0, 0], ...m, feeds: full(m.feeds), reads: full(m.reads) };
     maps.set((id = full(id)), m);
-    return `<figure class="map"><figcaption id="${id}-c">${m.caption}</figcaption>
+    return `<figure class="map${m.wide ? " wide" : ""}"><figcaption id="${id}-c">${m.caption}</figcaption>
       <canvas id="${id}" tabindex="0" role="img" aria-label="${escape(describe(m))}"></canvas>
       <details data-table="${id}"><summary>as a table</summary><div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-c"></div></details></figure>`;
   }
@@ -94,7 +94,7 @@ const Show = (() => {
     const canvas = $(id), m = maps.get(id);
     if (!canvas || !m) return;
     const [top, bottom, left, right] = m.pad, rows = m.H + top + bottom, cols = m.W + left + right;
-    const cell = Math.max(4, Math.floor(560 / Math.max(rows, cols))), ctx = canvas.getContext("2d");
+    const cell = Math.max(3, Math.floor((m.wide ? 1280 : 560) / Math.max(rows, cols))), ctx = canvas.getContext("2d");
     canvas.width = cols * cell; canvas.height = rows * cell;
     let max = 0, twoSided = !!m.grad;
     for (let i = 0; i < m.H; i++) for (let j = 0; j < m.W; j++) { const v = value(m, i, j); max = Math.max(max, Math.abs(v)); twoSided ||= v < 0; }
