@@ -8,6 +8,7 @@ import dataclasses
 
 from cnn import datasets
 from cnn.callbacks import Callback
+from cnn.errors import ModelFileError
 
 FREE_TO_CHANGE = ("epochs",)  # a run that goes on may be made longer or shorter
 
@@ -89,7 +90,10 @@ class Run:
         self.model.epoch, self.model.shards, self.model.stop_training = saved.epoch, saved.shards, state.stopped
         self.epoch, self.step, self.mean = state.epoch, state.step, RunningMean(state.sums, state.count)
         for name, values in state.callbacks.items():
-            self.callbacks[name].set_state(values)
+            try:
+                self.callbacks[name].set_state(values)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ModelFileError(f"{where}: the state of {name} is not one: {error}") from error
 
     def _compare(self, state, where):
         """Raise ValueError unless the saved run and this one are the same, so far as they decide the result."""
