@@ -5,6 +5,7 @@ the model with its optimizer, and what stands in TrainingState.
 """
 
 import dataclasses
+from collections import Counter
 
 from cnn import datasets
 from cnn.callbacks import Callback
@@ -110,11 +111,11 @@ class Run:
 
 def _names(callbacks: list[Callback]) -> dict[str, Callback]:
     """EarlyStopping, EarlyStopping_1, ...: the same list of callbacks always gets the same names."""
-    named = {}
+    named, seen = {}, Counter()
     for callback in callbacks:
-        base = type(callback).__name__
-        others = sum(name.split("_")[0] == base for name in named)
-        named[f"{base}_{others}" if others else base] = callback
+        kind = type(callback).__name__
+        named[f"{kind}_{seen[kind]}" if seen[kind] else kind] = callback
+        seen[kind] += 1
     return named
 
 
