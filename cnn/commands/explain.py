@@ -65,7 +65,6 @@ def run(args):
     test = fashion_mnist.load_split("test", args.data)
     photo = photos.find(args.photo, *test) if args.photo else None
     model, _ = options.open_model(args.model)
-    photos.check_model(model)
     target = find_class(args.target, photos.class_names(model))
     cursor = view.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, args.learning_rate, args.lab)
     shown = photo or photos.test_photo(9, *test)

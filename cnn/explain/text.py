@@ -45,13 +45,13 @@ def render(view: View, width: int = 80, digits: int = DIGITS, live: bool = False
     return [f" {line}".rstrip() for line in lines]
 
 
-def head(view: View, of: str, width: int = 80) -> list[str]:
-    """The lines above a view: step, formula, what it is about, where we look."""
+def head(view: View, of: str, width: int = 80, brief: bool = False) -> list[str]:
+    """The lines above a view: step, formula, what it is about (unless brief), where we look."""
     title = f"{view.step.id}{of}  {view.title}"
     joined = f"{title}    {view.formula}"
     formula = textwrap.wrap(view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
     lines = [joined] if len(joined) <= width else [title, *formula]
-    lines += [f" {line}" for line in textwrap.wrap(view.say, width - 1)]
+    lines += [] if brief else [f" {line}" for line in textwrap.wrap(view.say, width - 1)]
     return [*lines, *([f" at {view.where}"[:width]] if view.where else [])]
 
 
@@ -168,14 +168,15 @@ def piped(t: Trace, style: Style, digits: int = DIGITS, only: str | None = None,
     """The whole tour, or one step of it, as lines for a pipe or a file. The same trace gives the same bytes."""
     tour = steps(t)
     chosen = [step for step in tour if only is None or step.id == only.upper()]
-    lines = [photo_line(t)]
+    lines, said = [photo_line(t)], set()
     for step in chosen or [only]:
         view = show(t, step, cursor)
         count = sum(other.id[0] == view.step.id[0] for other in tour)
         of = f" of {view.step.id[0]}{count}" if view.step in tour else ""
         if view.step.id[0] == "B" and (only or view.step.id == "B1"):
             lines += ["", *textwrap.wrap(target_line(t), style.width)]
-        lines += ["", *head(view, of, style.width), *render(view, style.width, digits)]
+        lines += ["", *head(view, of, style.width, brief=view.say in said), *render(view, style.width, digits)]
+        said.add(view.say)  # what was explained once is not explained again
         if view.map and (view.map.main or only) and (only or step.id != "B12"):
             lines += [f" {line}".rstrip() for line in draw_map(view.map, style)]
     return lines
