@@ -29,7 +29,7 @@ def dlogits_view(t: Trace, step: Step, cursor: Cursor) -> View:
     lines = [Row(f"p[{k}]", v.num(t, "p", (k,), "gradient")), Row(f"- y[{k}]", Num(-wanted, kind="gradient"))]
     parts = [
         Table(["k", "class", "p", "y", "dlogits = p - y", ""], rows),
-        Line(["sum of all = ", Num(float(round(dlogits.sum(), 12)), kind="count"), ": what one class gains the others lose"]),
+        Line(["sum of all = ", Num(float(round(dlogits.sum(), 12)) + 0.0, kind="count"), ": what one class gains the others lose"]),
         v.total(t, "dlogits", (k,), [p[k], -wanted], lines, "backward"),
     ]
     return View(

@@ -26,9 +26,9 @@ def input_view(t: Trace, step: Step, cursor: Cursor) -> View:
     black = float(np.mean(x == 0))
     return View(
         step, "the photo", "x[i,j] = byte / 255" if t.photo.dtype == np.uint8 else "x[i,j] as given",
-        "A photo is a table of numbers. The network works with numbers from 0 (black) to 1.",
+        "A photo is a table of numbers. Here they go from 0 (black) to 1 (white).",
         cursor.but(cell=(i, j)), f"pixel i={i} j={j}, and its neighbours",
-        [Grids(grids), Line(["x at this pixel = ", v.num(t, "x", index, "total")]), Line(["black pixels ", Num(100 * black, kind="percent")])],
+        [Grids(grids), Line(["x at this pixel = ", v.num(t, "x", index, "total"), "     black pixels: ", Num(100 * black, kind="percent")])],
         Map("photo", x[..., c], (i, j), main=True),
     )  # fmt: skip
 
@@ -43,7 +43,6 @@ def padding_view(t: Trace, step: Step, cursor: Cursor) -> View:
     size = layer.kernel_size
     corner = np.s_[: size[0] + 1, : size[1] + 3]
     marks = np.where(real, "", "pad").astype(object)
-    share = Line(["cells of padding ", Num(int((~real).sum()), kind="count"), " of ", Num(real.size, kind="count")])
     sides = [f"{name} " for name in ("top", "bottom", "left", "right")]
     counts = [part for name, n in zip(sides, (top, bottom, left, right), strict=True) for part in (name, Num(n, kind="count"), "  ")]
     return View(
@@ -51,7 +50,7 @@ def padding_view(t: Trace, step: Step, cursor: Cursor) -> View:
         "Zeros around the photo let the filter stand on its edge too, so the result stays as large. Of an odd number the smaller half "
         "comes first.",
         cursor, f"upper left corner; the padded photo is {padded.shape[0]} x {padded.shape[1]}; . is padding",
-        [Line(["zeros added:  ", *counts]), Grids([Grid("xpad, upper left", padded[corner], marks=marks[corner])]), share],
+        [Line(["zeros added:  ", *counts]), Grids([Grid("xpad, upper left", padded[corner], marks=marks[corner])])],
         Map("photo", x[..., 0]), v.place_windows, "window_geometry(input_shape[0]",
     )  # fmt: skip
 

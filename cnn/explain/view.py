@@ -33,6 +33,7 @@ class Cursor:
     unit: int | None = None
     weight: tuple[int, ...] | None = None
     learning_rate: float = 0.01
+    lab: object = None  # extras.LabSettings, for the step L
 
     def but(self, **changes) -> "Cursor":
         """This cursor with some of it changed."""
@@ -167,7 +168,9 @@ def find_step(t: Trace, name: str) -> Step:
     if name.upper() in tour:
         return tour[name.upper()]
     if name.upper() in EXTRAS:
-        return Step(name.upper(), EXTRAS[name.upper()], first_stage(t, Conv2D))
+        convolutions = [k for k, stage in enumerate(t.stages) if kind_of(stage) == "conv"]
+        stage = convolutions[-1] if convolutions and name.upper() == "G" else first_stage(t, Conv2D)
+        return Step(name.upper(), EXTRAS[name.upper()], stage)
     last = {letter: sum(step.id[0] == letter for step in tour.values()) for letter in "FB"}
     raise ValueError(f"step: expected F1 to F{last['F']}, B1 to B{last['B']}, M, G, L or S, got {name!r}")
 
