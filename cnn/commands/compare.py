@@ -8,7 +8,7 @@ ARTICLE_PHOTO = 9  # its sandal
 
 def add_arguments(parser):
     options.add_model(parser)
-    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, a model file or run folder (default: the dense net shipped here)")
+    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)")
     options.add_data(parser)
     parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, and less sure")
     parser.add_argument("--out", metavar="DIR", help="write compare.json and compare.png into this folder")
@@ -19,13 +19,16 @@ def add_arguments(parser):
 def run(args):
     import json
 
-    from cnn import comparison, pretrained
+    from cnn import comparison
+    from cnn.commands import evaluation
     from cnn.datasets import fashion_mnist
 
     model, path = options.open_model(args.model)
-    dense, dense_path = options.open_model(args.dense or pretrained.path("dense"))
+    dense, dense_path = options.open_model(args.dense or "dense")
     networks = {"CNN": model, "dense": dense}
-    pixels, labels = (array[: args.limit] for array in fashion_mnist.load_split("test", args.data))
+    test = fashion_mnist.load_split("test", args.data)
+    evaluation.warn_of_other_data(path, test, args.data)
+    pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
     said = comparison.sentences(result)
     shoes = comparison.shoe_sentence(pixels, labels, result.class_names)
@@ -58,7 +61,10 @@ def progress():
 
 
 def _about(model, path):
-    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by}
+    from cnn import datasets
+
+    fingerprint = datasets.fingerprint(*model.get_weights())
+    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by, "weights_sha256": fingerprint}
 
 
 def write(folder, content, result):
