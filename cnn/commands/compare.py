@@ -30,10 +30,7 @@ def run(args):
     evaluation.warn_of_other_data(path, test, args.data)
     pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
-    said = comparison.sentences(result)
-    shoes = comparison.shoe_sentence(pixels, labels, result.class_names)
-    about = {name: _about(network, file) for (name, network), file in zip(networks.items(), (path, dense_path), strict=True)}
-    content = comparison.as_json(result, about, [*said, *([shoes] if shoes else [])])
+    content = report(result, networks, (path, dense_path), pixels, labels)
     if args.json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
@@ -58,6 +55,15 @@ def progress():
             stream.flush()
 
     return count
+
+
+def report(result, networks, files, pixels, labels):
+    """The comparison as `comparison.as_json` gives it, with the sentences and where the networks come from."""
+    from cnn import comparison
+
+    said = [*comparison.sentences(result), comparison.shoe_sentence(pixels, labels, result.class_names)]
+    about = {name: _about(network, file) for (name, network), file in zip(networks.items(), files, strict=True)}
+    return comparison.as_json(result, about, [text for text in said if text])
 
 
 def _about(model, path):

@@ -32,7 +32,8 @@ def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: 
     limit = float(np.abs(products).max()) or 1.0
     _numbers(axes[3], products, "=  nine products", DIVERGING, -limit, limit, signed=True)
     z = float(products.sum()) + bias
-    figure.supxlabel(f"sum {products.sum():+.3f},  plus bias {bias:+.3f}  =  {z:+.3f},   ReLU: max(0, {z:+.3f}) = {max(0.0, z):.3f}", fontsize=17, color=INK)
+    text = f"sum {products.sum():+.4f},  plus bias {bias:+.4f}  =  {z:+.4f},   ReLU: max(0, {z:+.4f}) = {max(0.0, z):.4f}"
+    figure.supxlabel(text, fontsize=17, color=INK)
     return figure
 
 
