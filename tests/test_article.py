@@ -18,7 +18,7 @@ NAMES = fashion_mnist.CLASS_NAMES
 
 
 @pytest.fixture(scope="module")
-def test_set():
+def data_set():
     return fashion_mnist.load_split("test")
 
 
@@ -75,42 +75,46 @@ def test_there_are_two_shipped_models():
         pretrained.path("resnet")
 
 
-def test_the_command_that_made_them_makes_them(tmp_path):
-    """The same path in small: two models of 640 photos, their files alike to the byte when made twice."""
-    command = [sys.executable, "-m", "cnn.pretrained", "--epochs", "1", "--limit", "640", "--out"]
-    for folder in ("a", "b"):
-        done = subprocess.run([*command, tmp_path / folder], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-    for name in pretrained.NAMES:
-        assert (tmp_path / "a" / f"{name}.npz").read_bytes() == (tmp_path / "b" / f"{name}.npz").read_bytes()
-        model = saving.load_model(tmp_path / "a" / f"{name}.npz")
-        assert model.made_by in done.stdout
-        assert [layer.name for layer in model.layers] == [layer.name for layer in saving.load_model(pretrained.path(name)).layers]
-        (x, y), _ = fashion_mnist.load_data()
-        assert (photos.probabilities(model, x[:640]).argmax(axis=1) == y[:640]).mean() > 0.3  # it has learned something
+def retrain(folder, name):
+    """The bytes and the model that the command which made the shipped ones makes of 640 photos; and what it printed."""
+    command = [sys.executable, "-m", "cnn.pretrained", "--only", name, "--epochs", "1", "--limit", "640", "--out", folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return (folder / f"{name}.npz").read_bytes(), saving.load_model(folder / f"{name}.npz"), done.stdout
+
+
+@pytest.mark.parametrize("name", ["dense", pytest.param("cnn", marks=pytest.mark.slow)])
+def test_the_command_that_made_them_makes_them(tmp_path, name):
+    """The same path in small: a model of the same layers that has learned something, and the same bytes each time."""
+    content, model, out = retrain(tmp_path / "a", name)
+    assert model.made_by in out and "--limit 640" in model.made_by
+    assert saving.describe_model(model)["layers"] == saving.describe_model(saving.load_model(pretrained.path(name)))["layers"]
+    x, y = (array[:640] for array in fashion_mnist.load_split("train"))
+    assert (photos.probabilities(model, x).argmax(axis=1) == y).mean() > 0.3
+    assert retrain(tmp_path / "b", name)[0] == content
 
 
 # ---- photos
 
 
-def test_photos_shows_the_first_20_with_their_labels(run, test_set):
+def test_photos_shows_the_first_20_with_their_labels(run, data_set):
     code, out, _ = run("photos")
     assert code == 0
     found = dict(re.findall(r"(?<![\w.])(\d+) (T-shirt/top|Ankle boot|[A-Z][a-z]+)", out))
-    assert {int(number): label for number, label in found.items()} == {k + 1: NAMES[test_set[1][k]] for k in range(20)}
+    assert {int(number): label for number, label in found.items()} == {k + 1: NAMES[data_set[1][k]] for k in range(20)}
     assert "photo 9 is test[8]" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_photos_with_predictions_counts_the_right_ones(run, test_set, cnn_model):
+def test_photos_with_predictions_counts_the_right_ones(run, data_set, cnn_model):
     code, out, _ = run("photos", "--model")
-    said = photos.probabilities(cnn_model, test_set[0][:20]).argmax(axis=1)
-    right = int((said == test_set[1][:20]).sum())
+    said = photos.probabilities(cnn_model, data_set[0][:20]).argmax(axis=1)
+    right = int((said == data_set[1][:20]).sum())
     assert code == 0
     assert f"right about {right} of 20 photos" in out
     assert out.count("✓ right") == right and out.count("✗ WRONG") == 20 - right
-    for k in np.flatnonzero(said != test_set[1][:20]):
-        assert re.search(rf"photo {k + 1} = test\[{k}\], an? {NAMES[test_set[1][k]]}, for an? {NAMES[said[k]]}", out)
+    for k in np.flatnonzero(said != data_set[1][:20]):
+        assert re.search(rf"photo {k + 1} = test\[{k}\], an? {NAMES[data_set[1][k]]}, for an? {NAMES[said[k]]}", out)
     assert re.findall(r"→ (\S+(?: boot)?)", out) == [NAMES[k] for k in said]
 
 
@@ -123,9 +127,9 @@ def test_photos_writes_the_sheet(run, tmp_path):
 # ---- predict
 
 
-def test_predict_answers_the_articles_question(run, test_set, cnn_model):
+def test_predict_answers_the_articles_question(run, data_set, cnn_model):
     code, out, _ = run("predict", "9")
-    p = photos.probabilities(cnn_model, test_set[0][8:9])[0]
+    p = photos.probabilities(cnn_model, data_set[0][8:9])[0]
     assert code == 0
     assert "photo 9 = test[8], labelled Sandal" in out
     assert f"The model says {NAMES[p.argmax()]}" in out
@@ -133,43 +137,43 @@ def test_predict_answers_the_articles_question(run, test_set, cnn_model):
     printed = re.findall(rf"({'|'.join(NAMES)}) +(>?[\d.]+)%", out)
     assert [name for name, _ in printed] == list(NAMES)
     for (_, text), value in zip(printed, p, strict=True):
-        assert abs(float(text.lstrip(">")) / 100 - value) <= 1e-4
+        assert abs(float(text.lstrip(">")) / 100 - value) <= 1.01e-4
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_predict_says_wrong_where_it_is_wrong(run, test_set, cnn_model):
-    said = photos.probabilities(cnn_model, test_set[0][:200]).argmax(axis=1)
-    wrong = int(np.flatnonzero(said != test_set[1][:200])[0])
+def test_predict_says_wrong_where_it_is_wrong(run, data_set, cnn_model):
+    said = photos.probabilities(cnn_model, data_set[0][:200]).argmax(axis=1)
+    wrong = int(np.flatnonzero(said != data_set[1][:200])[0])
     code, out, _ = run("predict", wrong + 1)
     assert code == 0 and "WRONG" in out and "RIGHT" not in out
-    assert f"The label says {NAMES[test_set[1][wrong]]}" in " ".join(out.split())
+    assert f"The label says {NAMES[data_set[1][wrong]]}" in " ".join(out.split())
 
 
-def test_predict_several_as_json(run, test_set, cnn_model):
+def test_predict_several_as_json(run, data_set, cnn_model):
     code, out, _ = run("predict", "1", "10000", "--json")
     found = json.loads(out)["predictions"]
     assert code == 0 and [(p["photo"], p["test_index"]) for p in found] == [(1, 0), (10000, 9999)]
-    expected = photos.probabilities(cnn_model, test_set[0][[0, -1]])
+    expected = photos.probabilities(cnn_model, data_set[0][[0, -1]])
     for entry, p in zip(found, expected, strict=True):
         np.testing.assert_allclose(list(entry["probabilities"].values()), p, atol=1e-6)
         assert entry["prediction"] == NAMES[p.argmax()]
         assert entry["right"] == (entry["prediction"] == entry["label"])
 
 
-def test_predict_random_names_the_photo_it_took(run, test_set):
+def test_predict_random_names_the_photo_it_took(run, data_set):
     code, out, _ = run("predict", "random", "--json")
     entry = json.loads(out)["predictions"][0]
-    assert code == 0 and entry["label"] == NAMES[test_set[1][entry["photo"] - 1]]
+    assert code == 0 and entry["label"] == NAMES[data_set[1][entry["photo"] - 1]]
 
 
-def test_predict_with_the_other_shipped_model(run, test_set, dense_model):
+def test_predict_with_the_other_shipped_model(run, data_set, dense_model):
     code, out, _ = run("predict", "9", "--json", "--model", "dense")
-    p = photos.probabilities(dense_model, test_set[0][8:9])[0]
+    p = photos.probabilities(dense_model, data_set[0][8:9])[0]
     assert code == 0 and json.loads(out)["predictions"][0]["prediction"] == NAMES[p.argmax()]
 
 
-def test_predict_an_image_file(run, tmp_path, test_set):
-    large = np.repeat(np.repeat(255 - test_set[0][0], 10, axis=0), 10, axis=1)
+def test_predict_an_image_file(run, tmp_path, data_set):
+    large = np.repeat(np.repeat(255 - data_set[0][0], 10, axis=0), 10, axis=1)
     Image.fromarray(large).save(tmp_path / "boot.png")
     code, out, _ = run("predict", tmp_path / "boot.png")
     assert code == 0
@@ -268,19 +272,19 @@ def test_mirror_and_rearrangements():
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(1, 0), (-3, 0), (0, 6), (0, -2)])
-def test_a_convolution_carries_over_a_shift_to_the_bit(cnn_model, test_set, dx, dy):
+def test_a_convolution_carries_over_a_shift_to_the_bit(cnn_model, data_set, dx, dy):
     """What the explanation claims: inside the image, the map of the moved photo is the moved map."""
     conv = cnn_model.layers[0]
-    maps, of_moved = (conv.forward(photos.model_input(cnn_model, x))[0] for x in (test_set[0][:8], transformations.shift(test_set[0][:8], dx, dy)))
+    maps, of_moved = (conv.forward(photos.model_input(cnn_model, x))[0] for x in (data_set[0][:8], transformations.shift(data_set[0][:8], dx, dy)))
     moved = transformations.shift(maps.transpose(0, 3, 1, 2), dx, dy).transpose(0, 2, 3, 1)
     inside = slice(8, 20)
     np.testing.assert_array_equal(of_moved[:, inside, inside], moved[:, inside, inside])
     assert (maps[:, inside, inside] != of_moved[:, inside, inside]).any()
 
 
-def test_no_convolution_carries_over_a_mirror_image(cnn_model, test_set):
+def test_no_convolution_carries_over_a_mirror_image(cnn_model, data_set):
     conv = cnn_model.layers[0]
-    maps, of_mirrored = (conv.forward(photos.model_input(cnn_model, x))[0] for x in (test_set[0][:8], transformations.mirror(test_set[0][:8])))
+    maps, of_mirrored = (conv.forward(photos.model_input(cnn_model, x))[0] for x in (data_set[0][:8], transformations.mirror(data_set[0][:8])))
     assert np.abs(of_mirrored - maps[:, :, ::-1]).max() > 0.1
 
 
@@ -298,9 +302,9 @@ def compared(tmp_path_factory):
     return done.stdout, json.loads((folder / "compare.json").read_text(encoding="utf-8")), folder
 
 
-def test_compare_counts_what_the_models_say(compared, test_set, cnn_model, dense_model):
+def test_compare_counts_what_the_models_say(compared, data_set, cnn_model, dense_model):
     _, found, _ = compared
-    pixels, labels = test_set[0][:SMALL], test_set[1][:SMALL]
+    pixels, labels = data_set[0][:SMALL], data_set[1][:SMALL]
     assert len(found["results"]) == 28
     done = {"as they are": pixels, "mirrored": pixels[..., ::-1], "2 left": np.pad(pixels, ((0, 0), (0, 0), (0, 2)))[..., 2:],
             "quadrants swapped": np.roll(pixels, (14, 14), (1, 2))}  # fmt: skip
@@ -385,7 +389,7 @@ def test_draw_photo_in_all_styles():
     photo[0, 0], photo[2:, 1] = 255, 255
     unicode, ascii_only, colour = (terminal.Style(*style, 80) for style in ((True, False), (False, False), (True, True)))
     assert terminal.draw_photo(photo, unicode) == ["▀     ", " █    "]
-    assert terminal.draw_photo(photo, ascii_only) == ["=     ", " @    "] or terminal.draw_photo(photo, ascii_only)[1] == " @    "
+    assert terminal.draw_photo(photo, ascii_only) == ["=     ", " @    "]
     assert terminal.draw_photo(photo, colour)[0] == "\x1b[38;5;231;48;5;16m▀\x1b[38;5;16;48;5;16m▀▀▀▀▀\x1b[0m"
 
 

@@ -15,7 +15,7 @@ from cnn.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def test_set():
+def data_set():
     return fashion_mnist.load_split("test")
 
 
@@ -33,16 +33,16 @@ def save(path, pixels, **options):
 
 
 @pytest.mark.parametrize("number", [1, 9, 20])
-def test_a_photo_of_the_set_comes_back_as_it_is(tmp_path, test_set, number):
-    pixels = test_set[0][number - 1]
+def test_a_photo_of_the_set_comes_back_as_it_is(tmp_path, data_set, number):
+    pixels = data_set[0][number - 1]
     got = own_photo.read(save(tmp_path / "x.png", pixels))
     np.testing.assert_array_equal(got.pixels, pixels)
     assert got.notes == ["taken as it is: 28 x 28 grey values, bright on dark"]
 
 
-def test_an_inverted_photo_is_inverted_back(tmp_path, test_set):
-    got = own_photo.read(save(tmp_path / "x.png", 255 - test_set[0][8]))
-    np.testing.assert_array_equal(got.pixels, test_set[0][8])
+def test_an_inverted_photo_is_inverted_back(tmp_path, data_set):
+    got = own_photo.read(save(tmp_path / "x.png", 255 - data_set[0][8]))
+    np.testing.assert_array_equal(got.pixels, data_set[0][8])
     assert got.notes == ["inverted: bright on dark, as in the data set"]
 
 
@@ -60,28 +60,28 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_what_the_model_knows_it_knows_on_a_photograph(test_set, model, kind):
+def test_what_the_model_knows_it_knows_on_a_photograph(data_set, model, kind):
     """Of the photos that the model is right about, it must be right about most as photographs too."""
     rng, chosen = np.random.default_rng(7), np.arange(100, 124)
-    known = chosen[photos.probabilities(model, test_set[0][chosen]).argmax(axis=1) == test_set[1][chosen]]
-    made = [own_photo.prepare(photograph(test_set[0][k], rng, **kind).astype(np.float32), []).pixels for k in known]
-    right = photos.probabilities(model, np.stack(made)).argmax(axis=1) == test_set[1][known]
+    known = chosen[photos.probabilities(model, data_set[0][chosen]).argmax(axis=1) == data_set[1][chosen]]
+    made = [own_photo.prepare(photograph(data_set[0][k], rng, **kind).astype(np.float32), []).pixels for k in known]
+    right = photos.probabilities(model, np.stack(made)).argmax(axis=1) == data_set[1][known]
     assert len(known) > 18
     assert right.mean() >= 0.85
 
 
-def test_a_wall_alone_or_without_preparation_would_not_do(test_set, model):
+def test_a_wall_alone_or_without_preparation_would_not_do(data_set, model):
     """The same photographs merely scaled down are mostly not recognised: the preparation is what does it."""
     rng, chosen = np.random.default_rng(7), np.arange(100, 124)
     scaled = []
     for k in chosen:
-        image = Image.fromarray(photograph(test_set[0][k], rng)).convert("L").resize((28, 28))
+        image = Image.fromarray(photograph(data_set[0][k], rng)).convert("L").resize((28, 28))
         scaled.append(np.asarray(image))
-    assert (photos.probabilities(model, np.stack(scaled)).argmax(axis=1) == test_set[1][chosen]).mean() < 0.5
+    assert (photos.probabilities(model, np.stack(scaled)).argmax(axis=1) == data_set[1][chosen]).mean() < 0.5
 
 
-def test_the_notes_say_what_was_done(tmp_path, test_set):
-    picture = photograph(test_set[0][0], np.random.default_rng(1))
+def test_the_notes_say_what_was_done(tmp_path, data_set):
+    picture = photograph(data_set[0][0], np.random.default_rng(1))
     got = own_photo.read(save(tmp_path / "boot.jpg", picture, quality=90))
     text = "; ".join(got.notes)
     for part in ("colour to grey", "cut out the thing", "from 640 x 480 to 28 pixels", "inverted", "contrast stretched"):
@@ -90,16 +90,16 @@ def test_the_notes_say_what_was_done(tmp_path, test_set):
     assert got.pixels.max() == 255 and (got.pixels == 0).mean() > 0.3
 
 
-def test_the_longer_side_fills_the_photo_and_the_other_is_centred(test_set):
-    trouser = test_set[0][2]
+def test_the_longer_side_fills_the_photo_and_the_other_is_centred(data_set):
+    trouser = data_set[0][2]
     pixels = own_photo.prepare(photograph(trouser, np.random.default_rng(2), noise=0, light=0).astype(np.float32), []).pixels
     rows, columns = np.flatnonzero(pixels.max(axis=1) > 40), np.flatnonzero(pixels.max(axis=0) > 40)
     assert rows[0] <= 1 and rows[-1] >= 26
     assert abs(columns[0] - (27 - columns[-1])) <= 1
 
 
-def test_a_turned_photo_is_turned_upright_as_the_camera_noted(tmp_path, test_set):
-    picture = Image.fromarray(photograph(test_set[0][2], np.random.default_rng(3)))
+def test_a_turned_photo_is_turned_upright_as_the_camera_noted(tmp_path, data_set):
+    picture = Image.fromarray(photograph(data_set[0][2], np.random.default_rng(3)))
     upright = own_photo.read(save(tmp_path / "a.png", np.asarray(picture)))
     exif = Image.Exif()
     exif[274] = 6  # shown turned by 90 degrees to the right
@@ -109,17 +109,17 @@ def test_a_turned_photo_is_turned_upright_as_the_camera_noted(tmp_path, test_set
     np.testing.assert_array_equal(turned.pixels, upright.pixels)
 
 
-def test_what_is_transparent_stands_on_white(tmp_path, test_set):
-    thing = np.repeat(np.repeat(test_set[0][0], 10, axis=0), 10, axis=1)
+def test_what_is_transparent_stands_on_white(tmp_path, data_set):
+    thing = np.repeat(np.repeat(data_set[0][0], 10, axis=0), 10, axis=1)
     rgba = np.zeros((280, 280, 4), np.uint8)
     rgba[..., 3] = thing
     got = own_photo.read(save(tmp_path / "x.png", rgba))
     assert got.notes[0] == "laid on white, where transparent"
-    assert np.abs(got.pixels.astype(int) - test_set[0][0]).mean() < 25
+    assert np.abs(got.pixels.astype(int) - data_set[0][0]).mean() < 25
 
 
-def test_sixteen_bits_and_palettes(tmp_path, test_set):
-    large = np.repeat(np.repeat(test_set[0][0], 10, axis=0), 10, axis=1)
+def test_sixteen_bits_and_palettes(tmp_path, data_set):
+    large = np.repeat(np.repeat(data_set[0][0], 10, axis=0), 10, axis=1)
     expected = own_photo.read(save(tmp_path / "a.png", large)).pixels.astype(int)
     for name, image in (("b.png", Image.fromarray(large.astype(np.uint16) * 257)), ("c.gif", Image.fromarray(large).convert("P"))):
         image.save(tmp_path / name)
@@ -177,7 +177,7 @@ def test_noise_alone_shows_nothing(tmp_path):
         own_photo.read(save(tmp_path / "x.png", noise))
 
 
-def test_any_damaged_png_is_read_or_refused(tmp_path, test_set):
+def test_any_damaged_png_is_read_or_refused(tmp_path, data_set):
     """One changed byte anywhere: a photo or a DataError, nothing else."""
     good = image_bytes("PNG")
     path = tmp_path / "x.png"

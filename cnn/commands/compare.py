@@ -93,7 +93,7 @@ def print_report(result, content, pixels, labels, networks, style):
     from cnn import comparison, terminal
 
     count = int(result.counts.sum())
-    print(f"Right answers in percent, with 95% intervals, {count:,} test photos. >  <  mark a difference\noutside the intervals, =  none.\n")
+    print(f"Right answers in percent, with 95% intervals, {count:,} test photos.\n> and < mark a difference outside the intervals, = none.\n")
     print("\n".join(_table(result)) + "\n")
     print("\n".join(_class_table(result)) + "\n")
     if len(pixels) >= ARTICLE_PHOTO:
