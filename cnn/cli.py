@@ -7,7 +7,7 @@ import sys
 
 from cnn.errors import DataError, DivergedError, ModelFileError, UsageError
 
-COMMANDS = ("train", "evaluate", "summary", "env")
+COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "gradcheck", "summary", "env")
 EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
 
 

@@ -1,7 +1,4 @@
-"""Pictures of a training: its learning curves and its confusion matrix, as matplotlib figures to save or show.
-
-The figures are made without pyplot, so that they need no screen and leave nothing open.
-"""
+"""Pictures of a training: its learning curves and its confusion matrix, as matplotlib figures to save or show."""
 
 from collections.abc import Sequence
 
@@ -9,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-BLUE, ORANGE, INK = "#1f5fa8", "#c8501e", "#222222"
+from cnn.plots.style import BLUE, INK, ORANGE
 
 
 def learning_curves(history: dict[str, list[float]]) -> Figure:
