@@ -5,9 +5,11 @@ the model with its optimizer, and what stands in TrainingState.
 """
 
 import dataclasses
+from collections import Counter
 
 from cnn import datasets
 from cnn.callbacks import Callback
+from cnn.errors import ModelFileError
 
 FREE_TO_CHANGE = ("epochs",)  # a run that goes on may be made longer or shorter
 
@@ -89,7 +91,10 @@ class Run:
         self.model.epoch, self.model.shards, self.model.stop_training = saved.epoch, saved.shards, state.stopped
         self.epoch, self.step, self.mean = state.epoch, state.step, RunningMean(state.sums, state.count)
         for name, values in state.callbacks.items():
-            self.callbacks[name].set_state(values)
+            try:
+                self.callbacks[name].set_state(values)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ModelFileError(f"{where}: the state of {name} is not one: {error}") from error
 
     def _compare(self, state, where):
         """Raise ValueError unless the saved run and this one are the same, so far as they decide the result."""
@@ -106,11 +111,11 @@ class Run:
 
 def _names(callbacks: list[Callback]) -> dict[str, Callback]:
     """EarlyStopping, EarlyStopping_1, ...: the same list of callbacks always gets the same names."""
-    named = {}
+    named, seen = {}, Counter()
     for callback in callbacks:
-        base = type(callback).__name__
-        others = sum(name.split("_")[0] == base for name in named)
-        named[f"{base}_{others}" if others else base] = callback
+        kind = type(callback).__name__
+        named[f"{kind}_{seen[kind]}" if seen[kind] else kind] = callback
+        seen[kind] += 1
     return named
 
 

@@ -64,7 +64,7 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     predicted, total = np.empty(len(photos), np.int64), 0.0
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]
-        for batch, outputs in trainer.outputs_in_batches(model, model.logit_layers(), x, BATCH):
+        for batch, outputs in trainer.outputs_in_batches(model, x, BATCH):
             total += loss(y[batch], outputs) * len(outputs)
             predicted[start:][batch] = outputs.argmax(axis=1)
     classes = model.class_names or tuple(f"class {k}" for k in range(model.output_shape[-1]))
