@@ -92,7 +92,7 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
     blobs = {
         "weights": b"".join(t.production[name].astype("<f4").tobytes() for name in PARAMETERS),
         "baseline": b"".join(value.astype("<f4").tobytes() for value in dense.params.values()),
-        "photo-bytes": b"".join(example.pixels[n - 1].tobytes() for n in numbers),
+        "photo-bytes": b"".join(example.pixels[n - 1].tobytes() for n in numbers) + bytes(one.label for one in traces),
     }
     parts = {"data": as_script(data(t, traces, dense, blobs))} | {
         key: base64.b64encode(blob).decode() for key, blob in blobs.items()

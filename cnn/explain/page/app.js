@@ -36,6 +36,7 @@ const App = (() => {
     open.forEach((id) => { const d = target.querySelector(`[data-table="${id}"]`); if (d) d.open = true; });
     target.querySelectorAll("table.grid").forEach((t) => { (t.querySelector("td.chosen")
       || t.querySelector("td")).tabIndex = 0; });
+    Show.reachable(target);
     if (focused && $(focused) && document.activeElement !== $(focused)) $(focused).focus({ preventScroll: true });
     stale.delete(step);
   }

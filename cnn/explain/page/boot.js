@@ -20,7 +20,9 @@
     for (const [name, raw] of Object.entries(file.raw)) report.equal(`SHA-256 of ${name}`, Proof.sha256(raw),
       file.data.sha256[name]);
     if (report.failures.length) return; // wrong weights: nothing else is worth a comparison
-    file.data.photos.forEach((record) => {
+    file.data.photos.forEach((record, n) => {
+      report.equal(`label of photo ${record.number}`, record.label, file.photos[784 * file.data.photos.length + n]);
+        // last in the block
       const T = Engine.forward(file.weights, State.photo(record.number)), G = Engine.backward(file.weights, T, record.target);
       const label = `photo ${record.number}`;
       Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, T.x), record, label);
@@ -83,6 +85,7 @@
       if (cell && home(e)) App.light(home(e), cell.dataset.tap); });
     for (const back of ["popstate", "hashchange"]) window.addEventListener(back, onAddress);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Show.readTheme(); App.draw(); });
+    window.addEventListener("resize", () => Show.reachable(document));
     for (const live of document.querySelectorAll("[id^=live-]")) App.watcher.observe(live);
   }
 
