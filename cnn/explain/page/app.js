@@ -41,6 +41,8 @@ const App = (() => {
     stale.delete(step);
   }
 
+  let drawn = null; // the gradients that the pictures of the whole network show
+
   // Two stages show one step each, the five labs are always there; what is out of sight is drawn when it comes into sight.
   function draw() {
     const { step } = A.S;
@@ -53,10 +55,15 @@ const App = (() => {
     for (const link of document.querySelectorAll("[data-step]"))
       if (link.dataset.step === step) link.setAttribute("aria-current", "step"); else link.removeAttribute("aria-current");
     for (const way of "FB") if (views[last[way]]) $("now-" + way).textContent = `${last[way]}: ${views[last[way]].say}`;
-    drawVerdict();
-    drawNetwork();
+    if (drawn !== A.G) { // a moved cursor changes none of these
+      drawVerdict();
+      drawNetwork();
+      drawn = A.G;
+    }
     setMicro(null);
   }
+
+  function redraw() { drawn = null; draw(); }
 
   function drawVerdict() {
     const S = A.S, label = A.label, changes = [S.mirror && "mirrored", S.parts && `${S.parts} swapped`,
@@ -206,7 +213,7 @@ const App = (() => {
 
   // ---- the keys: the same letters as in the terminal
 
-  const near = (by) => STEPS[Math.max(0, Math.min(STEPS.length - 1, STEPS.indexOf(A.S.step) + by))];
+  const nextStep = (by) => STEPS[Math.max(0, Math.min(STEPS.length - 1, STEPS.indexOf(A.S.step) + by))];
   const place = (step) => (STEPS.includes(step) ? STEPS.indexOf(step) : 0);
   const clamp = (v, n) => Math.max(0, Math.min(n - 1, v));
 
@@ -227,7 +234,7 @@ const App = (() => {
 
   const arrow = (di, dj) => (e) => move(di * (e.shiftKey ? 5 : 1), dj * (e.shiftKey ? 5 : 1));
   const KEYS = {
-    n: () => go(near(1)), p: () => go(near(-1)),
+    n: () => go(nextStep(1)), p: () => go(nextStep(-1)),
     " ": () => setMicro(micro === null ? 0 : micro + 1), Backspace: () => setMicro(micro ? micro - 1 : null),
     ArrowUp: arrow(-1, 0), ArrowDown: arrow(1, 0), ArrowLeft: arrow(0, -1), ArrowRight: arrow(0, 1),
     "[": () => turn(false, -1), "]": () => turn(false, 1), "{": () => turn(true, -1), "}": () => turn(true, 1),
@@ -269,6 +276,6 @@ const App = (() => {
     cells[to].focus();
   }
 
-  return { A, KEYS, keysOn: true, box, watcher, views, draw, set, go, reveal, light, pointAt, setMicro, say, pace, onKey,
+  return { A, KEYS, keysOn: true, box, watcher, views, draw, redraw, set, go, reveal, light, pointAt, setMicro, say, pace, onKey,
     homeStep };
 })();

@@ -84,7 +84,7 @@
     document.addEventListener("focusin", (e) => { const cell = e.target.closest("[data-tap]");
       if (cell && home(e)) App.light(home(e), cell.dataset.tap); });
     for (const back of ["popstate", "hashchange"]) window.addEventListener(back, onAddress);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Show.readTheme(); App.draw(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Show.readTheme(); App.redraw(); });
     window.addEventListener("resize", () => Show.reachable(document));
     for (const live of document.querySelectorAll("[id^=live-]")) App.watcher.observe(live);
   }
@@ -138,7 +138,8 @@
 
   function choosePhoto() {
     const n = $("number").valueAsNumber, ok = State.numbers().includes(n);
-    $("number-error").textContent = ok ? "" : `expected a photo from 1 to 20, got ${$("number").value || "nothing"}`;
+    $("number-error").textContent = ok ? "" : `expected a photo, ${$("number").dataset.numbers}, got `
+      + `${$("number").value || "nothing"}`;
     $("number").setAttribute("aria-invalid", String(!ok));
     if (ok) App.set({ photo: n, target: null }, { push: true });
   }
