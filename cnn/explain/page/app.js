@@ -268,7 +268,8 @@ const App = (() => {
 
   // Arrow keys inside a small matrix go from cell to cell.
   function within(cell, key) {
-    const t = cell.closest("table"), k = Number(t.dataset.grid), cells = [...t.querySelectorAll("td")], n = cells.indexOf(cell);
+    const t = cell.closest("table"), k = Number(t.dataset.grid), cells = [...t.querySelectorAll("tbody td")],
+      n = cells.indexOf(cell);
     const to = { ArrowLeft: n % k ? n - 1 : n, ArrowRight: (n + 1) % k ? n + 1 : n, ArrowUp: n - k, ArrowDown: n + k }[key];
     if (!cells[to]) return;
     cell.tabIndex = -1;

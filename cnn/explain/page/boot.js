@@ -9,10 +9,10 @@
   // ---- the self-check
 
   function unpack() {
-    const data = JSON.parse(text("trace")), raw = { weights: Proof.bytes(text("weights")),
-      baseline: Proof.bytes(text("baseline")), "photo-bytes": Proof.bytes(text("photo-bytes")) };
-    return { data, raw, photos: raw["photo-bytes"], weights: Proof.unpack(text("weights"), data.layout.cnn),
-      baseline: Proof.unpack(text("baseline"), data.layout.dense) };
+    const data = JSON.parse(text("trace")), raw = {};
+    for (const id of ["weights", "baseline", "photo-bytes"]) raw[id] = Proof.bytes(text(id));
+    return { data, raw, photos: raw["photo-bytes"], weights: Proof.unpack(raw.weights, data.layout.cnn),
+      baseline: Proof.unpack(raw.baseline, data.layout.dense) };
   }
 
   // Everything that Python wrote into this file, computed again.
@@ -29,7 +29,7 @@
       if (record.number !== file.data.full.photo.number) return;
       const find = (name) => T[name] || G[name];
       for (const [name, entry] of Object.entries(file.data.full.tensors)) report.tensor(`${label} ${name}`, find(name),
-        Proof.numbers(entry.data, entry.dtype));
+        Proof.numbers(Proof.bytes(entry.data), entry.dtype));
       for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell,
         { P: file.weights, T, G, target: record.target });
     });

@@ -128,7 +128,8 @@ const Labs = (() => {
   function sample(A, show) {
     const { P, T, G: grads, target } = A, rows = Engine.PARAMS.map((name) => ({ name, good: 0, kink: 0, norm: 0, off: 0 }));
     const jobs = Engine.PARAMS.flatMap((name) => chosenEntries(grads["d" + name]).map((n) => [name, n]));
-    const judge = (r, error) => (error > 1e-7 ? "DIFFERS" : r.good < Math.min(30, P[r.name].length) ? "too few without a kink" : "agrees");
+    const judge = (r, error) => (error > 1e-7 ? "DIFFERS" : r.good < Math.min(30, P[r.name].length) ? "too few without a kink"
+      : "agrees");
     const draw = (left) => table(`gradient check, ${jobs.length - left} of ${jobs.length} done`,
       ["tensor", "compared", "kinks, left out", "‖numeric − analytic‖ / ‖analytic‖", "verdict"], rows.map((r) => {
         const error = Math.sqrt(r.off / (r.norm || 1));
