@@ -20,26 +20,38 @@ def run(args) -> int:
     """Print the table; 0 when every gradient is right, else 1. Raises UsageError, DataError, ModelFileError."""
     import numpy as np
 
-    from cnn import checks, gradcheck
+    from cnn import gradcheck
     from cnn.datasets import fashion_mnist
-    from cnn.errors import UsageError
 
-    if args.init and args.model:
-        raise UsageError("expected either --model or --init, got both")
+    check_arguments(args)
     photos, _ = fashion_mnist.load_split("test", args.data)
-    count = checks.whole("gradcheck", "--photos", args.photos, high=len(photos))
-    rng = np.random.default_rng(checks.whole("gradcheck", "--seed", args.seed, 0, 2**32 - 1))
+    rng = np.random.default_rng(args.seed)
     model = fresh_network(args.seed) if args.init else trained_network(args.model)
-    x = photos[rng.choice(len(photos), count, replace=False), :, :, None] * (model.input_scale or 1 / 255)
+    x = photos[rng.choice(len(photos), args.photos, replace=False), :, :, None] * (model.input_scale or 1 / 255)
     # Classes at random: a trained network is so sure of the right ones that their gradient would drown in rounding.
-    y = rng.integers(model.output_shape[-1], size=count)
-    print(f"float64, {count} photos, classes drawn at random; a kink is an entry whose difference crosses the corner "
+    y = rng.integers(model.output_shape[-1], size=args.photos)
+    print(f"float64, {args.photos} photos, classes drawn at random; a kink is an entry whose difference crosses the corner "
           "of a ReLU or a tie in a pooling window", file=sys.stderr)  # fmt: skip
     results = gradcheck.check_model(model, x, y, args.samples, seed=args.seed)
     print(as_json(results) if args.json else gradcheck.table(results))
     if not args.json:
         explain(results, args.init)
     return 0 if all(is_right(result, args.init) for result in results) else 1
+
+
+def check_arguments(args) -> None:
+    """Raises UsageError for numbers out of range and options that do not go together."""
+    from cnn import checks
+    from cnn.errors import UsageError
+
+    if args.init and args.model:
+        raise UsageError("expected either --model or --init, got both")
+    try:
+        checks.whole("gradcheck", "--photos", args.photos, high=10_000)
+        checks.whole("gradcheck", "--samples", args.samples, low=30)
+        checks.whole("gradcheck", "--seed", args.seed, 0, 2**32 - 1)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def trained_network(path):
