@@ -56,6 +56,10 @@ class ConvPool:
         self.skips_zeros = (
             sparse.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1) and conv.input_shape[2] % sparse.CHANNELS == 0
         )
+        if self.skips_zeros:
+            _, width, channels = conv.input_shape
+            row_pitch = (self.pads[2] + width + self.pads[3]) * channels
+            self.where = sparse.window_starts(*pool.output_shape[:2], row_pitch, channels)
         self.buffer = Buffers()
 
     @property
@@ -129,22 +133,16 @@ class ConvPool:
     def backward_skipping_zeros(self, dy, cache, need_dx):
         """The same sums from the winners alone; the kernel lies here with its filters first: (F, 3, 3, C)."""
         filters, channels = self.conv.units, self.conv.input_shape[2]
+        padded_shape = cache.x_padded.shape[1:]
         dkernel = self.buffer("dkernel", filters, 3, 3, channels)
-        dkernel[:] = 0
-        room = max(self.pool_shape[0] * self.pool_shape[1] + 1, filters)
-        starts, values = self.buffer("starts", 5, room, dtype=np.int64), self.buffer("values", 5, room)
-        sparse.add_kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, starts[0], values[0])
+        sparse.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)
         dkernel = np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0))
         if not need_dx:
             return dkernel, None
         kernel = self.buffer("kernel", filters, 3, 3, channels)
         kernel[:] = self.params["kernel"].transpose(3, 0, 1, 2)
-        dx_padded = self.buffer("dx_padded", *cache.x_padded.shape)
-        dx_padded[:] = 0
-        sparse.add_input_gradient(dx_padded, dy, cache.winners, kernel, starts, values)
-        height, width, _ = self.conv.input_shape
-        dx = self.buffer("dx", len(dy), *self.conv.input_shape)
-        dx[:] = dx_padded[:, self.pads[0] : self.pads[0] + height, self.pads[2] : self.pads[2] + width]
+        dx, photo = self.buffer("dx", len(dy), *self.conv.input_shape), self.buffer("photo", *padded_shape)
+        sparse.input_gradient(dx, dy, cache.winners, kernel, self.where, (self.pads[0], self.pads[2]), photo)
         return dkernel, dx
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 
+
 def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
                 alpha: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
     """In place, for contiguous arrays of one shape and dtype:

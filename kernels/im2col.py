@@ -1,7 +1,7 @@
 """im2col and its transpose col2im, compiled: they move data, the matrix product is left to BLAS.
 
-Both equal their loops in reference.py. The channels run innermost because they lie side
-by side in memory, so the inner loop is one straight copy (or sum) of neighbours.
+Both equal their loops in reference.py. What lies side by side in memory runs innermost, so
+that the inner loop is one straight copy (or sum) of neighbours.
 """
 
 import numpy as np
@@ -46,15 +46,17 @@ def im2col_into(columns, x_padded, strides):
         for i in range(out_h):
             for u in range(kh):
                 row = x_padded[n, i * sh + u]
-                if channels == 1:  # the longest run is then along the row, not over the channels
+                if channels == 1 and sw == 1:  # then the longest straight run is along the row
                     for v in range(kw):
+                        source, target = row[v:, 0], columns[n, i, :, u, v, 0]
                         for j in range(out_w):
-                            columns[n, i, j, u, v, 0] = row[j * sw + v, 0]
-                else:
+                            target[j] = source[j]
+                else:  # else it is over the channels
                     for j in range(out_w):
                         for v in range(kw):
+                            source, target = row[j * sw + v], columns[n, i, j, u, v]
                             for c in range(channels):
-                                columns[n, i, j, u, v, c] = row[j * sw + v, c]
+                                target[c] = source[c]
 
 
 @njit(nogil=True, cache=True)

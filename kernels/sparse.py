@@ -68,57 +68,74 @@ def _add_windows(typingctx, out, out_at, out_pitch, rows, rows_pitch, starts, va
     return types.void(out, out_at, out_pitch, rows, rows_pitch, starts, values, first, last), codegen
 
 
-@njit(nogil=True, cache=True)
-def add_kernel_gradient(dkernel, dy, winners, x_padded, starts, values):
-    """dkernel (F, 3, 3, C) += the gradient of the kernel of a 3x3 convolution with stride 1 and 2x2 pooling.
+def window_starts(out_h: int, out_w: int, row_pitch: int, cell_pitch: int) -> np.ndarray:
+    """Where each of the four cells of a pooling window begins in a flat photo: int64 (out_h * out_w, 5).
 
-    dy, winners (N, P, Q, F) as bias_relu_pool left them, x_padded (N, 2P + 2, 2Q + 2, C) with C a
-    multiple of CHANNELS, all float32 and contiguous. starts, values: room for P*Q numbers.
+    The fifth, for a window without a winner (CLOSED), is 0 and never read.
+    """
+    p, q, winner = np.ogrid[:out_h, :out_w, :5]
+    starts = (2 * p + (winner >> 1)) * row_pitch + (2 * q + (winner & 1)) * cell_pitch
+    return np.where(winner < 4, starts, 0).reshape(out_h * out_w, 5)
+
+
+@njit(nogil=True, cache=True)
+def kernel_gradient(dkernel, dy, winners, x_padded, where):
+    """dkernel (F, 3, 3, C) = the gradient of the kernel of a 3x3 convolution with stride 1 and 2x2 pooling.
+
+    dy, winners (N, P, Q, F) as bias_relu_pool left them, x_padded (N, H, W, C) with H >= 2P + 2,
+    W >= 2Q + 2 and C a multiple of CHANNELS, all float32 and contiguous; where: window_starts
+    of x_padded's pitches.
     """
     photos, out_h, out_w, filters = dy.shape
-    width, channels = x_padded.shape[2], x_padded.shape[3]
+    channels = x_padded.shape[3]
+    row_pitch = x_padded.shape[2] * channels
+    starts, values = np.empty(out_h * out_w + 1, np.int64), np.empty(out_h * out_w + 1, np.float32)
+    dkernel[:] = 0
     flat_dkernel = dkernel.reshape(-1)
     for n in range(photos):
         photo = x_padded[n].reshape(-1)
+        dy_photo, winners_photo = dy[n].reshape(-1, filters), winners[n].reshape(-1, filters)
         for f in range(filters):
             count = 0
-            for p in range(out_h):
-                for q in range(out_w):
-                    winner = winners[n, p, q, f]
-                    starts[count] = ((2 * p + (winner >> 1)) * width + 2 * q + (winner & 1)) * channels
-                    values[count] = dy[n, p, q, f]
-                    count += winner < 4  # a closed one is overwritten by the next: no branch to guess wrong
+            for k in range(out_h * out_w):
+                winner = winners_photo[k, f]
+                starts[count] = where[k, winner]
+                values[count] = dy_photo[k, f]
+                count += winner < 4  # a closed one is overwritten by the next: no branch to guess wrong
             for c in range(0, channels, CHANNELS):
-                for m in range(count):
-                    starts[m] += CHANNELS * (c > 0)
-                _add_windows(flat_dkernel, f * 9 * channels + c, (3 * channels, channels), photo,
-                             (width * channels, channels), starts, values, 0, count)  # fmt: skip
+                _add_windows(flat_dkernel, f * TAPS * channels + c, (3 * channels, channels),
+                             photo[c:], (row_pitch, channels), starts, values, 0, count)  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
-def add_input_gradient(dx_padded, dy, winners, kernel, starts, values):
-    """dx_padded (N, 2P + 2, 2Q + 2, C) += the gradient of the input of the same convolution.
+def input_gradient(dx, dy, winners, kernel, where, offset, photo):
+    """dx (N, H, W, C) = the gradient of the input of the same convolution, padded by offset (top, left).
 
-    kernel is laid out (F, 3, 3, C). starts, values: room for (5, F) numbers.
+    kernel is laid out (F, 3, 3, C); photo: room for one padded photo (H', W', C); where: window_starts
+    of its pitches.
     """
-    photos, out_h, out_w, filters = dy.shape
-    width, channels = dx_padded.shape[2], dx_padded.shape[3]
-    flat_kernel = kernel.reshape(-1)
-    count = np.zeros(5, np.int64)  # how many filters won at each of the four cells; at none: the fifth
+    photos, height, width, channels = dx.shape
+    top, left = offset
+    filters = dy.shape[3]
+    row_pitch = photo.shape[1] * channels
+    starts, values = np.empty((5, filters), np.int64), np.empty((5, filters), np.float32)
+    count = np.empty(5, np.int64)  # how many filters won at each of the four cells; at none: the fifth
+    flat_kernel, flat_photo = kernel.reshape(-1), photo.reshape(-1)
     for n in range(photos):
-        photo = dx_padded[n].reshape(-1)
-        for p in range(out_h):
-            for q in range(out_w):
-                count[:] = 0
-                for f in range(filters):
-                    winner = winners[n, p, q, f]
-                    starts[winner, count[winner]] = f * 9 * channels
-                    values[winner, count[winner]] = dy[n, p, q, f]
-                    count[winner] += 1
-                for winner in range(4):
-                    place = ((2 * p + (winner >> 1)) * width + 2 * q + (winner & 1)) * channels
-                    for c in range(0, channels, CHANNELS):
-                        for m in range(count[winner]):
-                            starts[winner, m] += CHANNELS * (c > 0)
-                        _add_windows(photo, place + c, (width * channels, channels), flat_kernel,
-                                     (3 * channels, channels), starts[winner], values[winner], 0, count[winner])  # fmt: skip
+        flat_photo[:] = 0
+        dy_photo, winners_photo = dy[n].reshape(-1, filters), winners[n].reshape(-1, filters)
+        for k in range(len(dy_photo)):
+            count[:] = 0
+            for f in range(filters):
+                winner = winners_photo[k, f]
+                starts[winner, count[winner]] = f * TAPS * channels
+                values[winner, count[winner]] = dy_photo[k, f]
+                count[winner] += 1
+            for winner in range(4):
+                for c in range(0, channels, CHANNELS):
+                    _add_windows(flat_photo, where[k, winner] + c, (row_pitch, channels), flat_kernel[c:],
+                                 (3 * channels, channels), starts[winner], values[winner], 0, count[winner])  # fmt: skip
+        for r in range(height):
+            for s in range(width):
+                for c in range(channels):
+                    dx[n, r, s, c] = photo[r + top, s + left, c]

@@ -1,0 +1,67 @@
+"""`cnn photos`: the article's first 20 test photos, in the terminal and as a picture."""
+
+from cnn.commands import options, pictures
+
+HELP = "the first 20 test photos with their labels, as in the article; with --model also what the model says"
+COUNT = 20
+WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of them fill 80 columns
+
+
+def add_arguments(parser):
+    parser.add_argument("--model", metavar="MODEL", nargs="?", const="", help="with predictions, of this model file or run folder (MODEL left out: the trained model shipped here)")  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", help="also write the sheet as a picture (.png, .pdf, .svg)")
+    options.add_data(parser)
+    pictures.add_look(parser)
+
+
+def run(args):
+    from cnn import photos
+    from cnn.datasets import fashion_mnist
+
+    pictures.check("--out", args.out)
+    pixels, labels = fashion_mnist.load_split("test", args.data)
+    chosen = [photos.test_photo(number, pixels, labels) for number in range(1, min(COUNT, len(pixels)) + 1)]
+    model = None if args.model is None else options.open_model(args.model or None)[0]
+    names = fashion_mnist.CLASS_NAMES if model is None else photos.class_names(model)
+    predictions = None if model is None else photos.predict(model, chosen)
+    print_sheet(chosen, names, predictions, pictures.style(args))
+    if args.out:
+        from cnn import plots
+
+        pictures.write(plots.photo_sheet(chosen, names, predictions), args.out)
+
+
+def print_sheet(chosen, names, predictions, style):
+    """Rows of five photos with their captions, and with predictions a line that counts the right ones."""
+    from cnn import terminal
+
+    print(f"The first {len(chosen)} test photos, counted from 1 as in the article: photo 9 is test[8].\n")
+    blocks = [_block(photo, names, predictions[k] if predictions else None, style) for k, photo in enumerate(chosen)]
+    in_a_row = max(1, (style.width + GAP) // (WIDTH + GAP))
+    in_a_row = min(in_a_row, 5 if in_a_row < 10 else 10)
+    for first in range(0, len(blocks), in_a_row):
+        print("\n".join(terminal.columns(blocks[first : first + in_a_row], GAP)) + "\n")
+    if predictions:
+        print(_count(predictions))
+
+
+def _block(photo, names, prediction, style):
+    """One photo at half its size, and beneath it its number and label, and what the model says."""
+    from cnn import terminal
+
+    lines = [line + " " * (WIDTH - 14) for line in terminal.draw_photo(terminal.half_size(photo.pixels), style)]
+    captions = [f"{photo.number} {names[photo.label]}"]
+    if prediction:
+        arrow, right, wrong = ("→", "✓ right", "✗ WRONG") if style.unicode else (">", "+ right", "x WRONG")
+        sure = prediction.probabilities.max()
+        captions += [f"{arrow} {prediction.says}", f"{right if prediction.right else wrong} {terminal.percent(sure, 0)}"]
+    return lines + [f"{caption[:WIDTH]:<{WIDTH}}" for caption in captions]
+
+
+def _count(predictions):
+    """How many are right, and which are not."""
+    wrong = [p for p in predictions if not p.right]
+    text = f"The model is right about {len(predictions) - len(wrong)} of {len(predictions)} photos."
+    for p in wrong:
+        text += f"\nIt takes {p.photo.title}, a {p.class_names[p.photo.label]}, for a {p.says}."
+    return text.replace(" a Ankle", " an Ankle")
