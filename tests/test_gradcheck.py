@@ -223,14 +223,14 @@ def in_place_of_the_trained_network(monkeypatch, trained):
 
 
 def test_the_command_prints_the_table(capsys, in_place_of_the_trained_network):
-    assert cli.main(["gradcheck", "--samples", "30"]) == 0
+    assert cli.main(["gradcheck", "--photos", "3", "--samples", "30"]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2 + 9
     assert "classes drawn at random" in err
 
 
 def test_the_command_as_json(capsys, in_place_of_the_trained_network):
-    assert cli.main(["gradcheck", "--samples", "30", "--json"]) == 0
+    assert cli.main(["gradcheck", "--photos", "3", "--samples", "30", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows[0]["tensor"] == "conv2d/kernel"
     assert all(row["verdict"] == "ok" and row["error"] <= 1e-8 for row in rows)
@@ -244,7 +244,7 @@ def test_the_command_fails_on_a_wrong_gradient(capsys, monkeypatch, in_place_of_
         return dx, {**grads, "bias": 1.001 * grads["bias"]}
 
     monkeypatch.setattr(layers.Dense, "backward", faulty)
-    assert cli.main(["gradcheck", "--samples", "30"]) == 1
+    assert cli.main(["gradcheck", "--photos", "3", "--samples", "30"]) == 1
     out = capsys.readouterr().out
     assert "WRONG" in out
     assert "dense/bias: furthest off at [" in out
@@ -258,7 +258,7 @@ def test_the_command_explains_the_kinks_of_fresh_weights(capsys):
 
 
 def test_the_shipped_network_passes(capsys):
-    assert cli.main(["gradcheck", "--samples", "30"]) == 0
+    assert cli.main(["gradcheck", "--photos", "3", "--samples", "30"]) == 0
     assert capsys.readouterr().out.count(" ok\n") == 9
 
 
