@@ -79,7 +79,7 @@ def test_summary_is_that_of_keras():
 
 def test_summary_before_the_input_is_known_and_with_a_long_name():
     lines = []
-    models.Sequential([layers.Dense(3, name="a" * 60)]).summary(line_length=60, print_fn=lines.append)
+    models.Sequential([layers.Dense(3, name="a" * 60)]).summary(line_length=70, print_fn=lines.append)
     text = "\n".join(lines)
     assert "│ ?" in text
     assert "0 (unbuilt)" in text
