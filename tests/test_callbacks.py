@@ -136,7 +136,7 @@ def test_csv_logger_writes_a_row_at_once(tmp_path, separator):
             rows_seen.append(len(path.read_text().splitlines()))
 
     _, history = fit(CSVLogger(path, separator=separator), Reads())
-    rows = list(csv.reader(path.open(), delimiter=separator))
+    rows = list(csv.reader(path.read_text().splitlines(), delimiter=separator))
     assert rows[0] == ["epoch", "accuracy", "loss"]
     assert [row[0] for row in rows[1:]] == ["0", "1", "2"]
     assert [float(row[2]) for row in rows[1:]] == history.history["loss"]

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from conftest import random_batch
 
 from cnn import layers, models, optimizers
 from cnn.losses import SparseCategoricalCrossentropy
 from kernels.reference import window_geometry
 
-torch = pytest.importorskip("torch", reason="needs the extra 'parity'; CI always runs this file")
 F = torch.nn.functional
 pytestmark = pytest.mark.parity
 DTYPES = pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
