@@ -60,25 +60,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def open_model(given: str | None):
     """(a model for photos of 28x28 in ten classes, the path of its file). Raises ModelFileError."""
-    from cnn import runs, saving
+    from cnn import pretrained, runs, saving
     from cnn.errors import ModelFileError
 
-    path = runs.model_file(_shipped_model() if given is None else given)
+    path = runs.model_file(pretrained.path("cnn") if given is None else given)
     model = saving.load_model(path)
     shapes = model.input_shape, model.output_shape
     if shapes != ((28, 28, 1), (10,)):
         raise ModelFileError(f"{path}: expected a model that makes (10,) of (28, 28, 1), got {shapes[1]} of {shapes[0]}")
     return model, path
-
-
-def _shipped_model():
-    from cnn.errors import ModelFileError
-
-    try:
-        from cnn import pretrained
-    except ImportError:
-        raise ModelFileError("no trained model is shipped with this version: name one with --model") from None
-    return pretrained.path("cnn")
 
 
 def log(text: str = "") -> None:
