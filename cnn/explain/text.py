@@ -26,7 +26,7 @@ def number(n: Num, digits: int = DIGITS) -> str:
         return f"{value:.{digits - 1}e}"
     formats = {
         "value": f".{digits}f", "signed": f"+.{digits}f", "product": f"+.{digits + 1}f", "sum": "+.3f", "total": f"+.{digits + 2}f",
-        "probability": f".{digits}f", "percent": ".1f", "exact": ".12f", "rate": "g",
+        "probability": f".{digits}f", "percent": ".1f", "exact": ".12f", "loss": ".9g", "rate": "g",
     }  # fmt: skip
     text = format(value, formats[n.kind])
     return (text if float(text) else text.replace("-0", "+0" if "+" in formats[n.kind] else "0", 1)) + (" %" if n.kind == "percent" else "")
@@ -109,8 +109,8 @@ def sum_text(total: Sum, width: int, digits: int, live: bool) -> list[str]:
     """The rows of a sum, what the printed figures add to where that differs, the total, and the float32 layer's number."""
     printed = number(total.total, digits)
     float32 = number(total.total._replace(value=total.production), digits) if live or not total.agrees else ""
-    gap = f"|difference| {abs(total.difference):.1e} " if float32 else ""  # the last digits differ between machines
-    verdict = f"float32 layer {float32} {gap}".rstrip() + (" agrees" if total.agrees else " DIFFERS")
+    gap = f", off by {abs(total.difference):.0e}:" if float32 else ""  # the last digits differ between machines
+    verdict = f"float32 layer {float32}".rstrip() + f"{gap} {'agrees' if total.agrees else 'DIFFERS'}"
     entries = [(row.label, number(row.num, digits), shown_sum(row, digits)) for row in total.rows]
     entries.append((f"= {total.total.ref}", printed, verdict))
     wide, digits_wide = max(len(label) for label, *_ in entries), max(len(text) for _, text, _ in entries)
@@ -138,6 +138,19 @@ def draw_map(picture: Map, style: Style) -> list[str]:
     row, column = picture.cursor
     pointed = [("> " if k == row // 2 else "  ") + line for k, line in enumerate(lines)]
     return [picture.caption, " " * (column + 2) + "v", *pointed]
+
+
+def beside(left: list[str], right: list[str], width: int) -> list[str]:
+    """Two blocks side by side, the left one `width` wide."""
+    rows = max(len(left), len(right))
+    left, right = left + [""] * (rows - len(left)), right + [""] * (rows - len(right))
+    return [f"{a[:width]:<{width}} {b}".rstrip() for a, b in zip(left, right, strict=True)]
+
+
+def with_map(view: View, style: Style, digits: int, live: bool = False) -> list[str]:
+    """The view's lines with its picture at the right."""
+    left = style.width - 3 - max(view.map.values.shape[1], len(view.map.caption))
+    return beside(render(view, left, digits, live), draw_map(view.map, style), left)
 
 
 def scaled(values) -> np.ndarray:
@@ -175,8 +188,11 @@ def piped(t: Trace, style: Style, digits: int = DIGITS, only: str | None = None,
         of = f" of {view.step.id[0]}{count}" if view.step in tour else ""
         if view.step.id[0] == "B" and (only or view.step.id == "B1"):
             lines += ["", *textwrap.wrap(target_line(t), style.width)]
-        lines += ["", *head(view, of, style.width, brief=view.say in said), *render(view, style.width, digits)]
+        lines += ["", *head(view, of, style.width, brief=view.say in said)]
         said.add(view.say)  # what was explained once is not explained again
-        if view.map and (view.map.main or only) and (only or step.id != "B12"):
-            lines += [f" {line}".rstrip() for line in draw_map(view.map, style)]
+        if view.map and view.map.main:
+            lines += with_map(view, style, digits)
+        else:
+            picture = draw_map(view.map, style) if view.map and only else []
+            lines += render(view, style.width, digits) + [f" {line}".rstrip() for line in picture]
     return lines

@@ -16,24 +16,24 @@ from cnn.terminal import Style
 
 KEYS = {  # key: (method, its argument, what the help says); one that shares the help of the key before says nothing
     "n": ("go", 1, "next step"), "p": ("go", -1, "previous step"),
-    " ": ("reveal", 1, "Space: the next line of this step, then the next step"), "\x7f": ("reveal", -1, "Backspace: one back"),
-    "up": ("move", (-1, 0), "arrows: move the cell, weight or unit (with Shift by 5)"), "down": ("move", (1, 0), ""),
+    " ": ("reveal", 1, "Space: slowly, line by line"), "\x7f": ("reveal", -1, "Backspace: one back"),
+    "up": ("move", (-1, 0), "arrows: move the cell (Shift: by 5)"), "down": ("move", (1, 0), ""),
     "left": ("move", (0, -1), ""), "right": ("move", (0, 1), ""),
     "shift-up": ("move", (-5, 0), ""), "shift-down": ("move", (5, 0), ""), "shift-left": ("move", (0, -5), ""), "shift-right": ("move", (0, 5), ""),
     "[": ("change_filter", -1, "[ ] filter, map or unit"), "]": ("change_filter", 1, ""),
     "{": ("change_channel", -1, "{ } input channel"), "}": ("change_channel", 1, ""),
-    "pageup": ("change_layer", -1, "PgUp PgDn: layer before, layer after"), "pagedown": ("change_layer", 1, ""),
+    "pageup": ("change_layer", -1, "PgUp PgDn: previous, next layer"), "pagedown": ("change_layer", 1, ""),
     "f": ("twin", "F", "the forward step of this layer"), "b": ("twin", "B", "the backward step of this layer"),
     "j": ("jump", None, "jump to the largest number"),
-    "i": ("ask_photo", None, "another photo: type its number, Enter"), "m": ("mirror", None, "mirror the photo"),
+    "i": ("ask_photo", None, "another photo: number, Enter"), "m": ("mirror", None, "mirror the photo"),
     "<": ("shift", -1, "< > shift the photo by a pixel"), ">": ("shift", 1, ""),
-    "e": ("next_target", None, "explain another class: what if it were ...?"),
-    "g": ("extra", "G", "gradient check of this weight"), "G": ("sample", None, "gradient check of 40 numbers of each tensor"),
-    "t": ("learn", None, "one training step on this photo"), "T": ("train", None, "one training step on 32 other photos"),
+    "e": ("next_target", None, "explain another class"),
+    "g": ("extra", "G", "gradient check of this weight"), "G": ("sample", None, "gradient check of all tensors"),
+    "t": ("learn", None, "one training step on this photo"), "T": ("train", None, "one training step on 32 photos"),
     "u": ("undo", None, "undo all training"),
-    "x": ("extra", "M", "im2col: the convolution as a matrix product"), "l": ("extra", "L", "convolution lab (in it: k size, s stride, v padding,"),
-    "k": ("lab", "kernel_size", "   o 5x5 image or photo, r filter)"), "s": ("stride_or_shifts", None, "outside the lab: s moved and mirrored photos"),
-    "v": ("map_or_padding", None, "v the map of this step"), "o": ("lab", "toy", ""), "r": ("lab", "preset", ""),
+    "x": ("extra", "M", "im2col: one matrix product"), "l": ("extra", "L", "convolution lab, with these keys:"),
+    "k": ("lab", "kernel_size", "   k size, s stride, v padding"), "s": ("stride_or_shifts", None, "else: moved and mirrored photos"),
+    "v": ("map_or_padding", None, "else: the map of this step"), "o": ("lab", "toy", "   o 5x5 image, r filter"), "r": ("lab", "preset", ""),
     "c": ("toggle", "source", "the source line that computes this"), "d": ("more_digits", None, "more digits"),
     "a": ("toggle", "playing", "play: a step every few seconds"), "+": ("faster", 0.5, "+ - faster, slower"), "-": ("faster", 2.0, ""),
     "y": ("link", None, "the command that prints this step"), "?": ("toggle", "help", "this help"), "q": ("quit", None, "quit"),
@@ -320,42 +320,39 @@ class Walk:
             hidden = len(body) - (height - 3)
             body = [*body[: height - 3], f" ... {hidden} more lines: enlarge the window"]
         status = f"Photo number, or a file: {self.typed}_" if self.typed is not None else self.message
-        keys = " n/p step  Space slowly  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
-        foot = keys.format("f forward" if self.step.id[0] == "B" else "b back")
+        keys = " n p step  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
+        foot = keys.format("f forward" if self.step.id[0] == "B" else "b backward")
         return [*body, *[""] * (height - 2 - len(body)), f" {status}"[:width], foot[: width - 1]]
 
     def _step_lines(self, width: int, height: int, style: Style) -> list[str]:
         view = self.view()
         count = sum(step.id[0] == self.step.id[0] for step in self.tour)
-        wide = width >= 100 and view.map is not None
-        left = min(width - 32 - 1, 80) if wide else width
         top = [photo_line(self.trace)[:width]]
         if self.step.id[0] == "B":
             top += textwrap.wrap(target_line(self.trace), width)
-        head = text.head(view, f" of {self.step.id[0]}{count}" if view.step in self.tour else "", left)
-        picture = text.draw_map(view.map, style) if view.map else []
+        of = f" of {self.step.id[0]}{count}" if view.step in self.tour else ""
         if self.map:
-            return [*top, head[0], *[f" {line}" for line in picture]] if picture else [*top, " this step has no map"]
-        if self.shown is not None:
-            view.parts = view.parts[: self.shown]
-        body = text.render(view, left, self.digits, live=True)
-        lines = [*top, *head, *body]
-        if len(lines) > height:  # small screens do without the explanation, then without the formula
-            brief = text.head(replace(view, say=""), "", left)
-            lines = [*top, *(brief if len(top) + len(brief) + len(body) <= height else brief[:1] + brief[-1:]), *body]
-        if wide:
-            return beside(lines, picture, left)
-        if view.map and view.map.main and len(lines) + len(picture) <= height:
-            lines += [f" {line}" for line in picture]
-        return lines
+            picture = text.draw_map(view.map, style) if view.map else ["this step has no map"]
+            return [*top, *text.head(view, of, width)[:1], *[f" {line}" for line in picture]]
+        view.parts = view.parts[: self.shown]
+        for lines in self._layouts(view, of, width, style):
+            if len(top) + len(lines) <= height:
+                break
+        return [*top, *lines]
 
-
-def beside(left: list[str], right: list[str], width: int) -> list[str]:
-    """The map to the right of the text, from the second line on."""
-    right = ["", *right]
-    rows = max(len(left), len(right))
-    left, right = left + [""] * (rows - len(left)), right + [""] * (rows - len(right))
-    return [f"{a[:width]:<{width}} {b}".rstrip() for a, b in zip(left, right, strict=True)]
+    def _layouts(self, view: v.View, of: str, width: int, style: Style):
+        """The ways to lay a step out, the best first: the first that fits the window is taken, or the last."""
+        if width >= 100 and view.map:
+            picture, left = text.draw_map(view.map, style), width - 32
+            lines = [*text.head(view, of, left), *text.render(view, left, self.digits, live=True)]
+            yield text.beside(lines, picture, left)
+        heads = text.head(view, of, width), text.head(view, of, width, brief=True)
+        if view.map and view.map.main and width >= 80:
+            for head in heads:
+                yield [*head, *text.with_map(view, style._replace(width=width), self.digits, live=True)]
+        body = text.render(view, width, self.digits, live=True)
+        for head in (*heads, heads[1][:1] + heads[1][-1:]):
+            yield [*head, *body]
 
 
 def help_lines(width: int) -> list[str]:
