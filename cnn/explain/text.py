@@ -52,7 +52,7 @@ def head(view: View, of: str, width: int = 80, brief: bool = False) -> list[str]
     formula = textwrap.wrap(view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
     lines = [joined] if len(joined) <= width else [title, *formula]
     lines += [] if brief else [f" {line}" for line in textwrap.wrap(view.say, width - 1)]
-    return [*lines, *([f" at {view.where}"[:width]] if view.where else [])]
+    return [*lines, *(textwrap.wrap(f"at {view.where}", width, initial_indent=" ", subsequent_indent="    ") if view.where else [])]
 
 
 def line_text(line: Line, width: int, digits: int, live: bool) -> list[str]:
@@ -91,30 +91,51 @@ def grid_text(grid: Grid, digits: int) -> list[str]:
 
 
 def grids_text(grids: Grids, width: int, digits: int, live: bool) -> list[str]:
-    """Matrices side by side where the width allows, else one under the other."""
-    blocks = [[item] if isinstance(item, str) else grid_text(item, digits) for item in grids.items]
-    tall = max(map(len, blocks))
-    if sum(len(block[0]) for block in blocks) + 2 * (len(blocks) - 1) > width:
-        return [line[:width] for block in blocks for line in block]
-    for k, item in enumerate(grids.items):
-        sign = [" " * len(blocks[k][0])] * tall
-        if isinstance(item, str):
-            sign[(tall + 1) // 2] = item
-            blocks[k] = sign
-        blocks[k] = blocks[k] + [" " * len(blocks[k][0])] * (tall - len(blocks[k]))
-    return ["  ".join(row).rstrip() for row in zip(*blocks, strict=True)]
+    """Matrices side by side, as many in a row as the width allows."""
+    lines, row = [], []
+    for item in grids.items:
+        block = item if isinstance(item, str) else grid_text(item, digits)
+        if row and row_width([*row, block]) > width:
+            # A sign goes on with the matrix behind it.
+            carried = [row.pop()] if isinstance(row[-1], str) and len(row) > 1 else []
+            lines += side_by_side(row)
+            row = carried
+        row.append(block)
+    return [line[:width] for line in lines + side_by_side(row)]
+
+
+def row_width(blocks: list) -> int:
+    return sum(len(block) if isinstance(block, str) else len(block[0]) for block in blocks) + 2 * (len(blocks) - 1)
+
+
+def side_by_side(blocks: list) -> list[str]:
+    """Blocks of lines in one row; signs stand at the middle of the matrices."""
+    tall = max((len(block) for block in blocks if not isinstance(block, str)), default=1)
+    columns = []
+    for block in blocks:
+        wide = len(block) if isinstance(block, str) else len(block[0])
+        middle = (tall + 1) // 2 if tall > 1 else 0
+        column = [block if k == middle else "" for k in range(tall)] if isinstance(block, str) else block + [""] * (tall - len(block))
+        columns.append([f"{line:<{wide}}" for line in column])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 def sum_text(total: Sum, width: int, digits: int, live: bool) -> list[str]:
     """The rows of a sum, what the printed figures add to where that differs, the total, and the float32 layer's number."""
     printed = number(total.total, digits)
-    float32 = number(total.total._replace(value=total.production), digits) if live or not total.agrees else ""
-    gap = f", off by {abs(total.difference):.0e}:" if float32 else ""  # the last digits differ between machines
-    verdict = f"float32 layer {float32}".rstrip() + f"{gap} {'agrees' if total.agrees else 'DIFFERS'}"
+    verdict = "agrees" if total.agrees else "DIFFERS"
+    if live or not total.agrees:
+        note = f"float32 {number(total.total._replace(value=total.production), digits)} (off by {abs(total.difference):.0e}): {verdict}"
+    else:
+        note = f"float32 layer {verdict}"  # its last digits differ between machines: --json has them
     entries = [(row.label, number(row.num, digits), shown_sum(row, digits)) for row in total.rows]
-    entries.append((f"= {total.total.ref}", printed, verdict))
+    entries.append((f"= {total.total.ref}", printed, note))
     wide, digits_wide = max(len(label) for label, *_ in entries), max(len(text) for _, text, _ in entries)
-    return [f"{label:<{wide}}  {text:>{digits_wide}}  {note}".rstrip()[:width] for label, text, note in entries]
+    lines = []
+    for label, printed, note in entries:
+        line = f"{label:<{wide}}  {printed:>{digits_wide}}"
+        lines += [f"{line}  {note}".rstrip()] if len(line) + 2 + len(note) <= width else [line, f"{note:>{width}}"]
+    return lines
 
 
 def shown_sum(row, digits: int) -> str:

@@ -311,7 +311,7 @@ class Walk:
         if self.help:
             body = [*help_lines(width)]
         elif self.sheet:
-            body = sheet_lines(self.model, self.test, style)
+            body = sheet_lines(self.model, self.test, style._replace(width=width))
         elif self.source:
             body = [photo_line(self.trace)[:width], *source_lines(self.view(), width, height - 3)]
         else:
@@ -322,12 +322,14 @@ class Walk:
         status = f"Photo number, or a file: {self.typed}_" if self.typed is not None else self.message
         keys = " n p step  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
         foot = keys.format("f forward" if self.step.id[0] == "B" else "b backward")
-        return [*body, *[""] * (height - 2 - len(body)), f" {status}"[:width], foot[: width - 1]]
+        foot = foot if len(foot) < width else " n p step  arrows  b back  g check  i photo  ? help  q quit"
+        lines = [*body, *[""] * (height - 2 - len(body)), f" {status}", foot]
+        return [line if "\x1b" in line else line[:width] for line in lines]
 
     def _step_lines(self, width: int, height: int, style: Style) -> list[str]:
         view = self.view()
         count = sum(step.id[0] == self.step.id[0] for step in self.tour)
-        top = [photo_line(self.trace)[:width]]
+        top = textwrap.wrap(photo_line(self.trace), width)
         if self.step.id[0] == "B":
             top += textwrap.wrap(target_line(self.trace), width)
         of = f" of {self.step.id[0]}{count}" if view.step in self.tour else ""
@@ -374,11 +376,12 @@ def sheet_lines(model, test, style: Style) -> list[str]:
     for said in photos.predict(model, chosen):
         names = said.class_names
         p = said.probabilities[said.predicted]
-        rows.append(f"{said.photo.number:3}  {names[said.photo.label]:11} {marks[0 if said.right else 1]} {said.says:11} {p:.2f}")
+        row = f"{said.photo.number:3} {names[said.photo.label]:11} {marks[0 if said.right else 1]} {said.says:11}"
+        rows.append(f"{row}  {p:.2f}" if style.width >= 80 else row)
     half = -(-len(rows) // 2)
-    lines = [f" {a:<37}{b}".rstrip() for a, b in zip(rows[:half], rows[half:] + [""], strict=False)]
-    return ["The first 20 test photos: number, label, what the model says (and how sure)", "", *lines, "",
-            f" {marks[0]} right   {marks[1]} wrong", "", " i and a number: walk through that photo.   n: begin with photo 9, the sandal."]  # fmt: skip
+    lines = [f" {a:<{len(rows[0]) + (3 if style.width >= 80 else 0)}}{b}".rstrip() for a, b in zip(rows[:half], rows[half:] + [""], strict=False)]
+    return ["The first 20 test photos: number, label, what the model says", "", *lines, "",
+            f" {marks[0]} right   {marks[1]} wrong", "", " i and a number: walk through that photo", " n: begin with photo 9, the sandal"]  # fmt: skip
 
 
 def source_lines(view: v.View, width: int, height: int) -> list[str]:
