@@ -1,5 +1,6 @@
 """Views as plain lines of text: the same for a terminal's screen and for a pipe."""
 
+import inspect
 import textwrap
 
 import numpy as np
@@ -45,9 +46,11 @@ def render(view: View, width: int = 80, digits: int = DIGITS, live: bool = False
     return [f" {line}".rstrip() for line in lines]
 
 
-def head(view: View, of: str, width: int = 80, brief: bool = False) -> list[str]:
-    """The lines above a view: step, formula, what it is about (unless brief), where we look."""
+def head(view: View, of: str, width: int = 80, brief: bool = False, tiny: bool = False) -> list[str]:
+    """The lines above a view: step, formula, what it is about (unless brief), where we look; tiny: the first and last."""
     title = f"{view.step.id}{of}  {view.title}"
+    if tiny:
+        return [title[:width], *([f" at {view.where}"[:width]] if view.where else [])]
     joined = f"{title}    {view.formula}"
     formula = textwrap.wrap(view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
     lines = [joined] if len(joined) <= width else [title, *formula]
@@ -217,3 +220,26 @@ def piped(t: Trace, style: Style, digits: int = DIGITS, only: str | None = None,
             picture = draw_map(view.map, style) if view.map and only else []
             lines += render(view, style.width, digits) + [f" {line}".rstrip() for line in picture]
     return lines
+
+
+def source_lines(view: View, width: int, height: int) -> list[str]:
+    """The function that computes this step, from a few lines before the line that does it, which is marked."""
+    if view.code is None:
+        return [" this step has no source of its own"]
+    lines, first = inspect.getsourcelines(inspect.unwrap(getattr(view.code, "py_func", view.code)))
+    file = "/".join(inspect.getsourcefile(view.code).rsplit("/", 2)[-2:])
+    marked = next((k for k, line in enumerate(lines) if view.needle and view.needle in line), 0)
+    start = max(0, min(marked - height // 2, len(lines) - height + 1))
+    shown = [f"{'>' if k == marked else ' '} {first + k:4} {line.rstrip()}"[:width] for k, line in enumerate(lines)]
+    return [f" {file}:{first + marked}   the code of {view.step.id}", *shown[start : start + height - 1]]
+
+
+def command_line(t, view: View) -> str:
+    """The command that prints this view."""
+    at, photo = view.cursor, t.number or t.source
+    words = ["cnn explain", str(photo), f"--step {view.step.id}"]
+    words += [f"--cell {at.cell[0]},{at.cell[1]}"] if at.cell else []
+    words += [f"--{name} {value}" for name in ("filter", "channel", "unit") if (value := getattr(at, name)) is not None]
+    words += [f"--weight {','.join(map(str, at.weight))}"] if at.weight else []
+    words += [f"--target {t.target}"] if t.why in ("chosen",) else []
+    return " ".join(words)

@@ -1,6 +1,5 @@
 """The walk through the steps: which step, cell and photo, and what each key does. Knows nothing of the terminal."""
 
-import inspect
 import textwrap
 from dataclasses import replace
 
@@ -12,6 +11,8 @@ from cnn.errors import DataError, UsageError
 from cnn.explain import extras, text, trace
 from cnn.explain import view as v
 from cnn.explain.tour import photo_line, show, target_line
+from cnn.explain.trace import network_input
+from cnn.losses import SparseCategoricalCrossentropy
 from cnn.terminal import Style
 
 KEYS = {  # key: (method, its argument, what the help says); one that shares the help of the key before says nothing
@@ -267,8 +268,8 @@ class Walk:
         if not self.batch:
             self.training = fashion_mnist.load_split("train")
         x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
-        model.compile(optimizers.SGD(self.cursor.learning_rate), "sparse_categorical_crossentropy" if model.ends_in_softmax else trace_loss())
-        loss = model.train_on_batch(np.concatenate([trace_input(model, photo) for photo in x]), y)
+        model.compile(optimizers.SGD(self.cursor.learning_rate), "sparse_categorical_crossentropy" if model.ends_in_softmax else SparseCategoricalCrossentropy(from_logits=True))
+        loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
         self.batch += 1
         self.model = model
         before = self.trace.loss
@@ -301,7 +302,7 @@ class Walk:
         self.message = f"{self.pause:g} seconds a step"
 
     def link(self) -> None:
-        self.message = command_line(self.trace, self.view())
+        self.message = text.command_line(self.trace, self.view())
 
     def quit(self) -> None:
         self.finished = True
@@ -313,7 +314,7 @@ class Walk:
         elif self.sheet:
             body = sheet_lines(self.model, self.test, style._replace(width=width))
         elif self.source:
-            body = [photo_line(self.trace)[:width], *source_lines(self.view(), width, height - 3)]
+            body = [photo_line(self.trace)[:width], *text.source_lines(self.view(), width, height - 3)]
         else:
             body = self._step_lines(width, height - 2, style)
         if len(body) > height - 2:
@@ -348,12 +349,12 @@ class Walk:
             picture, left = text.draw_map(view.map, style), width - 32
             lines = [*text.head(view, of, left), *text.render(view, left, self.digits, live=True)]
             yield text.beside(lines, picture, left)
-        heads = text.head(view, of, width), text.head(view, of, width, brief=True)
+        heads = [text.head(view, of, width), text.head(view, of, width, brief=True)]
         if view.map and view.map.main and width >= 80:
             for head in heads:
                 yield [*head, *text.with_map(view, style._replace(width=width), self.digits, live=True)]
         body = text.render(view, width, self.digits, live=True)
-        for head in (*heads, heads[1][:1] + heads[1][-1:]):
+        for head in (*heads, text.head(view, of, width, tiny=True)):
             yield [*head, *body]
 
 
@@ -382,40 +383,3 @@ def sheet_lines(model, test, style: Style) -> list[str]:
     lines = [f" {a:<{len(rows[0]) + (3 if style.width >= 80 else 0)}}{b}".rstrip() for a, b in zip(rows[:half], rows[half:] + [""], strict=False)]
     return ["The first 20 test photos: number, label, what the model says", "", *lines, "",
             f" {marks[0]} right   {marks[1]} wrong", "", " i and a number: walk through that photo", " n: begin with photo 9, the sandal"]  # fmt: skip
-
-
-def source_lines(view: v.View, width: int, height: int) -> list[str]:
-    """The function that computes this step, from a few lines before the line that does it, which is marked."""
-    if view.code is None:
-        return [" this step has no source of its own"]
-    lines, first = inspect.getsourcelines(inspect.unwrap(getattr(view.code, "py_func", view.code)))
-    file = "/".join(inspect.getsourcefile(view.code).rsplit("/", 2)[-2:])
-    marked = next((k for k, line in enumerate(lines) if view.needle and view.needle in line), 0)
-    start = max(0, min(marked - height // 2, len(lines) - height + 1))
-    shown = [f"{'>' if k == marked else ' '} {first + k:4} {line.rstrip()}"[:width] for k, line in enumerate(lines)]
-    return [f" {file}:{first + marked}   the code of {view.step.id}", *shown[start : start + height - 1]]
-
-
-def command_line(t, view: v.View) -> str:
-    """The command that prints this view."""
-    at, photo = view.cursor, t.number or t.source
-    words = ["cnn explain", str(photo), f"--step {view.step.id}"]
-    words += [f"--cell {at.cell[0]},{at.cell[1]}"] if at.cell else []
-    words += [f"--{name} {value}" for name in ("filter", "channel", "unit") if (value := getattr(at, name)) is not None]
-    words += [f"--weight {','.join(map(str, at.weight))}"] if at.weight else []
-    words += [f"--target {t.target}"] if t.why in ("chosen",) else []
-    return " ".join(words)
-
-
-def trace_input(model, photo):
-    """One photo as this network takes it, float32 with a batch axis."""
-    from cnn.explain.trace import network_input
-
-    return network_input(model, photo).astype(np.float32)
-
-
-def trace_loss():
-    """The loss of a network that ends in logits."""
-    from cnn.losses import SparseCategoricalCrossentropy
-
-    return SparseCategoricalCrossentropy(from_logits=True)
