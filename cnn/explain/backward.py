@@ -12,6 +12,7 @@ from cnn.explain.trace import Trace, update
 from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Row, Step, Table, View
 from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, Weighted
 from cnn.losses import _on_logits
+from cnn.optimizers import SGD
 from kernels.im2col import col2im_into
 from kernels.pooling import max_pool_backward_into
 
@@ -313,7 +314,7 @@ def input_gradient_view(t: Trace, step: Step, cursor: Cursor) -> View:
         "Every weight takes a small step against its gradient: the loss goes down. Training repeats this.",
         cursor.but(cell=(r, s), weight=index), f"pixel r={r} s={s}   weight {v.ref(name, index)}   this photo alone, learning rate {cursor.learning_rate:g}",
         [*([sums] if sums else []), *parts], Map("dx: + brighter raises the loss", dx[..., c], (r, s), signed=True),
-        sgd_update(), "params[key]",
+        SGD.step, "w -= self.learning_rate * g",
     )  # fmt: skip
 
 
@@ -325,13 +326,6 @@ def pixel_sum(t: Trace, place):
     terms, scatter, marks = scattered(stage.layer, t.get(stage, "dz"), t.get(stage, "kernel"), place)
     row = Row(f"a brighter pixel: {len(terms)} products, summed as in B9", Num(float(terms.sum()), kind="gradient"))
     return v.total(t, "dx", place, terms, [row], "backward")
-
-
-def sgd_update():
-    """The function whose source is the update."""
-    from cnn.optimizers import SGD
-
-    return SGD.update
 
 
 def relu_back_view(t: Trace, step: Step, cursor: Cursor) -> View:
