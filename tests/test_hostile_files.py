@@ -28,7 +28,10 @@ def valid(tmp_path_factory) -> bytes:
     model = models.Sequential([layers.Conv2D(2, 3, input_shape=(6, 6, 1)), layers.Flatten(), layers.Dense(3, "softmax")], seed=1)
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     model.class_names, model.input_scale, model.made_by = ("a", "b", "c"), 1 / 255, "a test"
-    watchers = [callbacks.EarlyStopping("loss", restore_best_weights=True), callbacks.BackupAndRestore(folder, delete_checkpoint=False)]
+    watchers = [
+        callbacks.EarlyStopping("loss", restore_best_weights=True),
+        callbacks.BackupAndRestore(folder, delete_checkpoint=False),
+    ]
     x, y = RNG.random((8, 6, 6, 1), dtype=np.float32), RNG.integers(0, 3, 8)
     model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=watchers)
     return (folder / "last.npz").read_bytes()
@@ -195,7 +198,13 @@ def test_sizes_that_are_not_there(path, valid):
             refuses(path, patch(valid, entry + field, "<I", claim))
     both = patch(patch(valid, entry + 20, "<I", 2**32 - 1), entry + 24, "<I", 2**32 - 1)
     refuses(path, both, "damaged|cut short")
-    for at, form in ((len(valid) - 12, "<H"), (len(valid) - 14, "<H"), (len(valid) - 10, "<I"), (len(valid) - 6, "<I"), (len(valid) - 2, "<H")):
+    for at, form in (
+        (len(valid) - 12, "<H"),
+        (len(valid) - 14, "<H"),
+        (len(valid) - 10, "<I"),
+        (len(valid) - 6, "<I"),
+        (len(valid) - 2, "<H"),
+    ):
         for claim in (1, 2**16 - 1):
             refuses(path, patch(valid, at, form, claim))
 
@@ -227,7 +236,9 @@ def test_encrypted_members_and_names_that_are_no_text(path, valid):
     refuses(path, patch(valid, directory_entry(valid, 1) + 46, "<B", 0xFF), "utf-8")
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/etc/passwd", "C:\\evil", "conv2d/kernel\0", "conv2d\\kernel", "", "json/../json", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "name", ["../../evil", "/etc/passwd", "C:\\evil", "conv2d/kernel\0", "conv2d\\kernel", "", "json/../json", "\x1b[2J"]
+)
 def test_names_of_other_members(tmp_path, path, valid, name):
     refuses(path, with_member(valid, name, npy(np.zeros(1, np.float32))), "belongs to no part|directory|damaged")
     assert os.listdir(tmp_path) == ["model.npz"]
@@ -322,7 +333,11 @@ def test_weights_of_another_form(path, valid):
     refuses(path, weights(valid, lambda w: w[None]), "expected shape")
     refuses(path, weights(valid, lambda w: w.astype(np.float16)), "expected dtype <f4 or <f8 .*, got <f2")
     for bad in (np.nan, np.inf, -np.inf):
-        refuses(path, weights(valid, lambda w, bad=bad: np.where(w == w.max(), bad, w).astype(np.float32)), "dense/kernel: holds NaN or infinity")
+        refuses(
+            path,
+            weights(valid, lambda w, bad=bad: np.where(w == w.max(), bad, w).astype(np.float32)),
+            "dense/kernel: holds NaN or infinity",
+        )
     refuses(path, weights(valid, lambda w: w.astype(np.float64) * 1e200), "holds NaN or infinity")  # too large for float32
     for change in (np.asfortranarray, lambda w: w.astype(">f4"), lambda w: w.astype("<f8"), lambda w: w.astype(">f8")):
         assert np.array_equal(load(path, weights(valid, change)).params["dense/kernel"], model.params["dense/kernel"])
@@ -454,6 +469,7 @@ DOCUMENTS = {
     "class names text": (setter("class_names", value="abc"), "class_names: expected 3 names"),
     "class names escape": (setter("class_names", value=["a", "b", "\x1b]0;x\x07"]), "class_names: expected 1 to 100 printable"),
     "input scale": (setter("input_scale", value="1"), "input_scale: expected a number"),
+    "input scale 0": (setter("input_scale", value=0), "input_scale: 0 would turn every photo black"),
     "input scale true": (setter("input_scale", value=True), "input_scale: expected a number"),
     "made by": (setter("made_by", value=7), "made_by: expected"),
     "training": (setter("training", value=[]), "training: expected an object"),
@@ -497,8 +513,14 @@ def test_a_crafted_callback_state_is_one_error(tmp_path, valid):
 
     fit([callbacks.EarlyStopping("loss")])
     data = (tmp_path / "last.npz").read_bytes()
-    for values in ({}, {"best": "x", "wait": 0, "stopped_epoch": 0, "best_epoch": 0}, {"best": 1.0, "wait": [], "stopped_epoch": 0, "best_epoch": 0}):
-        (tmp_path / "last.npz").write_bytes(with_document(data, setter("training", "callbacks", "EarlyStopping", "values", value=values)))
+    for values in (
+        {},
+        {"best": "x", "wait": 0, "stopped_epoch": 0, "best_epoch": 0},
+        {"best": 1.0, "wait": [], "stopped_epoch": 0, "best_epoch": 0},
+    ):
+        (tmp_path / "last.npz").write_bytes(
+            with_document(data, setter("training", "callbacks", "EarlyStopping", "values", value=values))
+        )
         with pytest.raises(ModelFileError, match="last.npz: the state of EarlyStopping is not one"):
             fit([callbacks.EarlyStopping("loss")])
 

@@ -50,7 +50,12 @@ def everything(model) -> dict:
     arrays = dict(model.params)
     for slot, values in model.optimizer.state.items():
         arrays |= {f"{slot}/{key}": value for key, value in values.items()}
-    numbers = {"iterations": model.optimizer.iterations, "epoch": model.epoch, "history": model.history.history, "epochs": model.history.epoch}
+    numbers = {
+        "iterations": model.optimizer.iterations,
+        "epoch": model.epoch,
+        "history": model.history.history,
+        "epochs": model.history.epoch,
+    }
     return {key: value.tobytes() for key, value in arrays.items()} | {"numbers": json.dumps(numbers, default=lambda n: n.item())}
 
 
@@ -140,7 +145,10 @@ def test_checkpoints_and_csv_are_the_same_files(tmp_path):
         (tmp_path / folder / "backup").mkdir(parents=True)
 
         def watchers():
-            return [ModelCheckpoint(tmp_path / folder / "best.npz", "loss", save_best_only=True), CSVLogger(tmp_path / folder / "history.csv")]
+            return [
+                ModelCheckpoint(tmp_path / folder / "best.npz", "loss", save_best_only=True),
+                CSVLogger(tmp_path / folder / "history.csv"),
+            ]
 
         interrupted(tmp_path / folder / "backup", stops, watchers=watchers, error=KeyboardInterrupt())
         return [(tmp_path / folder / name).read_bytes() for name in ("best.npz", "history.csv")]
@@ -209,6 +217,21 @@ def test_a_notebook_keeps_history_and_model_after_an_interrupt():
     assert len(model.history.epoch) == EPOCHS
 
 
+@pytest.mark.parametrize(
+    "moment", ["on_train_begin", "on_restore", "on_epoch_begin", "on_test_batch_end", "on_epoch_end", "on_train_end"]
+)
+def test_history_is_there_whenever_the_interrupt_comes(moment):
+    def interrupt(self, *args):
+        raise KeyboardInterrupt
+
+    model = new_model()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, **FIT, callbacks=[type("Interrupt", (callbacks.Callback,), {moment: interrupt})()])
+    epochs = EPOCHS if moment == "on_train_end" else 0
+    assert len(model.history.epoch) == epochs and all(len(values) == epochs for values in model.history.history.values())
+    model.fit(X, Y, **FIT)
+
+
 def test_the_same_notebook_goes_on_exactly(tmp_path):
     """Not a new process but the same model, its weights somewhere after the last safe point."""
     model = new_model()
@@ -275,7 +298,10 @@ CONTRADICTIONS = {
     "network": (lambda: {"model": other_network()}, "model.layers: expected"),
     "layer": (lambda: {"model": new_model(units=4)}, r"model.layers\[4\].config.units: expected 3 as in the saved run, got 4"),
     "optimizer": (lambda: {"model": new_model("sgd")}, "compile.optimizer.class: expected Adam"),
-    "learning rate": (lambda: {"model": new_model(optimizers.Adam(0.002))}, "compile.optimizer.config.learning_rate: expected 0.001 as in the saved run, got 0.002"),
+    "learning rate": (
+        lambda: {"model": new_model(optimizers.Adam(0.002))},
+        "compile.optimizer.config.learning_rate: expected 0.001 as in the saved run, got 0.002",
+    ),
     "callbacks": ({"watchers": []}, r"callbacks: expected \['EarlyStopping', 'History'\]"),
 }
 
