@@ -381,7 +381,7 @@ def test_env_names_everything_a_bug_report_needs(photos, tmp_path):
 def test_help_of_every_command(tmp_path):
     text = succeeds("--help", cwd=tmp_path).stdout
     for command in COMMANDS:
-        assert re.search(rf"^ +{command} ", text, re.M)
+        assert re.search(rf"^ +{command}\s", text, re.M)
         assert f"usage: cnn {command}" in succeeds(command, "--help", cwd=tmp_path).stdout
 
 
