@@ -116,6 +116,9 @@ class Sequential:
         if self.input_shape not in (None, shape):
             raise ValueError(f"{self}: build: this model is built for {self.input_shape}, got {shape}")
         current = shape
+        for layer in self.layers:
+            current = layer.infer_shape(current)  # raises before the first layer is built for a shape that cannot be right
+        current = shape
         for index, layer in enumerate(self.layers):
             current = self._build_layer(layer, current, index)
         self.input_shape = shape
