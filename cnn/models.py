@@ -177,10 +177,12 @@ class Sequential:
             layer.params = new.params
 
     def astype(self, dtype) -> "Sequential":
-        """A copy of this model whose parameters are float32 or float64 numbers of their own."""
+        """A copy of this model with float32 or float64 parameters, and an optimizer, of its own."""
         self._require_built("astype")
         model = copy.copy(self)
-        model.dtype, model.twins = np.dtype(dtype), Twins(model)
+        model.dtype, model.twins, model.optimizer = np.dtype(dtype), Twins(model), copy.deepcopy(self.optimizer)
+        for slot in model.optimizer.state.values() if model.optimizer else ():
+            slot.update({key: value.astype(dtype) for key, value in slot.items()})
         model.layers = [copy.copy(layer) for layer in self.layers]
         for layer in model.layers:
             layer.params = {key: value.astype(dtype) for key, value in layer.params.items()}

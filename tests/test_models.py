@@ -168,6 +168,28 @@ def test_a_copy_in_float64_has_weights_of_its_own():
     assert double(random_batch()[0]).dtype == np.float64
 
 
+def test_a_copy_in_float64_trains_on_alone():
+    model, (x, y) = small_network(), random_batch()
+    model.train_on_batch(x, y)
+    before = model.optimizer.state["momentum"]["dense/kernel"].tobytes()
+    double = model.astype(np.float64)
+    double.train_on_batch(x, y)
+    assert (model.optimizer.iterations, double.optimizer.iterations) == (1, 2)
+    assert model.optimizer.state["momentum"]["dense/kernel"].tobytes() == before
+    assert double.optimizer.state["momentum"]["dense/kernel"].dtype == np.float64
+
+
+def test_another_last_layer_wants_another_optimizer():
+    model, (x, y) = small_network(), random_batch()
+    model.train_on_batch(x, y)
+    model.pop()
+    model.add(layers.Dense(100, activation="softmax"))
+    with pytest.raises(ValueError, match=r"adam: momentum of dense_1/kernel: expected shape \(12, 100\).*got \(12, 10\)"):
+        model.train_on_batch(x, y)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.train_on_batch(x, y)
+
+
 def test_a_deep_copy_is_independent():
     model, (x, y) = small_network(), random_batch()
     other = copy.deepcopy(model)

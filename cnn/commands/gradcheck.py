@@ -28,9 +28,8 @@ def run(args):
 
     model = network_of(args)
     x, y = draw_batch(model, args)
-    options.log(
-        f"float64; {args.photos} photos, classes drawn at random. A kink: the difference crosses the corner of a ReLU or pooling window."
-    )
+    options.log(f"{args.photos} photos, classes drawn at random, float64")
+    options.log("kink: a number whose difference crosses the corner of a ReLU or of a pooling window; left out")
     results = gradcheck.check_model(model, x, y, args.samples, seed=args.seed)
     if args.json:
         print(as_json(results))
