@@ -50,7 +50,7 @@ def _float(text):
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """--model MODEL, for `open_model`."""
-    parser.add_argument("--model", metavar="MODEL", help="a model file or the folder of a run (default: the trained model shipped here)")
+    parser.add_argument("--model", metavar="MODEL", help="a model file, the folder of a run, or cnn or dense: the trained models shipped here (default: cnn)")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -60,25 +60,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def open_model(given: str | None):
     """(a model for photos of 28x28 in ten classes, the path of its file). Raises ModelFileError."""
-    from cnn import runs, saving
+    from cnn import pretrained, runs, saving
     from cnn.errors import ModelFileError
 
-    path = runs.model_file(_shipped_model() if given is None else given)
+    path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else runs.model_file(given)
     model = saving.load_model(path)
     shapes = model.input_shape, model.output_shape
     if shapes != ((28, 28, 1), (10,)):
         raise ModelFileError(f"{path}: expected a model that makes (10,) of (28, 28, 1), got {shapes[1]} of {shapes[0]}")
     return model, path
-
-
-def _shipped_model():
-    from cnn.errors import ModelFileError
-
-    try:
-        from cnn import pretrained
-    except ImportError:
-        raise ModelFileError("no trained model is shipped with this version: name one with --model") from None
-    return pretrained.path("cnn")
 
 
 def log(text: str = "") -> None:

@@ -69,7 +69,9 @@ def _text(value) -> str:
 
 def text(settings: dict) -> str:
     """The settings in a line for people."""
-    return ", ".join(f"{key.replace('_', ' ')} {_text(value)}" for key, value in settings.items())
+    left_out = [key for key, value in settings.items() if value is None]
+    left_out += ["filters", "kernel_size"] if settings["network"] == "dense" else []
+    return ", ".join(f"{key.replace('_', ' ')} {_text(value)}" for key, value in settings.items() if key not in left_out)
 
 
 def photos(directory: str | None, settings: dict):

@@ -4,6 +4,7 @@ import os
 import shlex
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,11 @@ from cnn.interrupts import Interrupted, Interrupts
 def main(args) -> None:
     """Train as the arguments say and print the result. Raises what cnn.cli turns into messages and exit codes."""
     cnn.set_threads(args.threads)
+    warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError will say it in our words
     args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
     with Interrupts() as interrupts:
-        folder, chosen, state = start(args) if args.resume is None else take_up(args)
+        folder, chosen, state, (train, test) = start(args) if args.resume is None else take_up(args)
         with runs.alone(folder):
-            train, test = settings.photos(args.data, chosen)
             announce(folder, chosen, state, train, test, args)
             model = compiled(chosen)
             model.made_by = settings.command(chosen, args.data)
@@ -34,19 +35,19 @@ def main(args) -> None:
 
 
 def start(args):
-    """(a new run folder, its settings, None). Raises UsageError, DataError and OSError before there is a folder."""
+    """(a new run folder, its settings, None, the photos). What can be refused is refused before there is a folder."""
     chosen = settings.chosen(args)
     compiled(chosen)
-    settings.photos(args.data, chosen)
-    return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None
+    photos = settings.photos(args.data, chosen)
+    return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, photos
 
 
 def take_up(args):
-    """(the folder of an old run, its settings, the state it was left in). Raises UsageError, ModelFileError."""
+    """(the folder of an old run, its settings, the state it was left in, the photos). Raises UsageError, ModelFileError."""
     folder = runs.find(args.resume, args.out)
     _, state = saving.load_training(folder / runs.LAST)
     chosen, args.data = settings.restored(args, state, folder)
-    return folder, chosen, state
+    return folder, chosen, state, settings.photos(args.data, chosen)
 
 
 def compiled(chosen: dict):
