@@ -92,6 +92,19 @@ def test_gradients_of_other_names_are_refused():
         SGD().update({"w": np.ones(1)}, {"v": np.ones(1)})
 
 
+@pytest.mark.parametrize("make", [Adam, lambda: SGD(momentum=0.9)])
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 2), np.float64), ((2,), np.float64), ((20,), np.float64), ((4,), np.float32)])
+def test_slots_of_another_shape_are_refused_and_nothing_changes(make, shape, dtype):
+    """The compiled loop over the weights would run past the end of what is remembered."""
+    optimizer = make()
+    optimizer.update({"w": np.ones(4)}, {"w": np.ones(4)})
+    w = np.ones(shape, dtype)
+    with pytest.raises(ValueError, match=r"of w: expected shape .*, got \(4,\), float64: .*Call compile\(\) with a new one"):
+        optimizer.update({"w": w}, {"w": np.ones(shape, dtype)})
+    assert (w == 1).all()
+    assert optimizer.iterations == 1
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
