@@ -46,7 +46,7 @@ def trained_network(path):
     """The model of this file or run folder, or the one shipped with the package; compiled if it was not."""
     from cnn import models, pretrained
 
-    model = pretrained.load("cnn") if path is None else models.load_model(path)
+    model = models.load_model(pretrained.path("cnn") if path is None else path)
     if model.loss is None:
         model.compile("adam", "sparse_categorical_crossentropy")
     return model
