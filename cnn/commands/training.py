@@ -149,18 +149,19 @@ class Keeper(BackupAndRestore):
         if self.state and self.state.data != run.data:
             raise DataError(f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
                             f"got others ({run.data[:12]}...)")  # fmt: skip
+        runs.remove_leftovers(self.folder)
         try:
             super().on_restore(run)
         except OSError:
             with contextlib.suppress(OSError):
                 self.folder.rmdir()  # empty, because not even the beginning could be saved
             raise
-        runs.write_json(self.folder / "config.json", self.config)
+        runs.write_json(self.folder / runs.CONFIG, self.config)
 
     def save(self, run):
         self.extra["seconds"] = self.seconds()
         super().save(run)
-        runs.write_history(self.folder / "history.csv", run.state().history)
+        runs.write_history(self.folder / runs.HISTORY, run.state().history)
 
 
 def report(folder: Path, chosen: dict, seconds: float, test, plots: bool) -> None:
