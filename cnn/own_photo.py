@@ -16,7 +16,7 @@ from cnn.errors import DataError
 SIZE = 28
 MAX_PIXELS = 100_000_000
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-WORKING_SIZE = 224  # where the thing is looked for; averaging down to it also takes most of a camera's noise away
+WORKING_SIZE = 112  # where the thing is looked for; averaging down to it also takes most of a camera's noise away
 
 Array = np.ndarray
 
@@ -124,7 +124,8 @@ def _as_it_is(colours: Array, notes: list[str]) -> OwnPhoto:
 
 
 def _grey_notes(colours: Array) -> list[str]:
-    return ["turned from colour to grey"] if np.ptp(colours, axis=2).max() > 8 else []
+    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
+    return ["turned from colour to grey"] if max(np.abs(red - green).max(), np.abs(green - blue).max()) > 8 else []
 
 
 def _shrink(colours: Array, longest: int) -> Array:

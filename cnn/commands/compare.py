@@ -8,7 +8,7 @@ ARTICLE_PHOTO = 9  # its sandal
 
 def add_arguments(parser):
     options.add_model(parser)
-    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, a model file or run folder (default: the dense net shipped here)")
+    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)")
     options.add_data(parser)
     parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, and less sure")
     parser.add_argument("--out", metavar="DIR", help="write compare.json and compare.png into this folder")
@@ -19,18 +19,18 @@ def add_arguments(parser):
 def run(args):
     import json
 
-    from cnn import comparison, pretrained
+    from cnn import comparison
+    from cnn.commands import evaluation
     from cnn.datasets import fashion_mnist
 
     model, path = options.open_model(args.model)
-    dense, dense_path = options.open_model(args.dense or pretrained.path("dense"))
+    dense, dense_path = options.open_model(args.dense or "dense")
     networks = {"CNN": model, "dense": dense}
-    pixels, labels = (array[: args.limit] for array in fashion_mnist.load_split("test", args.data))
+    test = fashion_mnist.load_split("test", args.data)
+    evaluation.warn_of_other_data(path, test, args.data)
+    pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
-    said = comparison.sentences(result)
-    shoes = comparison.shoe_sentence(pixels, labels, result.class_names)
-    about = {name: _about(network, file) for (name, network), file in zip(networks.items(), (path, dense_path), strict=True)}
-    content = comparison.as_json(result, about, [*said, *([shoes] if shoes else [])])
+    content = report(result, networks, (path, dense_path), pixels, labels)
     if args.json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
@@ -57,8 +57,20 @@ def progress():
     return count
 
 
+def report(result, networks, files, pixels, labels):
+    """The comparison as `comparison.as_json` gives it, with the sentences and where the networks come from."""
+    from cnn import comparison
+
+    said = [*comparison.sentences(result), comparison.shoe_sentence(pixels, labels, result.class_names)]
+    about = {name: _about(network, file) for (name, network), file in zip(networks.items(), files, strict=True)}
+    return comparison.as_json(result, about, [text for text in said if text])
+
+
 def _about(model, path):
-    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by}
+    from cnn import datasets
+
+    fingerprint = datasets.fingerprint(*model.get_weights())
+    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by, "weights_sha256": fingerprint}
 
 
 def write(folder, content, result):
@@ -81,7 +93,7 @@ def print_report(result, content, pixels, labels, networks, style):
     from cnn import comparison, terminal
 
     count = int(result.counts.sum())
-    print(f"Right answers in percent, with 95% intervals, {count:,} test photos. >  <  mark a difference\noutside the intervals, =  none.\n")
+    print(f"Right answers in percent, with 95% intervals, {count:,} test photos.\n> and < mark a difference outside the intervals, = none.\n")
     print("\n".join(_table(result)) + "\n")
     print("\n".join(_class_table(result)) + "\n")
     if len(pixels) >= ARTICLE_PHOTO:

@@ -73,7 +73,7 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
 
 def model_input(model, photos: np.ndarray) -> np.ndarray:
     """Photos (N, 28, 28) of bytes as the float32 numbers (N, 28, 28, 1) that the model takes."""
-    return photos[..., None] * np.float32(1 if model.input_scale is None else model.input_scale)
+    return photos[..., None] * np.float32(1 / 255 if model.input_scale is None else model.input_scale)
 
 
 def warn_of_other_data(path: Path, test, directory: str | None) -> None:

@@ -18,6 +18,7 @@ def add_arguments(parser):
 
 def run(args):
     from cnn import photos
+    from cnn.commands import evaluation
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
 
@@ -27,6 +28,7 @@ def run(args):
     test = fashion_mnist.load_split("test", args.data)
     chosen = [photos.find(word, *test) for word in args.photo]
     model, path = options.open_model(args.model)
+    evaluation.warn_of_other_data(path, test, args.data)
     if not chosen:
         return ask(model, test, args)
     predictions = photos.predict(model, chosen)

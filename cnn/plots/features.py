@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cnn.layers import Conv2D, MaxPooling2D
-from cnn.photos import Photo
+from cnn.photos import Photo, model_input
 from cnn.plots.style import DIVERGING, GREY, INK, bare, new_figure, show_photo
 
 Array = np.ndarray
@@ -98,9 +98,7 @@ def journey(model, photo: Photo, maps: int = 6) -> Figure:
 
 def activations(model, pixels: Array) -> dict[str, Array]:
     """What every layer makes of one photo (28, 28), uint8, by the layer's name; without the batch axis."""
-    scale = 1 / 255 if model.input_scale is None else model.input_scale
-    x = pixels.reshape(1, *model.input_shape).astype(model.dtype) * model.dtype.type(scale)
-    values = {}
+    x, values = model_input(model, pixels[None]), {}
     for layer in model.layers:
         x, _ = layer.forward(x)
         values[layer.name] = x[0]
