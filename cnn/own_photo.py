@@ -15,8 +15,10 @@ from cnn.errors import DataError
 
 SIZE = 28
 MAX_PIXELS = 100_000_000
+ORIENTATION = 274  # the number of this entry in a camera's notes
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 WORKING_SIZE = 112  # where the thing is looked for; averaging down to it also takes most of a camera's noise away
+INVERTED = "inverted: bright on dark, as in the data set"
 
 Array = np.ndarray
 
@@ -27,7 +29,7 @@ class OwnPhoto(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> OwnPhoto:
-    """The photo in an image file, prepared. Raises DataError for a file that holds no picture, more than one, or nothing to see."""
+    """The photo in an image file, prepared. Raises DataError for a file with no picture, with several, or with nothing to see."""
     colours, notes = read_colours(path)
     try:
         return prepare(colours, notes)
@@ -46,8 +48,8 @@ def read_colours(path: str | os.PathLike) -> tuple[Array, list[str]]:
             with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
                 _check_image(name, image)
                 upright = ImageOps.exif_transpose(image)
-                turned = ["turned upright, as the camera noted"] if upright.size != image.size or image.getexif().get(274, 1) > 1 else []
-                return _colours(upright, turned)
+                turned = image.getexif().get(ORIENTATION, 1) > 1
+                return _colours(upright, ["turned upright, as the camera noted"] if turned else [])
     except UnidentifiedImageError:
         size = os.path.getsize(path)
         got = "an empty file" if size == 0 else f"{size:,} bytes of something else"
@@ -85,7 +87,8 @@ def _colours(image, notes: list[str]) -> tuple[Array, list[str]]:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         if rgba.getextrema()[3][0] < 255:
-            image, notes = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba), [*notes, "laid on white, where transparent"]
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            notes = [*notes, "laid on white, where transparent"]
     return np.asarray(image.convert("RGB"), np.float32), notes
 
 
@@ -107,8 +110,9 @@ def prepare(colours: Array, notes: list[str]) -> OwnPhoto:
         share = cut.size / seen.size
         notes.append(f"cut out the thing, {share:.0%} of the picture, and took the background away")
     pixels = _fit(cut)
-    scaled = f"scaled from {width} x {height} to {SIZE} pixels along its longer side, and centred"
-    return OwnPhoto(pixels, [*notes, scaled, *(["inverted: bright on dark, as in the data set"] if inverted else []), "contrast stretched"])
+    notes.append(f"scaled from {width} x {height} to {SIZE} pixels along its longer side, and centred")
+    notes += [INVERTED] if inverted else []
+    return OwnPhoto(pixels, [*notes, "contrast stretched"])
 
 
 def _as_it_is(colours: Array, notes: list[str]) -> OwnPhoto:
@@ -119,7 +123,7 @@ def _as_it_is(colours: Array, notes: list[str]) -> OwnPhoto:
         raise DataError("expected something to see, got a picture of one and the same brightness")
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if np.median(edge) > 127:
-        return OwnPhoto(np.rint(255 - grey).astype(np.uint8), [*notes, "inverted: bright on dark, as in the data set"])
+        return OwnPhoto(np.rint(255 - grey).astype(np.uint8), [*notes, INVERTED])
     return OwnPhoto(np.rint(grey).astype(np.uint8), notes or ["taken as it is: 28 x 28 grey values, bright on dark"])
 
 
