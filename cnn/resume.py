@@ -110,11 +110,11 @@ class Run:
 
 
 def _names(callbacks: list[Callback]) -> dict[str, Callback]:
-    """EarlyStopping, EarlyStopping_1, ...: the same list of callbacks always gets the same names."""
+    """EarlyStopping, EarlyStopping 2, ...: the same list of callbacks always gets the same names."""
     named, seen = {}, Counter()
     for callback in callbacks:
         kind = type(callback).__name__
-        named[f"{kind}_{seen[kind]}" if seen[kind] else kind] = callback
+        named[f"{kind} {seen[kind] + 1}" if seen[kind] else kind] = callback
         seen[kind] += 1
     return named
 

@@ -8,7 +8,6 @@ A file may come from an enemy. Classes are looked up in the tables below, their 
 what a layer says of itself afterwards must equal what the file said. An error leaves nothing half-loaded.
 """
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -179,6 +178,8 @@ def _load(path: str) -> tuple[Sequential, TrainingState | None]:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ModelFileError(f"{path}: {_one_line(error)}") from None
+    except MemoryError:
+        raise ModelFileError(f"{path}: does not fit into this machine's memory") from None
 
 
 def _one_line(error) -> str:
@@ -251,7 +252,10 @@ def _parse_json(data: bytes):
         depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(match[0], 0)
         if depth > MAX_DEPTH:
             raise ModelFileError(f"json: nested deeper than {MAX_DEPTH}")
-    return json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite, parse_int=_bounded, object_pairs_hook=_once)
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite, parse_int=_bounded, object_pairs_hook=_once)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelFileError(f"json: not JSON in UTF-8: {error}") from None
 
 
 def _finite(text):
@@ -298,7 +302,7 @@ def _read_document(document) -> tuple[Sequential, Shapes, TrainingState | None]:
 def _read_model(described) -> tuple[Sequential, Shapes]:
     """The layers, built without allocating their parameters."""
     name, seed, shards, dtype, shape, network = _values("model", described, "name", "seed", "shards", "dtype", "input_shape", "layers")
-    model = Sequential(name=_text("model: name", name), seed=seed)
+    model = Sequential(name=_text("model: name", name), seed=checks.whole("model", "seed", seed, 0, 2**32 - 1))
     model.shards = checks.whole("model", "shards", shards, 1, 1024)
     model.dtype = np.dtype(checks.choice("model", "dtype", dtype, DTYPES))
     if not isinstance(network, list) or not 1 <= len(network) <= MAX_LAYERS or not isinstance(shape, list) or len(shape) > 8:

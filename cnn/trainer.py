@@ -160,6 +160,7 @@ def outputs_in_batches(model, x: Array, batch_size: int):
     def run(part):
         network = model.twins.borrow()
         outputs, _ = forward(network, x[part].astype(model.dtype, copy=False))
+        outputs = outputs.copy()  # they may lie in an array that the twin's next pass uses again
         model.twins.give_back(network)
         return part, outputs
 

@@ -369,13 +369,10 @@ def test_several_callbacks_of_one_class_keep_their_own_state(tmp_path):
         new_model().fit(X, Y, **FIT, callbacks=[BackupAndRestore(tmp_path), *watchers, *stop])
         return [watcher.seen for watcher in watchers]
 
-    watchers = [Two_Words(), Two_Words(), EarlyStopping(patience=9), EarlyStopping("loss", patience=9)]
-    watchers[1].seen = 100
-    for watcher in watchers[2:]:
-        watcher.seen = None
-    assert run(watchers, [StopAfter(6)])[:2] == [6, 106]
-    watchers[0].seen = watchers[1].seen = 0
-    assert run(watchers, [])[:2] == [16, 116]
+    first, second = Two_Words(), Two_Words()
+    second.seen = 100
+    assert run([first, second], [StopAfter(6)]) == [6, 106]
+    assert run([Two_Words(), Two_Words()], []) == [16, 116]
 
 
 # Injected faults: the checks above must notice

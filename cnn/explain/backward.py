@@ -12,6 +12,7 @@ from cnn.explain.trace import Trace, update
 from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Row, Step, Table, View
 from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, Weighted
 from cnn.losses import _on_logits
+from cnn.optimizers import SGD
 from kernels.im2col import col2im_into
 from kernels.pooling import max_pool_backward_into
 
@@ -220,6 +221,7 @@ def zero_causes(t: Trace, stage: int, values, gradients, index) -> list:
     pooled = stage + 1 < len(t.stages) and isinstance(t.stages[stage + 1].layer, MaxPooling2D)
     causes = [("ReLU closed", closed), ("lost the pool" if pooled else "no gradient", no_gradient), ("padding", padding), ("zero input", zero_input & ~padding)]
     counts = [(name, int(mask.sum())) for name, mask in causes]
+    counts = [(name, count) for name, count in counts if count]
     return [part for k, (name, count) in enumerate(counts) for part in (", " * (k > 0), Num(count, kind="count"), f" {name}")]
 
 
@@ -293,13 +295,13 @@ def input_gradient_view(t: Trace, step: Step, cursor: Cursor) -> View:
     tiny = 0 < step_taken.loss - step_taken.loss_one
     parts = [
         Table(["one weight", v.ref(name, index)], [
-            ["w", Num(step_taken.w, v.ref(name, index), "exact")],
+            ["w", Num(step_taken.w, v.ref(name, index), "loss")],
             ["- learning rate x gradient", Line([Num(step_taken.learning_rate, kind="rate"), " x ", Num(step_taken.gradient, v.ref(stage.names["dkernel"], index), "gradient")])],
-            ["= new w", Num(step_taken.new_w, kind="exact")],
+            ["= new w", Num(step_taken.new_w, kind="loss")],
         ]),
         Table(["loss", "before", "after"], [
-            ["this weight alone moves", Num(step_taken.loss, kind="exact"), Num(step_taken.loss_one, kind="exact")],
-            [f"all {sum(s.layer.count_params() for s in t.stages):,} weights move", Num(step_taken.loss, kind="exact"), Num(step_taken.loss_all, kind="exact")],
+            ["this weight alone moves", Num(step_taken.loss, kind="loss"), Num(step_taken.loss_one, kind="loss")],
+            [f"all {sum(s.layer.count_params() for s in t.stages):,} weights move", Num(step_taken.loss, kind="loss"), Num(step_taken.loss_all, kind="loss")],
         ]),
         Line([f"one weight: loss {better}, by ", Num(step_taken.loss - step_taken.loss_one, kind="gradient"),
               "; rate x gradient^2 foretells ", Num(step_taken.learning_rate * step_taken.gradient**2, kind="gradient")]),
@@ -311,8 +313,8 @@ def input_gradient_view(t: Trace, step: Step, cursor: Cursor) -> View:
         step, "the input's gradient, and one step of learning", "w_new = w - learning rate * dW        (plain gradient descent, SGD)",
         "Every weight takes a small step against its gradient: the loss goes down. Training repeats this.",
         cursor.but(cell=(r, s), weight=index), f"pixel r={r} s={s}   weight {v.ref(name, index)}   this photo alone, learning rate {cursor.learning_rate:g}",
-        [*([sums] if sums else []), *parts], Map("dx: + brighter raises the loss", dx[..., c], (r, s), signed=True, main=True),
-        sgd_update(), "params[key]",
+        [*([sums] if sums else []), *parts], Map("dx: + brighter raises the loss", dx[..., c], (r, s), signed=True),
+        SGD.step, "w -= self.learning_rate * g",
     )  # fmt: skip
 
 
@@ -324,13 +326,6 @@ def pixel_sum(t: Trace, place):
     terms, scatter, marks = scattered(stage.layer, t.get(stage, "dz"), t.get(stage, "kernel"), place)
     row = Row(f"a brighter pixel: {len(terms)} products, summed as in B9", Num(float(terms.sum()), kind="gradient"))
     return v.total(t, "dx", place, terms, [row], "backward")
-
-
-def sgd_update():
-    """The function whose source is the update."""
-    from cnn.optimizers import SGD
-
-    return SGD.update
 
 
 def relu_back_view(t: Trace, step: Step, cursor: Cursor) -> View:

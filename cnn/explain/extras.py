@@ -182,20 +182,19 @@ def lab_view(t: Trace, step: Step, cursor: Cursor) -> View:
     k, s = settings.kernel_size, settings.stride
     size = f"ceil({x.shape[0]}/{s})" if settings.padding == "same" else f"ceil(({x.shape[0]}-{k}+1)/{s})"
     sides = [part for name, n in zip(("top", "bottom", "left", "right"), lab.pads, strict=True) for part in (f" {name} ", Num(n, kind="count"))]
-    scale = float(np.abs(lab.z32).max())
+    scale = max(float(np.abs(lab.z32).max()), float(np.abs(products).sum()))  # a sum near 0 is rounded like its terms
     row = Row(f"sum of {products.size} products", Num(float(products.sum()), kind="total"))
     total = Sum([row], "lab", (i, j), products.reshape(-1), Num(float(lab.z[i, j]), v.ref("lab", (i, j)), "total"), "forward", float(lab.z32[i, j]), scale)
     unused = f"; the last {lab.unused[0]} rows and {lab.unused[1]} columns are never used" if max(lab.unused) > 0 else ""
     if settings.toy:
         grid = Grids([Grid("the 5x5 image", x), "->", Grid(f"output {lab.z.shape[0]}x{lab.z.shape[1]}", lab.z, "sum")])
     else:
-        grid = Grids([Grid(f"x [{v.span(rows)},{v.span(columns)}]", lab.columns[i, j], marks=marks), "x", Grid("filter", lab.kernel, "signed"), "=",
-                      Grid("products", products, "product")])  # fmt: skip
+        results = ["=", Grid("products", products, "product")] if k <= 3 else []
+        grid = Grids([Grid(f"x [{v.span(rows)},{v.span(columns)}]", lab.columns[i, j], marks=marks), "x", Grid("filter", lab.kernel, "signed"), *results])
     name = f"learned filter {cursor.filter or 0}" if settings.preset == "learned" else settings.preset
     return View(
         step, f"convolution lab: {name}, {k}x{k}, stride {s}, '{settings.padding}'", f"output size = {size} = {lab.z.shape[0]}",
-        "Change the filter, its size, the stride and the padding, and see what comes out. 'same' pads so that stride 1 keeps the size; an odd "
-        "number of zeros puts one more at the bottom and right.",
+        "Change the filter, its size, the stride and the padding, and see what comes out. Of an odd number of zeros the smaller half comes first.",
         cursor.but(cell=(i, j), lab=settings), f"output cell i={i} j={j} of {lab.z.shape[0]} x {lab.z.shape[1]}{unused}",
         [Line(["zeros added: ", *sides]), grid, total], Map("output", lab.z, (i, j), signed=True, main=True), Conv2D.forward, "@ kernel",
     )  # fmt: skip

@@ -43,10 +43,11 @@ const App = (() => {
     for (const id of STEPS) $("step-" + id).hidden = id !== last[id[0]];
     for (const id of [last.F, last.B, ...LABS]) {
       stale.add(id);
-      if (id === step || visible.has(id)) drawStep(id);
+      if (id === step || visible.has(id) || (id[0] in last && !views[id])) drawStep(id);
     }
     for (const link of document.querySelectorAll("[data-step]"))
       if (link.dataset.step === step) link.setAttribute("aria-current", "step"); else link.removeAttribute("aria-current");
+    for (const way of "FB") if (views[last[way]]) $("now-" + way).textContent = `${last[way]}: ${views[last[way]].say}`;
     drawVerdict();
     drawNetwork();
     setMicro(null);
@@ -59,6 +60,7 @@ const App = (() => {
       + (changes.length ? ` (${changes.join(", ")})` : "") + `: model says ${A.classes[A.predicted]} ${A.T.p[A.predicted].toFixed(4)}`
       + (label === null ? "" : `, label ${A.classes[label]}: ${A.predicted === label ? "correct" : "WRONG"}`);
     mosaic($("thumb"), A.x, 28, 28, 1, 1, false);
+    Show.numbers($("poster"), A.x);
     const sure = label !== null && A.target !== label && S.target === null;
     $("target-note").textContent = `The loss here is that of ${A.classes[A.target]}, p = ${grad(A.T.p[A.target]).slice(1)}.` + (sure
       ? ` The network is so sure of ${A.classes[label]} that its own slopes are almost 0. So the tour asks: what would change if this were a ${A.classes[A.target]}?` : "");
@@ -66,7 +68,7 @@ const App = (() => {
   }
 
   function drawNetwork() {
-    const rows = { x: [28, 1, 1], a1: [28, 32, 4], p1: [14, 32, 4], a2: [14, 64, 8], p2: [7, 64, 8], a3: [1, 128, 8], p: [1, 10, 1] };
+    const rows = { x: [28, 1, 1], a1: [28, 32, 6], p1: [14, 32, 6], a2: [14, 64, 8], p2: [7, 64, 8], a3: [1, 128, 12], p: [1, 10, 4] };
     for (const [name, [side, C, columns]] of Object.entries(rows)) {
       mosaic($("net-" + name), A.T[name], side, side, C, columns, false);
       mosaic($("net-d" + name), name === "p" ? A.G.dlogits : A.G["d" + name], side, side, C, columns, true);
@@ -146,7 +148,7 @@ const App = (() => {
 
   function reveal() {
     const article = $("step-" + A.S.step);
-    article.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+    (article.closest("div.lab") || article).scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
     article.querySelector("h3, h2").focus({ preventScroll: true });
   }
   const go = (step, more = {}) => set({ step, ...more }, { push: true, show: true });

@@ -5,7 +5,7 @@ const Backward = (() => {
   const { fixed, signed, grad, table, grid, bar, map, addsTo, percent } = Show;
   const { at, inside, sum, number, controls, cellControls, where, pick, terms } = Forward.kit;
   const zeros = (t) => t.reduce((n, v) => n + (v === 0), 0);
-  const result = (label, v, shown = []) => [label, [grad(v) + addsTo(shown, grad(v), grad), 'class="total" data-tap="z"']];
+  const result = (label, v, shown = []) => [label, [grad(v) + (shown.length ? addsTo(shown, grad(v), grad) : ""), 'class="total" data-tap="z"']];
   const sayResult = (name, v) => [{ tap: "z", say: `${name} is ${grad(v)}` }];
 
   const B1 = (A) => ({ html: `<p class="controls"><label>explain the class <select id="${Show.settings.prefix}in-target" data-set="target">${A.classes.map((n, k) => `<option value="${k}" ${k === A.target ? "selected" : ""}>${n}</option>`).join("")}</select></label></p>`
@@ -19,13 +19,13 @@ const Backward = (() => {
     const a = A.T.a3[c.u], d = A.G.dlogits[c.k], v = A.G.dW4[c.u * 10 + c.k];
     return { html: controls(number("u", "unit", 127, c.u), number("k", "class", 9, c.k))
       + table(`dW4[${c.u},${c.k}]`, null, [["a3[u], what came in", fixed(a)], ["× dlogits[k]", grad(d)], result("= dW4[u,k]", v), ["db4[k] = dlogits[k]", grad(A.G.db4[c.k])]], 'class="sum"')
-      + map("m-dW4", { caption: "all 1,280 products a3[u]·dlogits[k]: 10 rows (classes), 128 columns (units)", data: Float64Array.from({ length: 1280 }, (_, n) => A.G.dW4[(n % 128) * 10 + Math.floor(n / 128)]), H: 10, W: 128, grad: true, sel: [c.k, c.u], pick: (k, u) => ({ k, u }) }),
+      + map("m-dW4", { wide: true, caption: "all 1,280 products a3[u]·dlogits[k]: 10 rows (classes), 128 columns (units)", data: Float64Array.from({ length: 1280 }, (_, n) => A.G.dW4[(n % 128) * 10 + Math.floor(n / 128)]), H: 10, W: 128, grad: true, sel: [c.k, c.u], pick: (k, u) => ({ k, u }) }),
     say: `gradient of weight ${c.u}, ${c.k}: ${fixed(a)} times ${grad(d)} is ${grad(v)}`, micro: sayResult("the gradient", v) };
   };
 
   const B3 = (A, c) => {
     const list = Array.from(A.G.dlogits, (d, k) => ({ where: [A.classes[k]], a: A.P.W4[c.u * 10 + k], w: d, product: d * A.P.W4[c.u * 10 + k] }));
-    const t = terms(`da3[${c.u}]: ten products`, ["class k", "W4[u,k]"], list, 10, grad);
+    const t = terms(`da3[${c.u}]: ten products`, ["class k", "W4[u,k]", "× dlogits[k]"], list, 10, grad);
     return { html: controls(number("u", "unit", 127, c.u)) + t.html + table("the sum", null, [result(`da3[${c.u}]`, A.G.da3[c.u], list.map((l) => grad(l.product)))], 'class="sum"'),
       say: `the loss's slope in unit ${c.u} is ${grad(A.G.da3[c.u])}`, micro: [...t.micro, ...sayResult("the sum", A.G.da3[c.u])] };
   };
@@ -41,7 +41,7 @@ const Backward = (() => {
 
   const B5 = (A, c) => {
     const n = ((c.i2 >> 1) * 7 + (c.j2 >> 1)) * 64 + c.f2, list = Array.from(A.G.dz3, (d, u) => ({ where: [`unit ${u}`], a: A.P.W3[n * 128 + u], w: d, product: d * A.P.W3[n * 128 + u] }));
-    const t = terms(`df[${n}]: the 8 largest of 128 products`, ["from", `W3[${n},u]`], list, 8, grad);
+    const t = terms(`df[${n}]: the 8 largest of 128 products`, ["from", `W3[${n},u]`, "× dz3[u]"], list, 8, grad);
     return { html: cellControls(c, 2, "channel") + t.html + table("the sum", null, [result(`df[${n}]`, A.G.df[n])], 'class="sum"'), say: `the loss's slope in number ${n} of the row is ${grad(A.G.df[n])}`, micro: [...t.micro, ...sayResult("the sum", A.G.df[n])] };
   };
 
@@ -79,9 +79,9 @@ const Backward = (() => {
 
   const kernel = (n) => (A, c) => {
     const w = where(n), [t, f, ch] = n === 1 ? [c.t1, c.f1, 0] : [c.t2, c.f2, c.c2], { live, why, all, index } = weightTerms(A, n, c), v = A.G["dW" + n][index], u = Math.floor(t / 3), q = t % 3;
-    const top = live.length ? terms(`the 5 largest of ${live.length} live products`, ["row i", "column j", "input"], live, 5, grad) : { html: "<p>No product is live: this weight has a gradient of exactly 0.</p>", order: [], micro: [], rest: 0 };
+    const top = live.length ? terms(`the 5 largest of ${live.length} live products`, ["row i", "column j", n === 1 ? "x" : "p1", `× dz${n}`], live, 5, grad) : { html: "<p>No product is live: this weight has a gradient of exactly 0.</p>", order: [], micro: [], rest: 0 };
     const causes = Object.entries(why).filter(([, count]) => count), from = n === 1 ? A.x : A.T.p1, C = n === 1 ? 1 : 32;
-    return { html: controls(number("t" + n, "tap 0–8", 8, t), ...(n === 2 ? [number("c2", "channel", 31, ch)] : []), number(w.f, "filter", w.C - 1, f))
+    return { html: controls(number("t" + n, "tap 3u+v", 8, t), ...(n === 2 ? [number("c2", "channel", 31, ch)] : []), number(w.f, "filter", w.C - 1, f))
       + `<div class="pair">${map("m-in", { caption: n === 1 ? "x" : `p1, channel ${ch}`, data: from, H: w.side, W: w.side, C, ch, pad: [1, 1, 1, 1], box: [u - 1, q - 1, w.side, w.side], taps: top.order.map((k) => live[k].from) })}`
       + `${map(`m-dz${n}`, { caption: `dz${n}, filter ${f}`, data: A.G["dz" + n], H: w.side, W: w.side, C: w.C, ch: f, grad: true, taps: top.order.map((k) => live[k].at) })}</div>`
       + top.html + table("the sum", null, [...(causes.length ? [[`${all - live.length} products are 0`, causes.map(([k, count]) => `${count} ${k}`).join(", ")]] : []),
@@ -118,7 +118,7 @@ const Backward = (() => {
     const after = A.tried("one", () => { const Q = { ...A.P, W1: Float64Array.from(A.P.W1) }; Q.W1[index] = next; return Engine.lossOf(Engine.forward(Q, A.x).z4, A.target); });
     const all = A.tried("all", () => { const Q = Object.fromEntries(Engine.PARAMS.map((n) => [n, Float64Array.from(A.P[n])])); Engine.sgd(Q, A.G, rate); return Engine.lossOf(Engine.forward(Q, A.x).z4, A.target); });
     const n = c.i1 * 28 + c.j1;
-    return { html: controls(number("i1", "row", 27, c.i1), number("j1", "column", 27, c.j1), number("t1", "tap 0–8", 8, c.t1), number("f1", "filter", 31, c.f1), `<label>learning rate <input type="number" id="${Show.settings.prefix}in-lr" data-set="lr" min="0" max="10" step="any" value="${rate}"></label>`)
+    return { html: controls(number("i1", "row", 27, c.i1), number("j1", "column", 27, c.j1), number("t1", "tap 3u+v", 8, c.t1), number("f1", "filter", 31, c.f1), `<label>learning rate <input type="number" id="${Show.settings.prefix}in-lr" data-set="lr" min="0" max="10" step="any" value="${rate}"></label>`)
       + `<div class="pair">${map("m-x", { caption: "x", data: A.x, H: 28, W: 28, sel: [c.i1, c.j1], pick: pick("i1", "j1") })}${map("m-dx", { caption: "dx: how the loss would change with each pixel", data: A.G.dx, H: 28, W: 28, grad: true, sel: [c.i1, c.j1], pick: pick("i1", "j1") })}</div>`
       + table("one pixel", null, [["x", fixed(A.x[n])], ["dx", grad(A.G.dx[n])]], 'class="sum"')
       + table(`one step of gradient descent on W1[${Math.floor(c.t1 / 3)},${c.t1 % 3},0,${c.f1}]`, null, [["w", signed(w)], ["− rate × gradient", `${rate} × ${grad(g)} = ${grad(rate * g)}`], ["= new w", [signed(next), 'class="total"']],

@@ -112,7 +112,7 @@ const Forward = (() => {
       + `${map("m-z2", { caption: `z2, filter ${c.f2}`, data: A.T.z2, H: 14, W: 14, C: 64, ch: c.f2, sel: [c.i2, c.j2], reads: "m-p1", pick: pick("i2", "j2") })}</div>`
       + grids(taps, [`window of p1, channel ${c.c2}`, `weights W2[·,·,${c.c2},${c.f2}]`], "g6", c.t2)
       + `<p>These nine products add to <b>${signed(taps[8].running)}</b>: one of 32 partial sums, one for each channel.</p>`
-      + table("32 partial sums, 288 products in all", ["channels", "", "", "", ""], Array.from({ length: 8 }, (_, r) => [`${4 * r} to ${4 * r + 3}`, ...cells(r)]), 'class="parts"')
+      + table("32 partial sums, 288 products in all; choose a channel to see its nine", null, Array.from({ length: 8 }, (_, r) => [`${4 * r} to ${4 * r + 3}`, ...cells(r)]), 'class="parts"')
       + total([["sum of 32 channels", sum(parts)]], b, z, a)
       + controls(edit("W2", taps[c.t2].index, `weight [${Math.floor(c.t2 / 3)},${c.t2 % 3}]`, taps[c.t2].w), edit("b2", c.f2, "bias", b)),
     say: `conv2 cell ${c.i2}, ${c.j2}, filter ${c.f2}: z is ${fixed(z)}`,
@@ -135,7 +135,7 @@ const Forward = (() => {
     let running = 0;
     const rows = order.map((n, k) => { const t = list[n]; return [...[String(k + 1), ...t.where], [fixed(t.a)], [format(t.w)], [format(t.product)], [format((running += t.product))]].map((cell) => Array.isArray(cell) ? [cell[0], `data-tap="${k}"`] : cell); });
     if (list.length > top) rows.push([`${list.length - top} others`, ...list[0].where.map(() => ""), "", "", [format(rest), 'data-tap="rest"'], format(running + rest)]);
-    return { order, rest, html: table(caption, ["rank", ...head, "×", "product", "running sum"], rows),
+    return { order, rest, html: table(caption, ["rank", ...head, "product", "running sum"], rows),
       micro: [...order.map((n, k) => ({ tap: k, say: `term ${k + 1}: ${fixed(list[n].a)} times ${format(list[n].w)} is ${format(list[n].product)}` })), ...(list.length > top ? [{ tap: "rest", say: `the other ${list.length - top} terms add ${format(rest)}` }] : [])] };
   }
 
@@ -143,7 +143,7 @@ const Forward = (() => {
 
   const F10 = (A, c) => {
     const list = Array.from({ length: 3136 }, (_, n) => ({ where: [`(${Math.floor(n / 448)}, ${Math.floor(n / 64) % 7}, ${n % 64})`], a: A.T.f[n], w: A.P.W3[n * 128 + c.u], product: A.T.f[n] * A.P.W3[n * 128 + c.u] }));
-    const t = terms(`unit ${c.u}: the 8 largest of 3,136 products`, ["cell of p2", "f[n]"], list, 8), z = A.T.z3[c.u], b = A.P.b3[c.u], a = Math.max(0, z);
+    const t = terms(`unit ${c.u}: the 8 largest of 3,136 products`, ["cell of p2", "f[n]", "× W3[n,u]"], list, 8), z = A.T.z3[c.u], b = A.P.b3[c.u], a = Math.max(0, z);
     return { html: controls(number("u", "unit", 127, c.u)) + `<div class="pair">${map("m-x", { caption: "what each of these cells can see of the photo: 10×10 pixels", data: A.x, H: 28, W: 28, taps: t.order.map(field) })}<div>${t.html}`
       + total([["sum of 3,136 products", sum(list.map((l) => l.product))]], b, z, a) + "</div></div>" + controls(edit("b3", c.u, "bias", b)),
     say: `dense unit ${c.u}: z is ${fixed(z)}`, micro: [...t.micro, ...sayTotal(b, z, a)] };
@@ -151,7 +151,7 @@ const Forward = (() => {
 
   const F11 = (A, c) => {
     const list = Array.from(A.T.a3, (a, u) => ({ where: [`unit ${u}`], a, w: A.P.W4[u * 10 + c.k], product: a * A.P.W4[u * 10 + c.k] }));
-    const t = terms(`${A.classes[c.k]}: the 8 largest of 128 products`, ["from", "a3[u]"], list, 8), max = Math.max(...A.T.z4.map(Math.abs));
+    const t = terms(`${A.classes[c.k]}: the 8 largest of 128 products`, ["from", "a3[u]", "× W4[u,k]"], list, 8), max = Math.max(...A.T.z4.map(Math.abs));
     return { html: controls(number("k", "class", 9, c.k)) + table("ten logits z4", ["class", "sum of 128 products", "+ bias", "= logit", ""],
       A.classes.map((name, k) => [name, signed(A.T.z4[k] - A.P.b4[k]), signed(A.P.b4[k]), [signed(A.T.z4[k]), k === c.k ? 'class="winner"' : ""], bar(A.T.z4[k], max)]))
       + t.html + total([["sum of 128 products", sum(list.map((l) => l.product))]], A.P.b4[c.k], A.T.z4[c.k]) + controls(edit("b4", c.k, "bias", A.P.b4[c.k])),

@@ -55,9 +55,9 @@ const Labs = (() => {
   const M = (A) => {
     const c = A.S.F, taps = window9(A, 1, c), row = c.i1 * 28 + c.j1, near = [-1, 0, 1].map((d) => row + d).filter((n) => n >= 0 && n < 784);
     const line = (n) => window9(A, 1, { ...c, i1: Math.floor(n / 28), j1: n % 28 }).map((t) => fixed(t.a));
-    const columns = Float64Array.from({ length: 784 * 9 }, (_, n) => { const m = n % 784, t = Math.floor(n / 784), r = Math.floor(m / 28) + Math.floor(t / 3) - 1, q = (m % 28) + (t % 3) - 1; return Forward.kit.inside(r, q, 28) ? A.x[r * 28 + q] : 0; });
+    const lying = Float64Array.from({ length: 9 * 28 }, (_, n) => window9(A, 1, { ...c, j1: n % 28 })[Math.floor(n / 28)].a);
     return { html: Forward.kit.cellControls(c, 1)
-      + map("m-col", { caption: "the columns of conv1, lying down: 9 taps × 784 windows", data: columns, H: 9, W: 784, sel: [4, row], box: [0, row, 9, 1] })
+      + map("m-col", { wide: true, caption: `28 of the 784 windows, those of row ${c.i1}: each column is one window, its nine pixels below each other`, data: lying, H: 9, W: 28, sel: [4, c.j1], box: [0, c.j1, 9, 1], taps: taps.map((_, t) => [t, c.j1]), pick: (t, j) => ({ j1: j }) })
       + table(`rows around window ${row} = 28·${c.i1} + ${c.j1}`, ["window", ...taps.map((_, t) => `[${Math.floor(t / 3)},${t % 3}]`)], near.map((n) => [n, ...line(n).map((v, t) => [v, n === row ? `data-tap="${t}" class="winner"` : ""])]))
       + table(`times column ${c.f1} of W1, 9×32`, ["", ...taps.map((_, t) => t)], [["weight", ...taps.map((t, n) => [signed(t.w), `data-tap="${n}"`])], ["product", ...taps.map((t, n) => [signed(t.product), `data-tap="${n}"`])]])
       + table("the sum", null, [["row · column", signed(taps[8].running)], ["+ bias", signed(A.P.b1[c.f1])], [`= z1[${c.i1},${c.j1},${c.f1}]`, [signed(at(A.T.z1, 28, 32, c.i1, c.j1, c.f1)), 'class="total" data-tap="z"']]], 'class="sum"')
@@ -72,7 +72,7 @@ const Labs = (() => {
 
   const G = (A) => {
     const c = A.S.B, [name, index] = chosen(A), r = A.tried(`check ${name} ${index}`, () => Engine.check(A.P, A.T, A.G, A.target, name, index));
-    return { html: controls(select("layer", "weight of", [["1", "conv1"], ["2", "conv2"]], A.S.layer), ...(A.S.layer === 1 ? [number("t1", "tap 0–8", 8, c.t1), number("f1", "filter", 31, c.f1)] : [number("t2", "tap 0–8", 8, c.t2), number("c2", "channel", 31, c.c2), number("f2", "filter", 63, c.f2)]))
+    return { html: controls(select("layer", "weight of", [["1", "conv1"], ["2", "conv2"]], A.S.layer), ...(A.S.layer === 1 ? [number("t1", "tap 3u+v", 8, c.t1), number("f1", "filter", 31, c.f1)] : [number("t2", "tap 3u+v", 8, c.t2), number("c2", "channel", 31, c.c2), number("f2", "filter", 63, c.f2)]))
       + table(`moving one number of ${name} by h = ${r.h}`, null, [["L(w + h)", r.plus.toFixed(12)], ["L(w − h)", r.minus.toFixed(12)], ["numeric: difference / 2h", grad(r.numeric)], ["analytic: the sum of the backward pass", grad(r.analytic)], ["kinks between the two", `${r.kinks}`], ["relative difference", [`${r.relative.toExponential(1)} <small>${verdict(r)}</small>`, 'class="total"']]], 'class="sum"')
       + controls(button("G", "Check 40 of each tensor")) + `<div id="sample" aria-live="polite">${A.sample || ""}</div>`,
     say: `numeric slope ${grad(r.numeric)}, analytic ${grad(r.analytic)}: ${verdict(r)}`, micro: [] };
@@ -131,7 +131,7 @@ const Labs = (() => {
     return `<svg viewBox="0 0 620 180" role="img" aria-label="loss from ${fixed(losses[0])} to ${fixed(losses.at(-1))} in ${losses.length - 1} steps"><path d="M40 10V150H605" /><polyline points="${points}" /><text x="40" y="172">0</text><text x="600" y="172" text-anchor="end">${losses.length - 1} steps</text><text x="34" y="24" text-anchor="end">${top.toPrecision(2)}</text></svg>`;
   };
   const T = (A) => ({ html: controls(`<label>learning rate <input type="number" id="${Show.settings.prefix}in-lr2" data-set="lr" min="0" max="10" step="any" value="${A.S.lr}"></label>`, button("t", "One step"), button("T", "A hundred steps"), button("u", "Back to the loaded weights"))
-    + `<p>Loss for ${escape(A.classes[A.target])} on this photo: <b>${grad(A.loss).replace("+", "")}</b> after ${A.losses.length - 1} steps${A.edited ? ", with changed weights" : ""}. The network says ${escape(A.classes[A.predicted])}, ${percent(A.T.p[A.predicted])}.</p>` + (A.losses.length > 1 ? curve(A.losses) : ""), say: `loss ${fixed(A.loss)}`, micro: [] });
+    + `<p>Loss for ${escape(A.classes[A.target])} on this photo${A.label !== null && A.target !== A.label ? ` (so here it learns to call this ${escape(A.classes[A.label])} a ${escape(A.classes[A.target])}; choose another class in B1)` : ""}: <b>${grad(A.loss).replace("+", "")}</b> after ${A.losses.length - 1} steps${A.edited ? ", with changed weights" : ""}. The network says ${escape(A.classes[A.predicted])}, ${percent(A.T.p[A.predicted])}.</p>` + (A.losses.length > 1 ? curve(A.losses) : ""), say: `loss ${fixed(A.loss)}`, micro: [] });
 
   return { L, M, G, S, T, lab, sample, verdict, PRESETS, TOY };
 })();

@@ -4,17 +4,23 @@
 
 const Proof = (() => {
   const Net = typeof Engine === "undefined" ? require("./engine.js") : Engine;
-  const LOOKUP = new Uint8Array(128);
-  [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"].forEach((c, n) => { LOOKUP[c.charCodeAt(0)] = n; });
+  const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", LOOKUP = new Int16Array(128).fill(-1);
+  for (let n = 0; n < 64; n++) LOOKUP[LETTERS.charCodeAt(n)] = n;
 
+  // Base64, strictly: a letter that does not belong there, or bits that no byte would show, are an error.
   function bytes(base64) {
-    const text = base64.trim(), padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
-    const out = new Uint8Array((text.length * 3) / 4 - padding);
+    const text = base64.trim(), padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0, out = new Uint8Array((text.length / 4) * 3 - padding);
+    let bad = text.length % 4, rest = 0;
     for (let i = 0, n = 0; i < text.length; i += 4) {
-      const word = (LOOKUP[text.charCodeAt(i)] << 18) | (LOOKUP[text.charCodeAt(i + 1)] << 12)
-        | (LOOKUP[text.charCodeAt(i + 2)] << 6) | LOOKUP[text.charCodeAt(i + 3)];
-      out[n++] = word >> 16; out[n++] = word >> 8; out[n++] = word;
+      let word = 0;
+      for (let k = 0; k < 4; k++) {
+        const filler = i + k >= text.length - padding, digit = filler ? 0 : LOOKUP[text.charCodeAt(i + k)] ?? -1;
+        if (digit < 0) bad = 1;
+        word = (word << 6) | (digit & 63);
+      }
+      for (const shift of [16, 8, 0]) if (n < out.length) out[n++] = word >> shift; else rest |= (word >> shift) & 255;
     }
+    if (bad || rest) throw new Error("the file is damaged: this is not base64");
     return out;
   }
 

@@ -58,7 +58,7 @@ const Show = (() => {
     const full = (name) => name && settings.prefix + name;
     m = { C: 1, ch: 0, pad: [0, 0, 0, 0], ...m, feeds: full(m.feeds), reads: full(m.reads) };
     maps.set((id = full(id)), m);
-    return `<figure class="map"><figcaption id="${id}-c">${m.caption}</figcaption>
+    return `<figure class="map${m.wide ? " wide" : ""}"><figcaption id="${id}-c">${m.caption}</figcaption>
       <canvas id="${id}" tabindex="0" role="img" aria-label="${escape(describe(m))}"></canvas>
       <details data-table="${id}"><summary>as a table</summary><div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-c"></div></details></figure>`;
   }
@@ -84,23 +84,24 @@ const Show = (() => {
     theme = { paper: rgb("--map0"), ink: rgb("--map1"), pos: rgb("--pos"), neg: rgb("--neg"), mark: css.getPropertyValue("--mark").trim() };
   }
 
-  // From paper to ink for photos; to blue for positive and orange for negative numbers of either sign.
+  const BLACK = [10, 10, 12], WHITE = [255, 255, 255];
+  // Photos and what ReLU leaves go from black to white; numbers of both signs to blue (positive) and orange (negative).
   function colour(v, max, twoSided) {
-    const share = max ? Math.min(1, Math.abs(v) / max) : 0, end = twoSided ? (v < 0 ? theme.neg : theme.pos) : theme.ink;
-    return theme.paper.map((p, k) => Math.round(p + (end[k] - p) * (twoSided ? Math.sqrt(share) : share)));
+    const share = max ? Math.min(1, Math.abs(v) / max) : 0, [from, to] = twoSided ? [theme.paper, v < 0 ? theme.neg : theme.pos] : [BLACK, WHITE];
+    return from.map((c, k) => Math.round(c + (to[k] - c) * (twoSided ? Math.sqrt(share) : share)));
   }
 
   function paint(id, lit = []) {
     const canvas = $(id), m = maps.get(id);
     if (!canvas || !m) return;
     const [top, bottom, left, right] = m.pad, rows = m.H + top + bottom, cols = m.W + left + right;
-    const cell = Math.max(4, Math.floor(560 / Math.max(rows, cols))), ctx = canvas.getContext("2d");
+    const cell = Math.max(3, Math.floor((m.wide ? 1280 : 560) / Math.max(rows, cols))), ctx = canvas.getContext("2d");
     canvas.width = cols * cell; canvas.height = rows * cell;
     let max = 0, twoSided = !!m.grad;
     for (let i = 0; i < m.H; i++) for (let j = 0; j < m.W; j++) { const v = value(m, i, j); max = Math.max(max, Math.abs(v)); twoSided ||= v < 0; }
     const css = (c) => `rgb(${c})`;
-    ctx.fillStyle = css(theme.paper); ctx.fillRect(0, 0, canvas.width, canvas.height);
-    ctx.strokeStyle = theme.mark; ctx.lineWidth = 1;
+    ctx.fillStyle = css(twoSided ? theme.paper : BLACK); ctx.fillRect(0, 0, canvas.width, canvas.height);
+    ctx.strokeStyle = css(twoSided ? theme.ink : WHITE); ctx.lineWidth = 1;
     for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) {
       const i = r - top, j = c - left, x = c * cell, y = r * cell;
       if (i < 0 || j < 0 || i >= m.H || j >= m.W) { // padding is hatched
@@ -114,7 +115,7 @@ const Show = (() => {
       }
     }
     const outline = (i, j, h, w, width, dash) => {
-      for (const [style, line] of [[css(theme.paper), width + 3], [theme.mark, width]]) {
+      for (const [style, line] of [[css(WHITE), width + 3], [theme.mark, width]]) {
         ctx.strokeStyle = style; ctx.lineWidth = line; ctx.setLineDash(dash); ctx.strokeRect((j + left) * cell, (i + top) * cell, w * cell, h * cell);
       }
       ctx.setLineDash([]);
@@ -136,6 +137,18 @@ const Show = (() => {
     ctx.putImageData(image, 0, 0);
   }
 
+  // The photo as the network gets it: every cell with its byte in it.
+  function numbers(canvas, x) {
+    const cell = 20, ctx = canvas.getContext("2d");
+    canvas.width = canvas.height = 28 * cell;
+    ctx.font = "9px ui-monospace, Menlo, Consolas, monospace"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
+    x.forEach((v, n) => {
+      const left = (n % 28) * cell, top = Math.floor(n / 28) * cell;
+      ctx.fillStyle = `rgb(${colour(v, 1, false)})`; ctx.fillRect(left, top, cell, cell);
+      ctx.fillStyle = v > 0.5 ? "#000" : v > 0 ? "#fff" : "#55555c"; ctx.fillText(Math.round(v * 255), left + cell / 2, top + cell / 2);
+    });
+  }
+
   // The cell under the pointer, in the map's own rows and columns; padding has negative or too large ones.
   function cellAt(canvas, event) {
     const m = maps.get(canvas.id), box = canvas.getBoundingClientRect(), [top, bottom, left, right] = m.pad;
@@ -149,5 +162,5 @@ const Show = (() => {
     details.querySelector("div").innerHTML = table(m.caption, ["row", ...Array.from({ length: m.W }, (_, j) => j)], rows);
   }
 
-  return { $, settings, maps, fixed, signed, grad, percent, parse, escape, addsTo, table, grid, tone, bar, map, paint, mosaic, cellAt, fillTable, readTheme };
+  return { $, settings, maps, fixed, signed, grad, percent, parse, escape, addsTo, table, grid, tone, bar, map, paint, mosaic, numbers, cellAt, fillTable, readTheme };
 })();

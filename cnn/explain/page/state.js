@@ -17,7 +17,11 @@ const State = (() => {
   // ---- the network on the present photo
 
   const scaled = (bytes) => Float64Array.from(bytes, (v) => Math.fround(v * Math.fround(file.data.scale)));
-  const photo = (number) => scaled(file.photos.subarray(784 * (number - 1), 784 * number));
+  const numbers = () => file.data.photos.map((record) => record.number);
+  function photo(number) {
+    const n = numbers().indexOf(number);
+    return scaled(file.photos.subarray(784 * n, 784 * (n + 1)));
+  }
   const indexOfMax = (t) => t.reduce((best, v, n) => (v > t[best] ? n : best), 0);
   const indexOfSize = (t) => t.reduce((best, v, n) => (Math.abs(v) > Math.abs(t[best]) ? n : best), 0);
 
@@ -30,7 +34,7 @@ const State = (() => {
   function compute() {
     const S = A.S;
     A.classes = file.data.classes;
-    A.label = S.photo === "own" ? null : file.data.photos[S.photo - 1].label;
+    A.label = S.photo === "own" ? null : file.data.photos[numbers().indexOf(S.photo)].label;
     A.x = Engine.arrange(S.photo === "own" ? scaled(S.px) : photo(S.photo), S);
     A.dense = file.baseline && Engine.denseNet(file.baseline, A.x);
     pass();
@@ -114,7 +118,7 @@ const State = (() => {
 
   function readPhoto(q) {
     const px = q.get("px") || "";
-    if (q.get("photo") !== "own") return { photo: whole(q.get("photo"), 1, 20, A.S.photo) };
+    if (q.get("photo") !== "own") return { photo: among(numbers(), Number(q.get("photo")), A.S.photo) };
     const bytes = /^[\w-]{1048}$/.test(px.slice(0, 1048)) ? Proof.bytes(px.replace(/-/g, "+").replace(/_/g, "/")) : new Uint8Array();
     return bytes.length === 784 ? { photo: "own", px: bytes } : {};
   }
@@ -151,5 +155,5 @@ const State = (() => {
     if (read(location.hash)) compute();
   }
 
-  return { A, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, scaled, photo, compute, pass, step, edit, reset, spotlight, cursor, address, read, carry, start };
+  return { A, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, scaled, photo, numbers, compute, pass, step, edit, reset, spotlight, cursor, address, read, carry, start };
 })();
