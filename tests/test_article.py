@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn import cli, comparison, layers, metrics, photos, pretrained, saving, terminal, transformations
+from cnn import cli, comparison, layers, metrics, photos, pretrained, saving, transformations
 from cnn.datasets import fashion_mnist
 from cnn.models import Sequential
 
@@ -247,7 +247,7 @@ def test_predict_refuses_what_is_no_model(run, tmp_path):
 
 
 @pytest.mark.parametrize("words", ["predict 9 --figure x.docx", "predict 9 --figure no/x.png", "predict --json",
-                                   "predict --figure x.png", "photos --out x", "compare --limit 0"])  # fmt: skip
+                                   "predict --figure x.png", "photos --out x", "compare --limit 0", "compare --limit 10001"])  # fmt: skip
 def test_wrong_flags_are_refused_before_any_work(run, words):
     code, out, err = run(*words.split())
     assert code == 2 and out == "" and err
@@ -384,24 +384,3 @@ def test_one_way_tells_shoes_from_bags():
     assert comparison.one_way(left) == 1
     left[:3] = left[:3, :, ::-1]
     assert comparison.one_way(left) == 0.85
-
-
-# ---- text for the terminal
-
-
-def test_draw_photo_in_all_styles():
-    photo = np.zeros((4, 6), np.uint8)
-    photo[0, 0], photo[2:, 1] = 255, 255
-    unicode, ascii_only, colour = (terminal.Style(*style, 80) for style in ((True, False), (False, False), (True, True)))
-    assert terminal.draw_photo(photo, unicode) == ["▀     ", " █    "]
-    assert terminal.draw_photo(photo, ascii_only) == ["=     ", " @    "]
-    assert terminal.draw_photo(photo, colour)[0] == "\x1b[38;5;231;48;5;16m▀\x1b[38;5;16;48;5;16m▀▀▀▀▀\x1b[0m"
-
-
-def test_bars_and_percentages():
-    style = terminal.Style(True, False, 80)
-    assert terminal.bar(1, 10, style) == "█" * 10 and terminal.bar(0, 10, style) == ""
-    assert terminal.bar(0.55, 10, style) == "█████▌"
-    assert terminal.bar(0.55, 10, style._replace(unicode=False)) in ("#####", "######")
-    assert terminal.percent(0.54163) == "54.16%" and terminal.percent(1 - 1e-9) == terminal.percent(1.0) == ">99.99%"
-    assert terminal.percent(0.999, 0) == ">99%" and terminal.percent(0.99994) == "99.99%"

@@ -64,7 +64,7 @@ def test_what_the_model_knows_it_knows_on_a_photograph(data_set, model, kind):
     """Of the photos that the model is right about, it must be right about most as photographs too."""
     rng, chosen = np.random.default_rng(7), np.arange(100, 124)
     known = chosen[photos.probabilities(model, data_set[0][chosen]).argmax(axis=1) == data_set[1][chosen]]
-    made = [own_photo.prepare(photograph(data_set[0][k], rng, **kind).astype(np.float32), []).pixels for k in known]
+    made = [own_photo.prepare(photograph(data_set[0][k], rng, **kind).astype(np.float32)).pixels for k in known]
     right = photos.probabilities(model, np.stack(made)).argmax(axis=1) == data_set[1][known]
     assert len(known) > 18
     assert right.mean() >= 0.85
@@ -92,10 +92,17 @@ def test_the_notes_say_what_was_done(tmp_path, data_set):
 
 def test_the_longer_side_fills_the_photo_and_the_other_is_centred(data_set):
     trouser = data_set[0][2]
-    pixels = own_photo.prepare(photograph(trouser, np.random.default_rng(2), noise=0, light=0).astype(np.float32), []).pixels
+    pixels = own_photo.prepare(photograph(trouser, np.random.default_rng(2), noise=0, light=0).astype(np.float32)).pixels
     rows, columns = np.flatnonzero(pixels.max(axis=1) > 40), np.flatnonzero(pixels.max(axis=0) > 40)
     assert rows[0] <= 1 and rows[-1] >= 26
     assert abs(columns[0] - (27 - columns[-1])) <= 1
+
+
+def test_a_camera_photo_of_twelve_million_pixels(tmp_path, data_set, model):
+    picture = photograph(data_set[0][0], np.random.default_rng(5), enlarge=90, size=(4000, 3000))
+    got = own_photo.read(save(tmp_path / "x.jpg", picture, quality=80))
+    assert any("from 4000 x 3000" in note for note in got.notes)
+    assert photos.probabilities(model, got.pixels[None]).argmax() == 9
 
 
 def test_a_turned_photo_is_turned_upright_as_the_camera_noted(tmp_path, data_set):

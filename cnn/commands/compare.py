@@ -22,12 +22,15 @@ def run(args):
     from cnn import comparison
     from cnn.commands import evaluation
     from cnn.datasets import fashion_mnist
+    from cnn.errors import UsageError
 
     model, path = options.open_model(args.model)
     dense, dense_path = options.open_model(args.dense or "dense")
     networks = {"CNN": model, "dense": dense}
     test = fashion_mnist.load_split("test", args.data)
     evaluation.warn_of_other_data(path, test, args.data)
+    if args.limit and args.limit > len(test[0]):
+        raise UsageError(f"--limit: expected at most {len(test[0])}, the number of test photos, got {args.limit}")
     pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
     content = report(result, networks, (path, dense_path), pixels, labels)

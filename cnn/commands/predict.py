@@ -13,7 +13,7 @@ def add_arguments(parser):
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument("--figure", metavar="FILE",
-                        help="write the photo's card as a picture (.png, .pdf, .svg); of several photos with -2, -3 ... added")  # fmt: skip
+                        help="write the photo's card as a picture (.png, .pdf, .svg); several are numbered")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
     pictures.add_look(parser)
 

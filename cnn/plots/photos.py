@@ -32,7 +32,7 @@ def photo_sheet(photos: Sequence[Photo], class_names: Sequence[str], predictions
 
 
 def prediction_card(prediction: Prediction) -> Figure:
-    """One photo, ten probabilities as bars, and the answer in words. The true class is marked, and hatched where it was missed."""
+    """One photo, ten probabilities as bars, the answer in words. The true class is marked, and hatched where it was missed."""
     figure = new_figure(10, 4.9)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     photo, names = prediction.photo, prediction.class_names
