@@ -56,8 +56,11 @@ def test_the_page_is_what_the_models_give(networks, data_set, content, text):
 
 def test_the_sentences_follow_from_the_counts(content, text):
     counts = np.array([score["count"] for score in content["results"][0]["CNN"]["by_class"].values()])
-    correct = {name: {row["change"]: np.array([score["correct"] for score in row[name]["by_class"].values()]) for row in content["results"]}
-               for name in ("CNN", "dense")}  # fmt: skip
+
+    def right(row, name):
+        return np.array([score["correct"] for score in row[name]["by_class"].values()])
+
+    correct = {name: {row["change"]: right(row, name) for row in content["results"]} for name in ("CNN", "dense")}
     said = comparison.sentences(comparison.Comparison(fashion_mnist.CLASS_NAMES, counts, correct))
     assert content["sentences"][: len(said)] == said
     for sentence in said:
