@@ -29,7 +29,7 @@ NAMES = {name: sequence for sequence, name in screen.SEQUENCES.items()}
 class Terminal:
     """A child process on a pseudo-terminal of this size, and the screen that a person would see."""
 
-    def __init__(self, argv, columns=80, rows=24, before="", **environment):
+    def __init__(self, argv, columns=80, rows=24, before="pass", **environment):
         self.display = pyte.Screen(columns, rows)
         self.stream, self.bytes = pyte.ByteStream(self.display), b""
         program = f"import sys; {before}; from cnn.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -341,8 +341,7 @@ def test_the_lab(walk):
     assert "'valid'" in press(walk, "v")
     assert "learned filter" in press(walk, "r")
     assert "the 5x5 image" in press(walk, "o")
-    assert "expected input of at least 7 x 7" in press(walk, "k")  # valid, on 5x5: said, not raised
-    assert walk.step.id == "L"
+    assert "expected input of at least 7 x 7" in press(walk, "k") and "1x1, stride 2" in lines(walk)  # said, not raised
     assert "F1 of F12" in press(walk, "l")
 
 
@@ -354,3 +353,10 @@ def test_a_network_of_another_kind_can_be_walked():
                 lines(walk, *size)
             press(walk, "up", "]", "}", "b", "f", "n")
         press(walk, "x", "g", "s", "l", "n")
+
+
+def test_a_step_may_be_where_it_begins(start):
+    terminal = start("9", "--step", "B8", "--weight", "0,2,1,3")
+    assert "weight u=0 v=2 c=1 f=3" in terminal.wait_for("B8 of B12")
+    terminal.press("l", "convolution lab")
+    terminal.press("l", "B8 of B12")
