@@ -10,7 +10,7 @@ import kernels  # noqa: F401  before NumPy: it may still ask for the processor's
 __version__ = "0.1.0"
 
 _MODULES = ("callbacks", "datasets", "errors", "gradcheck", "initializers", "layers", "losses", "metrics", "models",
-            "optimizers", "plots", "saving", "utils")  # fmt: skip
+            "networks", "optimizers", "plots", "resume", "saving", "utils")  # fmt: skip
 
 
 def __getattr__(name):

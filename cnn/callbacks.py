@@ -1,6 +1,8 @@
 """Callbacks: what may look on, or interfere, while a model trains. Names and arguments are Keras'."""
 
+import contextlib
 import csv
+import dataclasses
 import math
 import os
 import sys
@@ -10,7 +12,13 @@ from cnn import checks
 
 
 class Callback:
-    """Override the moments you want to see. self.model is the model, self.params {"epochs", "steps", "verbose"}."""
+    """Override the moments you want to see. self.model is the model, self.params {"epochs", "steps", "verbose"}.
+
+    Beyond Keras: on_restore(run) and on_safe_point(run), where fit can be taken up and where it may be left: between
+    two batches, when all callbacks have seen all that happened. A callback that remembers something which decides the
+    future gives it away in get_state, as JSON can hold it (and weights as {parameter's name: array}), and takes it
+    back in set_state.
+    """
 
     model = None
     params: dict = {}
@@ -29,6 +37,13 @@ class Callback:
     def on_predict_end(self, logs=None): ...
     def on_predict_batch_begin(self, batch, logs=None): ...
     def on_predict_batch_end(self, batch, logs=None): ...
+    def on_restore(self, run): ...
+    def on_safe_point(self, run): ...
+
+    def get_state(self) -> dict:
+        return {}
+
+    def set_state(self, state: dict) -> None: ...
 
 
 class CallbackList:
@@ -62,9 +77,27 @@ class History(Callback):
         for key, value in sorted(logs.items()):
             self.history.setdefault(key, []).append(value)
 
+    def get_state(self):
+        return {"epoch": list(self.epoch), "history": {key: list(values) for key, values in self.history.items()}}
+
+    def set_state(self, state):
+        epochs, history = state.get("epoch"), state.get("history")
+        if not isinstance(epochs, list) or not isinstance(history, dict):
+            raise ValueError("History: expected a list of epochs and an object of lists")
+        for epoch in epochs:
+            checks.whole("History", "epoch", epoch, low=0)
+        for key, values in history.items():
+            if not isinstance(values, list) or len(values) > len(epochs):
+                raise ValueError(f"History: {key}: expected at most {len(epochs)} numbers")
+            for value in values:
+                checks.number("History", key, value, low=-math.inf)
+        self.epoch, self.history = epochs, history
+
 
 class EarlyStopping(Callback):
     """Stop when the monitored value has not improved by more than min_delta for `patience` epochs."""
+
+    COUNTERS = ("wait", "stopped_epoch", "best_epoch")
 
     def __init__(self, monitor="val_loss", min_delta=0, patience=0, verbose=0, mode="auto", baseline=None,
                  restore_best_weights=False, start_from_epoch=0):  # fmt: skip
@@ -96,6 +129,19 @@ class EarlyStopping(Callback):
             if self.verbose:
                 print(f"Restoring the weights of epoch {self.best_epoch + 1}, the best")
 
+    def get_state(self):
+        state = {"best": self.best.get_state(), **{name: getattr(self, name) for name in self.COUNTERS}}
+        if self.best_weights is not None:
+            state["best_weights"] = dict(zip(self.model.params, self.best_weights, strict=True))
+        return state
+
+    def set_state(self, state):
+        self.best.set_state(state["best"])
+        for name in self.COUNTERS:
+            setattr(self, name, checks.whole("EarlyStopping", name, state[name], low=0))
+        weights = state.get("best_weights")
+        self.best_weights = None if weights is None else [weights[key] for key in self.model.params]
+
 
 class ModelCheckpoint(Callback):
     """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
@@ -118,26 +164,85 @@ class ModelCheckpoint(Callback):
         if self.verbose:
             print(f"Epoch {epoch + 1}: saved {path}")
 
+    def get_state(self):
+        return {"best": self.best.get_state()}
+
+    def set_state(self, state):
+        self.best.set_state(state["best"])
+
+
+class BackupAndRestore(Callback):
+    """Keep what fit needs to go on in backup_dir; when fit is called again with the same arguments, it goes on.
+
+    Weights, optimizer and history end with the same bits as if it had never stopped. save_freq: "epoch", or a number
+    of batches; a stop through model.stop_after_batch is always saved. delete_checkpoint: delete the file once fit
+    is done. extra: anything of yours, as JSON can hold it, to keep in the file.
+    """
+
+    def __init__(self, backup_dir, save_freq="epoch", delete_checkpoint=True, extra: dict | None = None):
+        self.every = None if save_freq == "epoch" else checks.whole("BackupAndRestore", "save_freq", save_freq, high=2**40)
+        self.path = os.path.join(os.fspath(backup_dir), "last.npz")
+        self.delete_checkpoint, self.extra = delete_checkpoint, dict(extra or {})
+
+    def on_restore(self, run):
+        from cnn import npz, saving
+
+        run.settings |= saving.describe_run(self.model)
+        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        npz.remove_leftovers(self.path)
+        if os.path.lexists(self.path):
+            saved, state = saving.load_training(self.path)
+            run.restore(saved, state, self.path)
+            self.extra = state.extra | self.extra
+        else:
+            self.save(run)  # a full disk, or a network that no file can hold, is better known now than after hours
+
+    def on_safe_point(self, run):
+        due = run.step == 0 if self.every is None else self.model.optimizer.iterations % self.every == 0
+        if due or self.model.stop_after_batch:
+            self.save(run)
+
+    def save(self, run) -> None:
+        """Write the file now."""
+        from cnn import saving
+
+        saving.save_training(self.model, self.path, dataclasses.replace(run.state(), extra=self.extra))
+
+    def on_train_end(self, logs=None):
+        if self.delete_checkpoint:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+
 
 class CSVLogger(Callback):
     """Write epoch (from 0), loss and metrics as one row of a CSV file after each epoch, at once on the disk."""
 
     def __init__(self, filename, separator=",", append=False):
         self.filename, self.separator, self.append = os.fspath(filename), separator, append
+        self.columns = None
 
     def on_train_begin(self, logs=None):
         self.columns = None
-        if not self.append:
-            open(self.filename, "w").close()
 
     def on_epoch_end(self, epoch, logs=None):
-        with open(self.filename, "a", newline="") as file:
+        first = self.columns is None
+        with open(self.filename, "w" if first and not self.append else "a", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)
-            if self.columns is None:
+            if first:
                 self.columns = sorted(logs)
                 if file.tell() == 0:
                     writer.writerow(["epoch", *self.columns])
             writer.writerow([epoch, *(logs.get(key, "") for key in self.columns)])
+
+    def get_state(self):
+        return {"columns": self.columns, "size": os.path.getsize(self.filename) if os.path.exists(self.filename) else 0}
+
+    def set_state(self, state):
+        """Go on with the file, without the rows of epochs that will be done again."""
+        size = checks.whole("CSVLogger", "size", state["size"], low=0, high=2**40)
+        if os.path.exists(self.filename):
+            os.truncate(self.filename, min(size, os.path.getsize(self.filename)))
+            self.columns = state["columns"]
 
 
 class Best:
@@ -161,6 +266,16 @@ class Best:
         self.value = logs[self.monitor]
         return True
 
+    def get_state(self) -> float | None:
+        """The best value as JSON can hold it: None for the infinity at the start."""
+        return self.value if math.isfinite(self.value) else None
+
+    def set_state(self, value: float | None) -> None:
+        """Take back what get_state returned. Raises ValueError for anything else."""
+        self.reset()
+        if value is not None:
+            self.value = checks.number(f"monitoring {self.monitor!r}", "best", value, low=-math.inf)
+
 
 class ProgressBar(Callback):
     """Keras' progress line: live on a terminal (verbose 1), one line an epoch elsewhere (2), none (0)."""
@@ -172,6 +287,7 @@ class ProgressBar(Callback):
         live = hasattr(self.stream, "isatty") and self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.verbose = (1 if live else 2) if verbose == "auto" else verbose
         self.training = False
+        self.open = False  # whether the cursor stands in a line that is not finished
 
     def on_train_begin(self, logs=None):
         self.training = True
@@ -211,18 +327,30 @@ class ProgressBar(Callback):
     def on_predict_end(self, logs=None):
         self._end({})
 
+    def close(self):
+        """Leave a line that an interruption cut off."""
+        if self.open:
+            self.open = False
+            self._write("\n")
+
     def _begin(self):
         self.started = self.shown = time.monotonic()
+        self.done_before = None  # steps of this epoch that an earlier process did
 
     def _update(self, step, logs):
         now = time.monotonic()
+        if self.done_before is None:
+            self.done_before = step - 1
+        pace = (now - self.started) / (step - self.done_before)
         if self.verbose == 1 and now - self.shown >= 0.05:
             self.shown = now
-            left = (now - self.started) / step * (self.params["steps"] - step)
-            self._write(f"\r{self._line(step, f'{_clock(left)} {_pace((now - self.started) / step)}', logs)}\x1b[K")
+            left = pace * (self.params["steps"] - step)
+            self.open = True
+            self._write(f"\r{self._line(step, f'{_clock(left)} {_pace(pace)}', logs)}\x1b[K")
 
     def _end(self, logs):
         steps, spent = self.params["steps"], time.monotonic() - self.started
+        self.open = False
         if self.verbose == 1:
             self._write(f"\r{self._line(steps, f'{spent:.0f}s {_pace(spent / steps)}', logs)}\x1b[K\n")
         elif self.verbose == 2:

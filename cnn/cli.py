@@ -7,34 +7,45 @@ import sys
 
 from cnn.errors import DataError, DivergedError, ModelFileError, UsageError
 
-COMMANDS = ()
+COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "gradcheck", "summary", "env")
 EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run `cnn` with these arguments (default: those of the process); return the exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))
     parser = build_parser()
     args = parser.parse_args(argv)
     try:
         code = args.run(args) or 0
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("cnn: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"cnn {args.command}: {error or 'interrupted'}", file=sys.stderr)
+        return getattr(error, "exit_code", 130)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if args.debug:
             raise
-        print(f"cnn {args.command}: {error or type(error).__name__}", file=sys.stderr)
+        print(f"cnn {args.command}: {one_line(error)}", file=sys.stderr)
         return exit_code(error)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says; of the system's errors the file and the reason, without the number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def exit_code(error: BaseException) -> int:
     """2 wrong arguments, 3 data, 4 model file, 5 diverged, 1 anything else."""
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `cnn` with all its subcommands."""

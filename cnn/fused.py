@@ -53,13 +53,11 @@ class ConvPool:
         self.pool_shape = pool.output_shape
         self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
         # The kernels that leave out zeros know one kind of convolution, by far the most common.
-        self.skips_zeros = (
-            sparse.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1) and conv.input_shape[2] % sparse.CHANNELS == 0
-        )
-        if self.skips_zeros:
-            _, width, channels = conv.input_shape
-            row_pitch = (self.pads[2] + width + self.pads[3]) * channels
-            self.where = sparse.window_starts(*pool.output_shape[:2], row_pitch, channels)
+        _, width, channels = conv.input_shape
+        self.grey = channels == 1
+        lanes = conv.units if self.grey else channels
+        self.skips_zeros = sparse.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1) and lanes % sparse.CHANNELS == 0
+        self.where = sparse.window_starts(*self.pool_shape[:2], (self.pads[2] + width + self.pads[3]) * channels, channels)
         self.buffer = Buffers()
 
     @property
@@ -107,7 +105,8 @@ class ConvPool:
         return y, ConvPoolCache(x_padded, winners)
 
     def backward(self, dy, cache, need_dx=True):
-        product = self.backward_skipping_zeros if self.skips_zeros else self.backward_through_columns
+        skips_zeros = self.skips_zeros and not (self.grey and need_dx)
+        product = self.backward_skipping_zeros if skips_zeros else self.backward_through_columns
         dkernel, dx = product(np.ascontiguousarray(dy), cache, need_dx)
         grads = {"kernel": dkernel}
         if self.conv.use_bias:
@@ -133,6 +132,10 @@ class ConvPool:
     def backward_skipping_zeros(self, dy, cache, need_dx):
         """The same sums from the winners alone; the kernel lies here with its filters first: (F, 3, 3, C)."""
         filters, channels = self.conv.units, self.conv.input_shape[2]
+        if self.grey:
+            dkernel = np.empty_like(self.params["kernel"])
+            sparse.kernel_gradient_of_grey(dkernel, dy, cache.winners, cache.x_padded)
+            return dkernel, None
         padded_shape = cache.x_padded.shape[1:]
         dkernel = self.buffer("dkernel", filters, 3, 3, channels)
         sparse.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)

@@ -47,6 +47,10 @@ class Layer:
         """The shape of one output; raises ValueError, naming the layer, for an input it cannot take."""
         return input_shape
 
+    def param_shapes(self, input_shape) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter, before any is allocated."""
+        return {}
+
     def create_params(self, input_shape, rng, dtype):
         return {}
 
@@ -167,11 +171,12 @@ class Weighted(Layer):
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 
+    def param_shapes(self, input_shape):
+        return {"kernel": self.kernel_shape(input_shape)} | ({"bias": (self.units,)} if self.use_bias else {})
+
     def create_params(self, input_shape, rng, dtype):
-        params = {"kernel": self.kernel_initializer(self.kernel_shape(input_shape), rng, dtype)}
-        if self.use_bias:
-            params["bias"] = self.bias_initializer((self.units,), rng, dtype)
-        return params
+        initializers = {"kernel": self.kernel_initializer, "bias": self.bias_initializer}
+        return {key: initializers[key](shape, rng, dtype) for key, shape in self.param_shapes(input_shape).items()}
 
     def add_bias(self, z):
         return z + self.params["bias"] if self.use_bias else z

@@ -68,9 +68,11 @@ class Sequential:
         self.metrics: list[str] = []
         self.epoch = 0  # epochs trained so far, over all calls of fit
         self.stop_training = False  # a callback sets it to end fit after this epoch
+        self.stop_after_batch = False  # set it (from a callback or a signal's handler) to end fit after this batch
         self.history = None  # the History of the last fit
         self.class_names: tuple[str, ...] | None = None
         self.input_scale: float | None = None  # what photos were multiplied by, 1/255 for bytes; None: unknown
+        self.made_by: str | None = None  # the command that trained it, for the record
         for layer in layers or []:
             self.add(layer)
 

@@ -8,6 +8,7 @@ from cnn import checks, metrics, utils
 from cnn.callbacks import CallbackList, History, ProgressBar
 from cnn.errors import DivergedError
 from cnn.layers import Softmax
+from cnn.resume import Run, RunningMean
 from kernels import threads
 
 Array = np.ndarray
@@ -19,40 +20,60 @@ def check_metrics(names) -> list[str]:
     return [checks.choice("compile", "metrics", name, ("accuracy", "acc")) for name in names]
 
 
-def fit(model, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, initial_epoch, first_step=0):
-    """Sequential.fit. first_step: how many steps of the first epoch are done already (see BackupAndRestore)."""
+def fit(model, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, initial_epoch):
+    """Sequential.fit."""
     x, y = model._check_batch("fit", x, y)
     where = f"{model}: fit"
-    batch_size = checks.whole(where, "batch_size", 32 if batch_size is None else batch_size)
-    initial_epoch = checks.whole(where, "initial_epoch", initial_epoch, low=0)
-    epochs = checks.whole(where, "epochs", epochs)
-    x, y, validation = split_validation(model, x, y, validation_split, validation_data)
-    steps = math.ceil(len(x) / batch_size)
+    settings = {
+        "batch_size": checks.whole(where, "batch_size", 32 if batch_size is None else batch_size),
+        "initial_epoch": checks.whole(where, "initial_epoch", initial_epoch, low=0),
+        "epochs": checks.whole(where, "epochs", epochs),
+        "shuffle": bool(shuffle),
+        "validation_split": checks.number(where, "validation_split", validation_split, 0, 1, below=True),
+    }
+    x, y, validation = split_validation(model, x, y, settings["validation_split"], validation_data)
 
-    history = History()
-    bar = ProgressBar(checks_verbose(where, verbose))
-    watchers = CallbackList([*(callbacks or []), history, bar], model, {"epochs": epochs, "steps": steps, "verbose": verbose})
-    model.stop_training, model.history = False, history
+    history, bar = History(), ProgressBar(checks_verbose(where, verbose))
+    callbacks = [*(callbacks or []), history, bar]
+    steps = math.ceil(len(x) / settings["batch_size"])
+    watchers = CallbackList(callbacks, model, {"epochs": settings["epochs"], "steps": steps, "verbose": verbose})
+    run = Run(model, [x, y, *(validation or ())], settings, callbacks)
+    model.stop_training = model.stop_after_batch = False
+    model.history = history
     watchers.call("on_train_begin")
-    logs = {}
-    for epoch in range(initial_epoch, epochs):
-        order = utils.generator(model.seed, utils.SHUFFLE, model.epoch).permutation(len(x)) if shuffle else np.arange(len(x))
-        watchers.call("on_epoch_begin", epoch)
-        mean = RunningMean()
-        for step in range(steps):
-            watchers.call("on_train_batch_begin", step)
-            batch = order[step * batch_size : (step + 1) * batch_size]
-            mean.add(train_step(model, x[batch], y[batch], step, where=f"epoch {epoch + 1}, step {step + 1}"), len(batch))
-            watchers.call("on_train_batch_end", step, mean.logs())
-        logs = mean.logs()
-        model.epoch += 1
-        if validation is not None:
-            logs |= {f"val_{key}": value for key, value in evaluate_checked(model, *validation, batch_size, watchers).items()}
-        watchers.call("on_epoch_end", epoch, logs)
-        if model.stop_training:
-            break
-    watchers.call("on_train_end", logs)
+    watchers.call("on_restore", run)
+    try:
+        while run.epoch < settings["epochs"] and not (model.stop_training or model.stop_after_batch):
+            train_epoch(model, x, y, validation, run, watchers)
+    finally:
+        bar.close()
+    if not model.stop_after_batch:  # else the training has not ended: it waits to be taken up
+        watchers.call("on_train_end", {key: values[-1] for key, values in history.history.items()})
     return history
+
+
+def train_epoch(model, x, y, validation, run: Run, watchers) -> None:
+    """The epoch at which the run stands, from the batch at which it stands; it may be left after any batch."""
+    batch_size = run.settings["batch_size"]
+    order = utils.generator(model.seed, utils.SHUFFLE, model.epoch).permutation(len(x)) if run.settings["shuffle"] else np.arange(len(x))
+    watchers.call("on_epoch_begin", run.epoch)
+    for step in range(run.step, math.ceil(len(x) / batch_size)):
+        watchers.call("on_train_batch_begin", step)
+        batch = order[step * batch_size : (step + 1) * batch_size]
+        run.mean.add(train_step(model, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"), len(batch))
+        run.step = step + 1
+        watchers.call("on_train_batch_end", step, run.mean.logs())
+        watchers.call("on_safe_point", run)
+        if model.stop_after_batch:
+            return
+    logs = run.mean.logs()
+    model.epoch += 1
+    if validation is not None:
+        logs |= {f"val_{key}": value for key, value in evaluate_checked(model, *validation, batch_size, watchers).items()}
+        require_finite(model, logs["val_loss"], f"epoch {run.epoch + 1}, validation")
+    watchers.call("on_epoch_end", run.epoch, logs)
+    run.next_epoch()
+    watchers.call("on_safe_point", run)
 
 
 def train_step(model, x: Array, y: Array, step: int, where: str = "train_on_batch") -> dict[str, float]:
@@ -61,10 +82,15 @@ def train_step(model, x: Array, y: Array, step: int, where: str = "train_on_batc
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
     result = model.run_batch(x, y, step, fast=True)
-    if not math.isfinite(result.loss):
-        raise DivergedError(f"{model}: {where}: the loss became {result.loss}: try a smaller learning rate than {model.optimizer.learning_rate:g}")
+    require_finite(model, result.loss, where)
     model.optimizer.update(model.params, result.grads)
     return batch_logs(model, result.loss, result.correct, len(x))
+
+
+def require_finite(model, loss: float, where: str) -> None:
+    """Raise DivergedError when the loss is NaN or infinite."""
+    if not math.isfinite(loss):
+        raise DivergedError(f"{model}: {where}: the loss became {loss}: try a smaller learning rate than {model.optimizer.learning_rate:g}")
 
 
 def batch_logs(model, loss: float, correct: int, count: int) -> dict[str, float]:
@@ -78,28 +104,12 @@ def split_validation(model, x, y, split, data):
         if not isinstance(data, tuple | list) or len(data) != 2:
             raise ValueError(f"{model}: fit: validation_data: expected (x, y), got {type(data).__name__}")
         return x, y, model._check_batch("fit: validation_data", *data)
-    split = checks.number(f"{model}: fit", "validation_split", split, 0, 1, below=True)
     if split == 0:
         return x, y, None
     count = math.floor(len(x) * (1 - split) + 1e-9)  # 10 * (1 - 0.9) is a little under 1 in floating point
     if count == 0 or count == len(x):
         raise ValueError(f"{model}: fit: validation_split: {split:g} of {len(x)} photos leaves one part empty")
     return x[:count], y[:count], (x[count:], y[count:])
-
-
-class RunningMean:
-    """Means over the photos seen so far, from means over batches of different sizes."""
-
-    def __init__(self):
-        self.sums, self.count = {}, 0
-
-    def add(self, logs: dict[str, float], count: int) -> None:
-        self.count += count
-        for key, value in logs.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value * count
-
-    def logs(self) -> dict[str, float]:
-        return {key: value / self.count for key, value in self.sums.items()}
 
 
 def evaluate(model, x, y, batch_size, verbose, callbacks, return_dict):
@@ -150,6 +160,7 @@ def outputs_in_batches(model, x: Array, batch_size: int):
     def run(part):
         network = model.twins.borrow()
         outputs, _ = forward(network, x[part].astype(model.dtype, copy=False))
+        outputs = outputs.copy()  # they may lie in an array that the twin's next pass uses again
         model.twins.give_back(network)
         return part, outputs
 

@@ -7,9 +7,6 @@ number is read and written once.
 import numpy as np
 from numba import njit
 
-from kernels import threads
-
-SLICE = 100_000  # numbers: fewer are not worth a second thread
 
 
 def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
@@ -18,9 +15,8 @@ def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
     m += (1 - beta_1) (g - m),   v += (1 - beta_2) (g^2 - v),   w -= alpha m / (sqrt(v) + epsilon)
     """
     scalars = [w.dtype.type(value) for value in (alpha, 1 - beta_1, 1 - beta_2, epsilon)]
-    arrays = [w.reshape(-1, copy=False), np.ascontiguousarray(g).reshape(-1), m.reshape(-1, copy=False), v.reshape(-1, copy=False)]
-    parts = [slice(start, start + SLICE) for start in range(0, w.size, SLICE)]
-    threads.run(lambda part: adam_into(*(array[part] for array in arrays), *scalars), parts)
+    flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
+    adam_into(flat_w, np.ascontiguousarray(g).reshape(-1), flat_m, flat_v, *scalars)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

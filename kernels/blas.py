@@ -16,6 +16,7 @@ _GET_THREADS = ("scipy_openblas_get_num_threads64_", "scipy_openblas_get_num_thr
                 "openblas_get_num_threads", "MKL_Get_Max_Threads", "bli_thread_get_num_threads")  # fmt: skip
 _GET_CORE = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename64_", "openblas_get_corename")
 
+asked_for_avx512 = False  # whether ask_for_avx512 found it necessary
 _lock = threading.Lock()
 _users = 0  # how many passes are running that need BLAS single-threaded
 _users_threads = 1  # what BLAS was set to before the first of them
@@ -28,12 +29,14 @@ def ask_for_avx512() -> None:
     leaves half of their speed unused. It reads OPENBLAS_CORETYPE once, when it is loaded;
     a value set by the user stays, and where NumPy is loaded already it is too late.
     """
+    global asked_for_avx512
     if "numpy" in sys.modules or "OPENBLAS_CORETYPE" in os.environ:
         return
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         processor = file.read(4096)
         if "AuthenticAMD" in processor and "avx512f" in processor:
             os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+            asked_for_avx512 = True
 
 
 def controllable() -> bool:

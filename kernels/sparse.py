@@ -1,4 +1,4 @@
-"""The two backward products of a 3x3 convolution that is pooled 2x2, without the products by zero.
+"""The backward products of 3x3 convolutions that are pooled 2x2, without the products by zero.
 
 Of each window of four only the winner has a gradient, and none where ReLU was closed: five
 in six of the numbers in dz are zero. BLAS multiplies them all the same. Here each winner
@@ -7,6 +7,9 @@ stays in the processor's vector registers until all its winners have been added.
 
     dkernel[:,:,:,f] += dy * x_padded[i:i+3, j:j+3, :]     for each winner (i, j) of filter f
     dx_padded[i:i+3, j:j+3, :] += dy * kernel[:,:,:,f]     for each filter f that won at (i, j)
+
+Photos of one channel have no neighbours over the channels; there the filters are the
+neighbours, and the four places of a pooling window are taken one after the other.
 
 The sums are those of the full products, with other rounding. This is the one place that
 writes vector code by hand (as LLVM's instructions): Numba's own loops reach half its speed.
@@ -22,9 +25,56 @@ from numba.extending import intrinsic
 # 18 registers of AVX-512's 32 hold a window of 2 vectors a cell; 9 of AVX2's 16 one of 1 vector a cell.
 AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 LANES, VECTORS = (16, 2) if AVX512 else (8, 1)
-CHANNELS = LANES * VECTORS  # the input's channels are handled in groups of so many
-TAPS = 9
+CHANNELS = LANES * VECTORS  # channels (or filters) are handled in groups of so many
+TAPS = [(u, v) for u in range(3) for v in range(3)]
 AVAILABLE = not config.DISABLE_JIT  # vector code has no meaning in plain Python
+
+I64 = ir.IntType(64)
+VECTOR = ir.VectorType(ir.FloatType(), LANES)
+
+
+class _Vectors:
+    """Writes LLVM instructions on vectors of LANES float32 numbers."""
+
+    def __init__(self, context, builder, signature, args):
+        self.builder, self.args = builder, args
+        self.data = lambda k: context.make_array(signature.args[k])(context, builder, args[k]).data
+        self.fma = builder.module.declare_intrinsic(f"llvm.fma.v{LANES}f32", (), ir.FunctionType(VECTOR, [VECTOR] * 3))
+
+    def at(self, base, *steps):
+        """The place base + all steps, each an integer value, or a pair of one and a Python number to multiply."""
+        for step in steps:
+            base = self.builder.add(base, self.builder.mul(step[0], I64(step[1])) if isinstance(step, tuple) else step)
+        return base
+
+    def pointer(self, array, place, kind=VECTOR):
+        return self.builder.bitcast(self.builder.gep(array, [place]), kind.as_pointer())
+
+    def load(self, array, place, kind=VECTOR, align=4):
+        return self.builder.load(self.pointer(array, place, kind), align=align)
+
+    def number(self, array, place):
+        """The number at this place in all lanes of a vector."""
+        return self.spread(self.builder.load(self.builder.gep(array, [place])), VECTOR)
+
+    def spread(self, value, kind):
+        none, lanes = ir.Constant(kind, ir.Undefined), ir.VectorType(ir.IntType(32), kind.count)
+        first = self.builder.insert_element(none, value, ir.IntType(32)(0))
+        return self.builder.shuffle_vector(first, none, ir.Constant(lanes, None))
+
+    def sums(self, out, places):
+        """Sums that begin with what stands at these places; LLVM keeps them in registers."""
+        sums = [cgutils.alloca_once(self.builder, VECTOR) for _ in places]
+        for total, place in zip(sums, places, strict=True):
+            self.builder.store(self.load(out, place), total)
+        return sums
+
+    def add_product(self, total, a, b):
+        self.builder.store(self.builder.call(self.fma, [a, b, self.builder.load(total)]), total)
+
+    def put_back(self, out, places, sums):
+        for total, place in zip(sums, places, strict=True):
+            self.builder.store(self.builder.load(total), self.pointer(out, place), align=4)
 
 
 @intrinsic
@@ -36,36 +86,72 @@ def _add_windows(typingctx, out, out_at, out_pitch, rows, rows_pitch, starts, va
     """
 
     def codegen(context, builder, signature, args):
-        vector = ir.VectorType(ir.FloatType(), LANES)
-        i64 = ir.IntType(64)
-        pointers = {k: context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 3, 5, 6)}
-        fma = builder.module.declare_intrinsic(f"llvm.fma.v{LANES}f32", (), ir.FunctionType(vector, [vector] * 3))
+        write = _Vectors(context, builder, signature, args)
+        out, rows, starts, values = (write.data(k) for k in (0, 3, 5, 6))
 
-        def cells(base, start, pitch):
-            """A pointer to each vector of the window at start."""
-            row_pitch, cell_pitch = cgutils.unpack_tuple(builder, pitch, 2)
-            for u in range(3):
-                for v in range(3):
-                    step = builder.add(builder.mul(row_pitch, i64(u)), builder.mul(cell_pitch, i64(v)))
-                    for k in range(VECTORS):
-                        place = builder.add(start, builder.add(step, i64(k * LANES)))
-                        yield builder.bitcast(builder.gep(base, [place]), vector.as_pointer())
+        def window(start, pitch):
+            row, cell = cgutils.unpack_tuple(builder, pitch, 2)
+            return [write.at(start, (row, u), (cell, v), I64(k * LANES)) for u, v in TAPS for k in range(VECTORS)]
 
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(TAPS * VECTORS)]  # LLVM makes them registers
-        for total, cell in zip(sums, cells(pointers[0], args[1], args[2]), strict=True):
-            builder.store(builder.load(cell, align=4), total)
-        with cgutils.for_range_slice(builder, args[7], args[8], i64(1)) as (m, _):
-            start = builder.load(builder.gep(pointers[5], [m]))
-            value = builder.load(builder.gep(pointers[6], [m]))
-            value = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-            value = builder.shuffle_vector(value, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), LANES), None))
-            for total, cell in zip(sums, cells(pointers[3], start, args[4]), strict=True):
-                builder.store(builder.call(fma, [value, builder.load(cell, align=4), builder.load(total)]), total)
-        for total, cell in zip(sums, cells(pointers[0], args[1], args[2]), strict=True):
-            builder.store(builder.load(total), builder.bitcast(cell, vector.as_pointer()), align=4)
+        places = window(args[1], args[2])
+        sums = write.sums(out, places)
+        with cgutils.for_range_slice(builder, args[7], args[8], I64(1)) as (m, _):
+            value = write.number(values, m)
+            for total, place in zip(sums, window(builder.load(builder.gep(starts, [m])), args[4]), strict=True):
+                write.add_product(total, value, write.load(rows, place))
+        write.put_back(out, places, sums)
         return context.get_dummy_value()
 
     return types.void(out, out_at, out_pitch, rows, rows_pitch, starts, values, first, last), codegen
+
+
+@intrinsic
+def _add_taps(typingctx, out, f, filters, dy, winners, out_h, out_w, photo, width):
+    """out[u,v,f...] += sum over windows (p, q) and their places k of photo[2p + k//2 + u, 2q + k%2 + v] * (dy where k won)
+
+    out (3, 3, filters), dy and winners (out_h, out_w, filters), photo (H, width), all flat; nothing is checked.
+    """
+
+    def codegen(context, builder, signature, args):
+        write = _Vectors(context, builder, signature, args)
+        out, dy, winners, photo = (write.data(k) for k in (0, 3, 4, 7))
+        f, filters, out_h, out_w, width = (args[k] for k in (1, 2, 5, 6, 8))
+        lanes = [I64(k * LANES) for k in range(VECTORS)]
+        bytes_ = ir.VectorType(ir.IntType(8), LANES)
+        places = [write.at(f, (filters, 3 * u + v), lane) for u, v in TAPS for lane in lanes]
+        sums = write.sums(out, places)
+        with cgutils.for_range(builder, out_h) as p, cgutils.for_range(builder, out_w) as q:
+            cell = builder.mul(builder.add(builder.mul(p.index, out_w), q.index), filters)
+            corner = builder.mul(builder.add(builder.mul(p.index, width), q.index), I64(2))
+            dys = [write.load(dy, write.at(cell, f, lane)) for lane in lanes]
+            won = [write.load(winners, write.at(cell, f, lane), bytes_, align=1) for lane in lanes]
+            for k in range(4):
+                here = write.spread(ir.IntType(8)(k), bytes_)
+                gradient = [builder.select(builder.icmp_unsigned("==", w, here), d, VECTOR(None)) for w, d in zip(won, dys, strict=True)]
+                for tap, (u, v) in enumerate(TAPS):
+                    x = write.number(photo, write.at(corner, (width, k // 2 + u), I64(k % 2 + v)))
+                    for lane in range(VECTORS):
+                        write.add_product(sums[tap * VECTORS + lane], x, gradient[lane])
+        write.put_back(out, places, sums)
+        return context.get_dummy_value()
+
+    return types.void(out, f, filters, dy, winners, out_h, out_w, photo, width), codegen
+
+
+@njit(nogil=True, cache=True)
+def kernel_gradient_of_grey(dkernel, dy, winners, x_padded):
+    """dkernel (3, 3, 1, F) = the gradient of the kernel of a 3x3 convolution over photos of one channel.
+
+    dy, winners (N, P, Q, F) as bias_relu_pool left them, with F a multiple of CHANNELS, x_padded (N, H, W, 1)
+    with H >= 2P + 2, W >= 2Q + 2, all float32 and contiguous.
+    """
+    photos, out_h, out_w, filters = dy.shape
+    dkernel[:] = 0
+    flat_dkernel = dkernel.reshape(-1)
+    for n in range(photos):
+        for f in range(0, filters, CHANNELS):
+            _add_taps(flat_dkernel, f, filters, dy[n].reshape(-1), winners[n].reshape(-1), out_h, out_w,
+                      x_padded[n].reshape(-1), x_padded.shape[2])  # fmt: skip
 
 
 def window_starts(out_h: int, out_w: int, row_pitch: int, cell_pitch: int) -> np.ndarray:
@@ -103,7 +189,7 @@ def kernel_gradient(dkernel, dy, winners, x_padded, where):
                 values[count] = dy_photo[k, f]
                 count += winner < 4  # a closed one is overwritten by the next: no branch to guess wrong
             for c in range(0, channels, CHANNELS):
-                _add_windows(flat_dkernel, f * TAPS * channels + c, (3 * channels, channels),
+                _add_windows(flat_dkernel, f * 9 * channels + c, (3 * channels, channels),
                              photo[c:], (row_pitch, channels), starts, values, 0, count)  # fmt: skip
 
 
@@ -128,7 +214,7 @@ def input_gradient(dx, dy, winners, kernel, where, offset, photo):
             count[:] = 0
             for f in range(filters):
                 winner = winners_photo[k, f]
-                starts[winner, count[winner]] = f * TAPS * channels
+                starts[winner, count[winner]] = f * 9 * channels
                 values[winner, count[winner]] = dy_photo[k, f]
                 count[winner] += 1
             for winner in range(4):

@@ -1,4 +1,5 @@
 """The subcommands of `cnn`, one module each: HELP, add_arguments(parser), run(args) -> exit code or None.
 
-Modules import what they need inside run(), so that `cnn --help` answers at once.
+These modules import what they need inside run(), so that `cnn --help` answers at once. What they
+share is in options.py, network.py, training.py and evaluation.py.
 """

@@ -1,0 +1,164 @@
+"""`cnn compare`: the article's claim put to the test - a convolutional and a dense network on moved, mirrored, rearranged photos."""
+
+from cnn.commands import options, pictures
+
+HELP = "the CNN against the dense net: test photos as they are, moved, mirrored, their parts rearranged"
+ARTICLE_PHOTO = 9  # its sandal
+
+
+def add_arguments(parser):
+    options.add_model(parser)
+    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)")
+    options.add_data(parser)
+    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, and less sure")
+    parser.add_argument("--out", metavar="DIR", help="write compare.json and compare.png into this folder")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
+    pictures.add_look(parser)
+
+
+def run(args):
+    import json
+
+    from cnn import comparison
+    from cnn.commands import evaluation
+    from cnn.datasets import fashion_mnist
+
+    model, path = options.open_model(args.model)
+    dense, dense_path = options.open_model(args.dense or "dense")
+    networks = {"CNN": model, "dense": dense}
+    test = fashion_mnist.load_split("test", args.data)
+    evaluation.warn_of_other_data(path, test, args.data)
+    pixels, labels = (array[: args.limit] for array in test)
+    result = comparison.compare(networks, pixels, labels, progress())
+    content = report(result, networks, (path, dense_path), pixels, labels)
+    if args.json:
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        print_report(result, content, pixels, labels, networks, pictures.style(args))
+    if args.out:
+        write(args.out, content, result)
+
+
+def progress():
+    """A function to call after each change: it counts them on a terminal, and is silent elsewhere."""
+    import sys
+
+    from cnn import comparison
+
+    total, stream, done = len(comparison.changes()), options.Progress(), []
+    live = sys.stderr.isatty()
+
+    def count(name):
+        done.append(name)
+        if live:
+            stream.write(f"\r{len(done)}/{total}  photos {name}\x1b[K" + "\r\x1b[K" * (len(done) == total))
+            stream.flush()
+
+    return count
+
+
+def report(result, networks, files, pixels, labels):
+    """The comparison as `comparison.as_json` gives it, with the sentences and where the networks come from."""
+    from cnn import comparison
+
+    said = [*comparison.sentences(result), comparison.shoe_sentence(pixels, labels, result.class_names)]
+    about = {name: _about(network, file) for (name, network), file in zip(networks.items(), files, strict=True)}
+    return comparison.as_json(result, about, [text for text in said if text])
+
+
+def _about(model, path):
+    from cnn import datasets
+
+    fingerprint = datasets.fingerprint(*model.get_weights())
+    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by, "weights_sha256": fingerprint}
+
+
+def write(folder, content, result):
+    """compare.json and compare.png in a folder, which is made if need be."""
+    from pathlib import Path
+
+    from cnn import plots, runs
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    runs.write_json(Path(folder) / "compare.json", content)
+    options.log(f"wrote {Path(folder) / 'compare.json'}")
+    pictures.write(plots.comparison(result), str(Path(folder) / "compare.png"))
+
+
+# ---- text
+
+
+def print_report(result, content, pixels, labels, networks, style):
+    """Tables, the article's own sandal, the sentences, and why."""
+    from cnn import comparison, terminal
+
+    count = int(result.counts.sum())
+    print(f"Right answers in percent, with 95% intervals, {count:,} test photos.\n> and < mark a difference outside the intervals, = none.\n")
+    print("\n".join(_table(result)) + "\n")
+    print("\n".join(_class_table(result)) + "\n")
+    if len(pixels) >= ARTICLE_PHOTO:
+        print("\n".join(_article_photo(pixels, labels, networks, style)) + "\n")
+    for sentence in content["sentences"]:
+        print(terminal.fill(f"- {sentence}", style.width, "  "))
+    print("\n" + terminal.fill(comparison.WHY, style.width))
+
+
+def _table(result):
+    """One line a change: both networks over all photos, and over the sandals."""
+    from cnn import comparison
+
+    sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
+    labels = [None] if sandal is None or not result.counts[sandal] else [None, sandal]
+    heads = [f"all {result.counts.sum():,} photos", f"the {result.counts[sandal]:,} sandals" if len(labels) > 1 else ""]
+    lines = [f"{'':12} " + "   ".join(f"{head:31}" for head in heads), f"{'':12} " + "   ".join(["CNN              dense         "] * len(labels))]
+    for change in comparison.changes():
+        cells = [_pair(result.score("CNN", change.name, k), result.score("dense", change.name, k)) for k in labels]
+        lines.append(f"{change.name.removesuffix(' swapped'):12} " + "   ".join(f"{cell:31}" for cell in cells))
+    return [line.rstrip() for line in lines]
+
+
+def _pair(a, b):
+    from cnn import comparison
+
+    return f"{_cell(a)} {comparison.sign(a, b)} {_cell(b)}"
+
+
+def _cell(score):
+    low, high = (_number(edge) for edge in score.interval)
+    return f"{_number(score.share)} {low + '-' + high:9}"
+
+
+def _number(share):
+    return "100 " if share > 0.9995 else f"{share * 100:4.1f}"
+
+
+def _class_table(result):
+    """One line a class: the four changes that are not shifts, for both networks."""
+    from cnn import comparison
+
+    short = ("as are", "mirror", "halves", "quadr.")
+    lines = [f"{'by class':12}  {'CNN':30}  dense", f"{'':12}  " + "  ".join("".join(f"{word:>7}" for word in short) + "  " for _ in range(2))]
+    for k, name in enumerate(result.class_names):
+        if result.counts[k]:
+            cells = ["".join(f"{result.score(network, change, k).share * 100:7.1f}" for change in comparison.WHOLE) for network in result.correct]
+            lines.append(f"{name:12}  " + "    ".join(cells))
+    return [line.rstrip() for line in lines]
+
+
+def _article_photo(pixels, labels, networks, style):
+    """The article's sandal in its four forms, and what each network says of them."""
+    from cnn import comparison, photos, terminal
+
+    chosen = photos.test_photo(ARTICLE_PHOTO, pixels, labels)
+    blocks = []
+    for change in (c for c in comparison.changes() if c.name in comparison.WHOLE):
+        changed = chosen._replace(pixels=change.apply(chosen.pixels))
+        lines = [line + " " * 5 for line in terminal.draw_photo(terminal.half_size(changed.pixels), style)]
+        captions = [change.name.replace("they are", "it is")]
+        for network, model in networks.items():
+            said = photos.predict(model, [changed])[0]
+            mark = ("✓" if said.right else "✗") if style.unicode else ("+" if said.right else "x")
+            captions.append(f"{mark} {network}: {said.says}")
+        blocks.append(lines + [f"{caption[:19]:19}" for caption in captions])
+    names = photos.class_names(networks["CNN"])
+    return [f"The article's own, {chosen.title}, labelled {names[chosen.label]}:", "", *terminal.columns(blocks)]

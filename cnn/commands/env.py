@@ -1,0 +1,40 @@
+"""`cnn env`: everything about this machine that a bug report should say."""
+
+HELP = "versions, processor, threads, BLAS, compiled kernels, data: what a bug report should say"
+
+
+def add_arguments(parser):
+    from cnn.commands import options
+
+    options.add_data(parser)
+
+
+def run(args):
+    from cnn import environment
+    from kernels import blas, threads
+
+    facts = {
+        **environment.versions(),
+        "Processor": environment.processor(),
+        "Cores": f"{threads.cores()} that this process may use",
+        "Threads": f"{threads.get_threads()} (batches cut into {threads.default_shards()} shards)",
+        "BLAS": environment.blas_name(),
+        "BLAS threads": blas.get_threads() or "unknown: this BLAS cannot be asked",
+        "AVX-512": environment.avx512(),
+        "Kernel cache": environment.kernel_cache(),
+        "Data": data(args.data),
+    }
+    for name, fact in facts.items():
+        print(f"{name:<13} {fact}")
+
+
+def data(directory):
+    """What loading the data gives: its size, or the error's text."""
+    from cnn.datasets import fashion_mnist
+    from cnn.errors import DataError
+
+    try:
+        (train_x, _), (test_x, _) = fashion_mnist.load_data(directory)
+    except DataError as error:
+        return error
+    return f"{len(train_x):,} + {len(test_x):,} photos in {directory or fashion_mnist.SHIPPED}"

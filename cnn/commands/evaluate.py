@@ -1,0 +1,27 @@
+"""`cnn evaluate`: how good a trained model is on the test photos."""
+
+from cnn.commands import options
+
+HELP = "accuracy, loss and mistakes of a trained model on the test photos"
+
+
+def add_arguments(parser):
+    options.add_model(parser)
+    options.add_data(parser)
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, the confusion matrix included")
+
+
+def run(args):
+    import json
+
+    from cnn.commands import evaluation
+    from cnn.datasets import fashion_mnist
+
+    model, path = options.open_model(args.model)
+    test = fashion_mnist.load_split("test", args.data)
+    evaluation.warn_of_other_data(path, test, args.data)
+    result = evaluation.evaluate(model, *test)
+    if args.json:
+        print(json.dumps({"model": str(path), **result.as_dict()}, indent=2))
+    else:
+        print(f"model          {path}\n{result.text()}", end="")

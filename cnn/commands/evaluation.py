@@ -1,0 +1,93 @@
+"""How good a model is on photos with known classes, as `cnn train` and `cnn evaluate` report it."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn import losses, metrics, trainer
+from cnn.commands import options
+from cnn.datasets import fingerprint
+
+PART, BATCH = 10_000, 100  # photos that become numbers together, and photos that pass the network together
+
+
+class Result(NamedTuple):
+    loss: float
+    confusion: np.ndarray  # [true class, predicted class], counts of photos
+    class_names: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return int(np.trace(self.confusion)) / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The accuracy's 95% interval: what other photos of the same kind might give."""
+        return metrics.wilson_interval(int(np.trace(self.confusion)), self.count)
+
+    def recalls(self) -> dict[str, float | None]:
+        """For each class the share of its photos that was recognised; None for a class without photos."""
+        totals = self.confusion.sum(axis=1)
+        shares = [int(self.confusion[k, k]) / int(total) if total else None for k, total in enumerate(totals)]
+        return dict(zip(self.class_names, shares, strict=True))
+
+    def as_dict(self) -> dict:
+        """All of it as JSON can hold it."""
+        return {"test_accuracy": self.accuracy, "test_loss": self.loss, "interval_95": list(self.interval), "photos": self.count,
+                "recall": self.recalls(), "confusion_matrix": self.confusion.tolist()}  # fmt: skip
+
+    def text(self) -> str:
+        """All of it for people."""
+        low, high = self.interval
+        lines = [f"test accuracy  {self.accuracy:.2%} of {self.count:,} photos (95% interval {low:.2%} to {high:.2%})",
+                 f"test loss      {self.loss:.4f}", "", "class          recognised  most often taken for"]  # fmt: skip
+        for k, (name, share) in enumerate(self.recalls().items()):
+            lines.append(f"{name:<14} {'no photos' if share is None else f'{share:.1%}':>10}  {self._mistake(k)}".rstrip())
+        return "\n".join(lines) + "\n"
+
+    def _mistake(self, k):
+        """The wrong class that photos of class k were most often taken for."""
+        others = self.confusion[k].copy()
+        others[k] = 0
+        return f"{self.class_names[others.argmax()]} ({others.max()})" if others.any() else ""
+
+
+def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
+    """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss that model.evaluate gives."""
+    loss = losses.SparseCategoricalCrossentropy(from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", False))
+    predicted, total = np.empty(len(photos), np.int64), 0.0
+    for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
+        x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]
+        for batch, outputs in trainer.outputs_in_batches(model, x, BATCH):
+            total += loss(y[batch], outputs) * len(outputs)
+            predicted[start:][batch] = outputs.argmax(axis=1)
+    classes = model.class_names or tuple(f"class {k}" for k in range(model.output_shape[-1]))
+    return Result(total / len(photos), metrics.confusion_matrix(labels, predicted, len(classes)), tuple(classes))
+
+
+def model_input(model, photos: np.ndarray) -> np.ndarray:
+    """Photos (N, 28, 28) of bytes as the float32 numbers (N, 28, 28, 1) that the model takes."""
+    return photos[..., None] * np.float32(1 / 255 if model.input_scale is None else model.input_scale)
+
+
+def warn_of_other_data(path: Path, test, directory: str | None) -> None:
+    """Say on stderr when a model was trained on other data than it is now used on, or when nobody can tell."""
+    trained_on = _test_data_of(path.with_name("config.json"))
+    if trained_on is None and directory is not None:
+        options.log(f"warning: {path} does not say whether it was trained on photos like those in {directory}")
+    elif trained_on not in (None, fingerprint(*test)):
+        options.log(f"warning: {path} was trained on other data than {directory or 'Fashion-MNIST'}")
+
+
+def _test_data_of(config):
+    """The fingerprint of the test photos that belong to a run's training photos; None without a run."""
+    try:
+        return json.loads(config.read_text(encoding="utf-8"))["data"]["test_sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

@@ -1,0 +1,37 @@
+"""The flags that choose a network, for the commands that build one."""
+
+from cnn.commands import options
+
+DEFAULTS = {"network": "cnn", "filters": [32, 64], "kernel_size": 3}
+
+
+def add_arguments(parser):
+    group = parser.add_argument_group("the network")
+    group.add_argument("--network", choices=("cnn", "dense"), help="the article's convolutional network, or the dense one it beats (default: cnn)")
+    group.add_argument("--filters", type=options.whole_list(1, 1024), metavar="N,N", help="filters of each convolution (default: 32,64)")
+    group.add_argument("--kernel-size", type=options.whole(1, 28), metavar="N", help="rows and columns of each filter (default: 3)")
+
+
+def settings(args):
+    """The chosen network as keywords for `build`. Raises UsageError for flags that do not go together."""
+    from cnn.errors import UsageError
+
+    given = {key: getattr(args, key) for key in DEFAULTS if getattr(args, key) is not None}
+    if given.get("network") == "dense":
+        for key in ("filters", "kernel_size"):
+            if key in given:
+                raise UsageError(f"--{key.replace('_', '-')}: the dense network has no convolutions")
+    return DEFAULTS | given
+
+
+def build(network, filters, kernel_size, seed=0):
+    """The network of these settings, not yet compiled. Raises UsageError where the photos become too small."""
+    from cnn import networks
+    from cnn.errors import UsageError
+
+    if network == "dense":
+        return networks.dense(seed)
+    try:
+        return networks.convolutional(filters, kernel_size, seed)
+    except ValueError as error:
+        raise UsageError(f"--filters: {len(filters)} convolutions are too many for 28x28 photos: {error}") from None

@@ -1,0 +1,98 @@
+"""What several commands share: checked numbers on the command line, the data, the model."""
+
+import argparse
+import math
+import sys
+
+
+def whole(low: int, high: int = 1_000_000):
+    """A type for argparse: a whole number in [low, high]."""
+
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high:,}, got {text!r}")
+        return value
+
+    return parse
+
+
+def whole_list(low: int, high: int):
+    """A type for argparse: whole numbers in [low, high] with commas between them, as a list."""
+    return lambda text: [whole(low, high)(part) for part in text.split(",")]
+
+
+def positive(text: str) -> float:
+    """A type for argparse: a finite number above 0."""
+    value = _float(text)
+    if value is None or not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A type for argparse: a number from 0 up to, but not including, 1."""
+    value = _float(text)
+    if value is None or not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a fraction from 0 to below 1, got {text!r}")
+    return value
+
+
+def _float(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--model MODEL, for `open_model`."""
+    parser.add_argument("--model", metavar="MODEL", help="a model file, the folder of a run, or cnn or dense: the trained models shipped here (default: cnn)")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """--data DIR, for the functions of cnn.datasets.fashion_mnist."""
+    parser.add_argument("--data", metavar="DIR", help="four IDX files of the MNIST family (default: Fashion-MNIST, shipped here)")
+
+
+def open_model(given: str | None):
+    """(a model for photos of 28x28 in ten classes, the path of its file). Raises ModelFileError."""
+    from cnn import pretrained, runs, saving
+    from cnn.errors import ModelFileError
+
+    path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else runs.model_file(given)
+    model = saving.load_model(path)
+    shapes = model.input_shape, model.output_shape
+    if shapes != ((28, 28, 1), (10,)):
+        raise ModelFileError(f"{path}: expected a model that makes (10,) of (28, 28, 1), got {shapes[1]} of {shapes[0]}")
+    return model, path
+
+
+def log(text: str = "") -> None:
+    """A line for people, on stderr; nobody reading it is no reason to stop."""
+    Progress().write(text + "\n")
+
+
+class Progress:
+    """stderr for progress: goes on quietly when nobody reads it any more, so that no training is lost to a closed pipe."""
+
+    def __getattr__(self, name):
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> None:
+        self._try(lambda: sys.stderr.write(text))
+
+    def flush(self) -> None:
+        self._try(sys.stderr.flush)
+
+    def _try(self, action):
+        try:
+            action()
+        except BrokenPipeError:
+            import os
+
+            # What is still in the buffer must go somewhere, or Python complains when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

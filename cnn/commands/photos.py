@@ -1,0 +1,78 @@
+"""`cnn photos`: the article's first 20 test photos, in the terminal and as a picture."""
+
+from cnn.commands import options, pictures
+
+HELP = "the first 20 test photos with their labels, as in the article; with --model also what the model says"
+COUNT = 20
+WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of them fill 80 columns
+
+
+def add_arguments(parser):
+    parser.add_argument("--model", metavar="MODEL", nargs="?", const="",
+                        help="with predictions: of this model file or run folder, or without MODEL of the one shipped here")  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", help="also write the sheet as a picture (.png, .pdf, .svg)")
+    options.add_data(parser)
+    pictures.add_look(parser)
+
+
+def run(args):
+    from cnn import photos
+    from cnn.datasets import fashion_mnist
+
+    pictures.check("--out", args.out)
+    test = fashion_mnist.load_split("test", args.data)
+    chosen = [photos.test_photo(number, *test) for number in range(1, min(COUNT, len(test[0])) + 1)]
+    names, predictions = fashion_mnist.CLASS_NAMES, None
+    if args.model is not None:
+        predictions = _predictions(args, test, chosen)
+        names = predictions[0].class_names
+    print_sheet(chosen, names, predictions, pictures.style(args))
+    if args.out:
+        from cnn import plots  # matplotlib takes a while
+
+        pictures.write(plots.photo_sheet(chosen, names, predictions), args.out)
+
+
+def _predictions(args, test, chosen):
+    from cnn import photos
+    from cnn.commands import evaluation
+
+    model, path = options.open_model(args.model or None)
+    evaluation.warn_of_other_data(path, test, args.data)
+    return photos.predict(model, chosen)
+
+
+def print_sheet(chosen, names, predictions, style):
+    """Rows of five photos with their captions, and with predictions a line that counts the right ones."""
+    from cnn import terminal
+
+    print(f"The first {len(chosen)} test photos, counted from 1 as in the article: photo 9 is test[8].\n")
+    blocks = [_block(photo, names, predictions[k] if predictions else None, style) for k, photo in enumerate(chosen)]
+    in_a_row = max(1, (style.width + GAP) // (WIDTH + GAP))
+    in_a_row = min(in_a_row, 5 if in_a_row < 10 else 10)
+    for first in range(0, len(blocks), in_a_row):
+        print("\n".join(terminal.columns(blocks[first : first + in_a_row], GAP)) + "\n")
+    if predictions:
+        print(_count(predictions))
+
+
+def _block(photo, names, prediction, style):
+    """One photo at half its size, and beneath it its number and label, and what the model says."""
+    from cnn import terminal
+
+    lines = [line + " " * (WIDTH - 14) for line in terminal.draw_photo(terminal.half_size(photo.pixels), style)]
+    captions = [f"{photo.number} {names[photo.label]}"]
+    if prediction:
+        arrow, right, wrong = ("→", "✓ right", "✗ WRONG") if style.unicode else (">", "+ right", "x WRONG")
+        sure = prediction.probabilities.max()
+        captions += [f"{arrow} {prediction.says}", f"{right if prediction.right else wrong} {terminal.percent(sure, 0)}"]
+    return lines + [f"{caption[:WIDTH]:<{WIDTH}}" for caption in captions]
+
+
+def _count(predictions):
+    """How many are right, and which are not."""
+    wrong = [p for p in predictions if not p.right]
+    text = f"The model is right about {len(predictions) - len(wrong)} of {len(predictions)} photos."
+    for p in wrong:
+        text += f"\nIt takes {p.photo.title}, a {p.class_names[p.photo.label]}, for a {p.says}."
+    return text.replace(" a Ankle", " an Ankle")

@@ -1,0 +1,48 @@
+"""What the commands that show something share: the flags for the terminal, and picture files."""
+
+import os
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def add_look(parser) -> None:
+    """--color and --ascii, for terminal.style_of."""
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="photos in shades of grey (default: on a terminal)")
+    parser.add_argument("--ascii", action="store_true", help="nothing but ASCII characters")
+
+
+def style(args):
+    """The terminal.Style that the flags of add_look ask for."""
+    from cnn import terminal
+
+    return terminal.style_of(colour=args.color, ascii_only=args.ascii)
+
+
+def check(flag: str, path: str | None) -> None:
+    """Before any work: the picture file can be one. Raises UsageError for another ending or a folder that is not there."""
+    from cnn.errors import UsageError
+
+    if path is None:
+        return
+    if os.path.splitext(path)[1].lower() not in FORMATS:
+        raise UsageError(f"{flag}: expected a name that ends in {' or '.join(FORMATS)}, got {path!r}")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise UsageError(f"{flag}: {path}: there is no folder {folder}")
+
+
+def write(figure, path: str) -> None:
+    """Save a figure without dates or versions: the same figure gives the same bytes. Says so on stderr."""
+    from cnn.commands import options
+
+    metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}, ".svg": {"Date": None}}
+    figure.savefig(path, metadata=metadata[os.path.splitext(path)[1].lower()])
+    options.log(f"wrote {path}")
+
+
+def numbered(path: str | None, count: int) -> list[str]:
+    """card.png, card-2.png, card-3.png ... for `count` pictures; none without a path."""
+    if path is None:
+        return []
+    stem, ending = os.path.splitext(path)
+    return [path] + [f"{stem}-{k}{ending}" for k in range(2, count + 1)]

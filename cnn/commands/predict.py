@@ -1,0 +1,128 @@
+"""`cnn predict`: the article's question - type a number, and see whether the model is right."""
+
+import sys
+
+from cnn.commands import options, pictures
+
+HELP = "what the model says of a photo: of the test set by its number from 1, a random one, or an image file of your own"
+
+
+def add_arguments(parser):
+    parser.add_argument("photo", metavar="PHOTO", nargs="*", help="a number from 1 to 10000, 'random', or an image file (none: you are asked)")
+    options.add_model(parser)
+    options.add_data(parser)
+    parser.add_argument("--figure", metavar="FILE", help="write the card of the photo as a picture (.png, .pdf, .svg); with several photos -2, -3 ... is added")
+    parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
+    pictures.add_look(parser)
+
+
+def run(args):
+    from cnn import photos
+    from cnn.commands import evaluation
+    from cnn.datasets import fashion_mnist
+    from cnn.errors import UsageError
+
+    pictures.check("--figure", args.figure)
+    if not args.photo and (args.json or args.figure):
+        raise UsageError(f"--{'json' if args.json else 'figure'}: expected a PHOTO as well")
+    test = fashion_mnist.load_split("test", args.data)
+    chosen = [photos.find(word, *test) for word in args.photo]
+    model, path = options.open_model(args.model)
+    evaluation.warn_of_other_data(path, test, args.data)
+    if not chosen:
+        return ask(model, test, args)
+    predictions = photos.predict(model, chosen)
+    if args.json:
+        print(as_json(predictions, path))
+    else:
+        print("\n\n".join(card(p, pictures.style(args)) for p in predictions))
+    for name, prediction in zip(pictures.numbered(args.figure, len(predictions)), predictions, strict=False):
+        from cnn import plots
+
+        pictures.write(plots.prediction_card(prediction), name)
+
+
+def ask(model, test, args):
+    """Ask for photos until `q` or the end of the input; a word that means no photo is explained, and asked again."""
+    from cnn import photos
+    from cnn.errors import DataError, UsageError
+
+    question = f"Photo (1 to {len(test[0])}, random, an image file; q ends): "
+    while (word := _answer(question)) not in ("q", "quit", None):
+        if not word:
+            continue
+        try:
+            print("\n" + card(photos.predict(model, [photos.find(word, *test)])[0], pictures.style(args)) + "\n", flush=True)
+        except (DataError, UsageError) as error:
+            options.log(f"{error}")
+
+
+def _answer(question):
+    """One line from the user, or None at the end of the input."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        sys.stderr.write("\n")  # Ctrl-D leaves the cursor behind the question
+    return line.strip() if line else None
+
+
+def card(prediction, style):
+    """The photo beside the ten probabilities, and the answer in words."""
+    from cnn import terminal
+
+    photo, names = prediction.photo, prediction.class_names
+    notes = [terminal.fill(f"  - {note}", style.width, "    ") for note in photo.notes]
+    picture = terminal.draw_photo(photo.pixels, style)
+    wide = style.width >= 62
+    rows = _bars(prediction, style, style.width - (31 if wide else 0))
+    body = terminal.beside(picture, ["", "", *rows], 28) if wide else [*picture, "", *rows]
+    head = [photo.title + (f", labelled {names[photo.label]}" if photo.label is not None else "")]
+    return "\n".join([*head, *(["What was done to it:", *notes] if notes else []), "", *body, "", terminal.fill(verdict(prediction), style.width)])
+
+
+def _bars(prediction, style, width):
+    """One line a class: a mark at the model's choice, name, percentage, bar."""
+    from cnn import terminal
+
+    longest = max(map(len, prediction.class_names))
+    mark = "→" if style.unicode else ">"
+    rows = []
+    for k, (name, p) in enumerate(zip(prediction.class_names, prediction.probabilities, strict=True)):
+        start = f"{mark if k == prediction.predicted else ' '} {name:<{longest}} {terminal.percent(p):>7} "
+        rows.append((start + terminal.bar(float(p), max(4, width - len(start)), style)).rstrip())
+    return rows
+
+
+def verdict(prediction):
+    """What the model says and whether that is right, in a sentence or two."""
+    from cnn.terminal import percent
+
+    sure = prediction.probabilities[prediction.predicted]
+    says = f"The model says {prediction.says}, {percent(sure)} sure."
+    if prediction.right is None:
+        return f"{says} There is no label to compare with: you are the judge."
+    label = prediction.class_names[prediction.photo.label]
+    if prediction.right:
+        return f"{says} The label says {label}: RIGHT."
+    return f"{says} The label says {label} (it gave that {percent(prediction.probabilities[prediction.photo.label])}): WRONG."
+
+
+def as_json(predictions, model_path):
+    """The predictions for programs."""
+    import json
+
+    def entry(p):
+        label = p.photo.label
+        return {
+            "photo": p.photo.number,
+            "test_index": None if p.photo.number is None else p.photo.number - 1,
+            "file": p.photo.title if p.photo.number is None else None,
+            "notes": list(p.photo.notes),
+            "label": None if label is None else p.class_names[label],
+            "prediction": p.says,
+            "right": p.right,
+            "probabilities": {name: float(value) for name, value in zip(p.class_names, p.probabilities, strict=True)},
+        }
+
+    return json.dumps({"model": str(model_path), "predictions": [entry(p) for p in predictions]}, indent=2, ensure_ascii=False)

@@ -1,0 +1,175 @@
+"""What `cnn train` does: a run folder, the training itself, its result on the test photos."""
+
+import os
+import shlex
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+import cnn
+from cnn import environment, optimizers, runs, saving
+from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar
+from cnn.commands import evaluation, network, options, settings
+from cnn.datasets import fingerprint
+from cnn.errors import DataError, DivergedError
+from cnn.interrupts import Interrupted, Interrupts
+
+
+def main(args) -> None:
+    """Train as the arguments say and print the result. Raises what cnn.cli turns into messages and exit codes."""
+    cnn.set_threads(args.threads)
+    warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError will say it in our words
+    args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
+    with Interrupts() as interrupts:
+        folder, chosen, state, (train, test) = start(args) if args.resume is None else take_up(args)
+        with runs.alone(folder):
+            announce(folder, chosen, state, train, test, args)
+            model = compiled(chosen)
+            model.made_by = settings.command(chosen, args.data)
+            seconds = fit(model, train, chosen, folder, state, interrupts, args)
+            interrupts.leave_at_once(f"interrupted. The trained model is kept in {folder}")
+            report(folder, chosen, seconds, test, plots=not args.no_plots)
+
+
+def start(args):
+    """(a new run folder, its settings, None, the photos). What can be refused is refused before there is a folder."""
+    chosen = settings.chosen(args)
+    compiled(chosen)
+    photos = settings.photos(args.data, chosen)
+    return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, photos
+
+
+def take_up(args):
+    """(the folder of an old run, its settings, the state it was left in, the photos). Raises UsageError, ModelFileError."""
+    folder = runs.find(args.resume, args.out)
+    _, state = saving.load_training(folder / runs.LAST)
+    chosen, args.data = settings.restored(args, state, folder)
+    return folder, chosen, state, settings.photos(args.data, chosen)
+
+
+def compiled(chosen: dict):
+    """A new model of these settings, ready to train. Raises UsageError where they give none."""
+    model = network.build(*(chosen[key] for key in network.DEFAULTS), chosen["seed"])
+    model.shards = chosen["shards"]
+    optimizer = optimizers.TABLE[chosen["optimizer"]](learning_rate=chosen["learning_rate"])
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def announce(folder: Path, chosen: dict, state, train, test, args) -> None:
+    """Say on stderr, and in config.json, what will be done, and by what."""
+    machine = {**environment.versions(), "BLAS": environment.blas_name(), "processor": environment.processor()}
+    data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
+    command = settings.command(chosen, args.data)
+    runs.write_json(folder / "config.json", {"command": command, "settings": chosen, "data": data, "machine": machine})
+    lines = {"run folder": folder, "command": command, "settings": settings.text(chosen),
+             "photos": f"{len(train[0]):,} to learn from, {len(test[0]):,} to test with",
+             "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
+             "threads": f"{cnn.get_threads()}; each batch is cut into {chosen['shards']} shards"}  # fmt: skip
+    if state is not None:
+        over = state.stopped or state.epoch >= chosen["epochs"]
+        lines["resumed"] = (f"finished already, after {state.epoch} epochs; here is its result again" if over else
+                            f"going on at epoch {state.epoch + 1}, batch {state.step + 1}")  # fmt: skip
+    options.log("".join(f"{name:<11} {text}\n" for name, text in lines.items()))
+
+
+def fit(model, train, chosen: dict, folder: Path, state, interrupts, args) -> float:
+    """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
+    x, y = evaluation.model_input(model, train[0]), train[1]
+    prepare_kernels(model, x[: chosen["batch_size"]], y[: chosen["batch_size"]])
+    bar = ProgressBar(args.verbose if args.verbose == "auto" else int(args.verbose), options.Progress())
+    keeper = Keeper(folder, chosen, args, state)
+    best = [ModelCheckpoint(_literal(folder / runs.BEST), save_best_only=True)] if chosen["validation_split"] else []
+    try:
+        model.fit(x, y, chosen["batch_size"], chosen["epochs"], verbose=0, validation_split=chosen["validation_split"],
+                  callbacks=[bar, StopOnSignal(interrupts), *best, keeper])  # fmt: skip
+    except DivergedError as error:
+        raise DivergedError(f"{error}. The last good model is in {folder / runs.LAST}") from None
+    finally:
+        bar.close()
+    if model.stop_after_batch:
+        command = shlex.join(["cnn", "train", "--resume", str(folder)])
+        raise Interrupted(interrupts.received, f"stopped and saved. To go on:\n  {command}")
+    return keeper.seconds()
+
+
+def _literal(path):
+    """The path for ModelCheckpoint, which takes braces for fields."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def prepare_kernels(model, x, y) -> None:
+    """Run one batch and forget it, so that the kernels are compiled before the clock starts; say so if that takes time."""
+    patience = threading.Timer(1.0, options.log, ["Compiling the kernels, once on this machine ..."])
+    patience.daemon = True
+    patience.start()
+    try:
+        result = model.run_batch(x, y.astype(np.int64))
+        rehearsal = type(model.optimizer)()
+        rehearsal.update({key: value.copy() for key, value in model.params.items()}, result.grads)
+    finally:
+        patience.cancel()
+
+
+class StopOnSignal(Callback):
+    """Ends fit after the batch, or after the validation, in which a signal came."""
+
+    def __init__(self, interrupts: Interrupts):
+        self.interrupts = interrupts
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_after_batch = self.interrupts.received is not None
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.on_train_batch_end(epoch)
+
+
+class Keeper(BackupAndRestore):
+    """Keeps last.npz and history.csv up to date, with the settings and the time spent."""
+
+    def __init__(self, folder: Path, chosen: dict, args, state):
+        super().__init__(folder, delete_checkpoint=False, extra={"settings": chosen, "data": args.data, "seconds": 0.0})
+        self.folder, self.state = folder, state
+        if state is not None:
+            self.extra |= {key: state.extra[key] for key in ("data", "seconds")}
+        self.before, self.started = self.extra["seconds"], time.monotonic()
+
+    def seconds(self) -> float:
+        """How long the run has trained, over all its parts."""
+        return self.before + time.monotonic() - self.started
+
+    def on_restore(self, run):
+        if self.state is not None and self.state.data != run.data:
+            raise DataError(f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
+                            f"got others ({run.data[:12]}...)")  # fmt: skip
+        super().on_restore(run)
+
+    def save(self, run):
+        self.extra["seconds"] = self.seconds()
+        super().save(run)
+        runs.write_history(self.folder / "history.csv", run.state().history)
+
+
+def report(folder: Path, chosen: dict, seconds: float, test, plots: bool) -> None:
+    """The result on the test photos of the model that the folder stands for: metrics.json, pictures, and RESULT ..."""
+    path = runs.model_file(folder)
+    model, history = saving.load_model(path), saving.load_training(folder / runs.LAST)[1].history
+    result = evaluation.evaluate(model, *test)
+    about = {"model": path.name, "epochs": len(history["loss"]), "seed": chosen["seed"], "time_s": round(seconds, 1)}
+    runs.write_json(folder / runs.METRICS, {**result.as_dict(), **about})
+    if plots:
+        draw(folder, history, result)
+    print(f"model          {path}")
+    print(result.text())
+    print(f"RESULT test_accuracy={result.accuracy:.4f} test_loss={result.loss:.4f} seed={chosen['seed']} time_s={seconds:.1f}")
+
+
+def draw(folder: Path, history: dict, result) -> None:
+    """curves.png and confusion_matrix.png."""
+    from cnn import plots
+
+    plots.learning_curves(history).savefig(folder / "curves.png")
+    plots.confusion_matrix(result.confusion, result.class_names).savefig(folder / "confusion_matrix.png")

@@ -1,0 +1,206 @@
+"""Two networks on the same photos - as they are, moved, mirrored, their parts rearranged - and what may be said of it.
+
+The sentences are chosen by the numbers: a difference is one only where the 95% intervals
+do not meet, and "recognises" means more than half of the photos, interval and all.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn import metrics, photos, transformations
+
+Array = np.ndarray
+REACH = 6  # pixels that photos are moved at most
+PLAIN, MIRRORED, HALVES, QUADRANTS = "as they are", "mirrored", "halves swapped", "quadrants swapped"
+WHOLE = (PLAIN, MIRRORED, HALVES, QUADRANTS)  # the changes that are not shifts
+
+
+class Change(NamedTuple):
+    name: str
+    apply: Callable[[Array], Array]
+    dx: int = 0
+    dy: int = 0
+
+
+class Score(NamedTuple):
+    """How many of how many photos a network is right about."""
+
+    correct: int
+    count: int
+
+    @property
+    def share(self) -> float:
+        return self.correct / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval, after Wilson."""
+        return metrics.wilson_interval(self.correct, self.count)
+
+
+class Comparison(NamedTuple):
+    """correct[network][change] counts the right answers of each class, an int array (classes,)."""
+
+    class_names: Sequence[str]
+    counts: Array  # photos of each class, (classes,)
+    correct: dict[str, dict[str, Array]]
+
+    def score(self, network: str, change: str, label: int | None = None) -> Score:
+        """A network's score under a change, over all photos or those of one class."""
+        right = self.correct[network][change]
+        return Score(int(right.sum()), int(self.counts.sum())) if label is None else Score(int(right[label]), int(self.counts[label]))
+
+
+def changes(reach: int = REACH) -> list[Change]:
+    """All changes: none, the shifts along each axis, the mirror image, the two rearrangements."""
+    steps = [d for d in range(-reach, reach + 1) if d]
+    moves = [(d, 0) for d in steps] + [(0, d) for d in steps]
+    shifts = [Change(shift_name(dx, dy), partial(transformations.shift, dx=dx, dy=dy), dx, dy) for dx, dy in moves]
+    return [
+        Change(PLAIN, lambda pixels: pixels),
+        *shifts,
+        Change(MIRRORED, transformations.mirror),
+        Change(HALVES, transformations.swap_halves),
+        Change(QUADRANTS, transformations.swap_quadrants),
+    ]
+
+
+def shift_name(dx: int, dy: int) -> str:
+    """'2 right', '3 up': which way and how far a photo was moved along one axis; without a move PLAIN."""
+    if dx == dy == 0:
+        return PLAIN
+    return f"{abs(dx)} {'right' if dx > 0 else 'left'}" if dx else f"{abs(dy)} {'down' if dy > 0 else 'up'}"
+
+
+def compare(networks: dict[str, object], pixels: Array, labels: Array, done: Callable[[str], None] = lambda name: None) -> Comparison:
+    """Every network on photos (N, 28, 28), uint8, under every change. done(name) is called after each change.
+
+    Raises ValueError for a model that takes no such photos.
+    """
+    names = photos.class_names(next(iter(networks.values())))
+    correct = {network: {} for network in networks}
+    for change in changes():
+        changed = change.apply(pixels)
+        for network, model in networks.items():
+            right = photos.probabilities(model, changed).argmax(axis=1) == labels
+            correct[network][change.name] = np.bincount(labels[right], minlength=len(names))
+        done(change.name)
+    return Comparison(names, np.bincount(labels, minlength=len(names)), correct)
+
+
+# ---- what may be said
+
+
+def sign(a: Score, b: Score) -> str:
+    """'>' or '<' where the intervals of two scores do not meet, else '='."""
+    if a.interval[0] > b.interval[1]:
+        return ">"
+    return "<" if a.interval[1] < b.interval[0] else "="
+
+
+VERDICTS = {
+    ">": "the CNN is the better one, beyond the 95% intervals",
+    "<": "the dense net is the better one, beyond the 95% intervals",
+    "=": "no difference outside the 95% intervals",
+}
+
+
+PHRASES = {MIRRORED: "Mirrored,", HALVES: "With left and right half swapped", QUADRANTS: "With the quadrants swapped"}
+
+
+def sentences(result: Comparison, cnn: str = "CNN", dense: str = "dense") -> list[str]:
+    """What the numbers say, and no more: plain photos, shifts, the mirror image, rearranged parts, the article's claim."""
+    scores = partial(_scores, result, cnn, dense)
+    a, b = scores(PLAIN)
+    said = [f"On the photos as they are the CNN is right about {percent(a)}, the dense net about {percent(b)}: {VERDICTS[sign(a, b)]}."]
+    said += [_shift_sentence(result, cnn, dense, distance) for distance in (1, 2, 4, 6)]
+    for change in WHOLE[1:]:
+        a, b = scores(change)
+        said.append(f"{PHRASES[change]} the CNN is right about {percent(a)}, the dense net about {percent(b)}: {VERDICTS[sign(a, b)]}.")
+    if "Sandal" in result.class_names:
+        sandal = list(result.class_names).index("Sandal")
+        if result.counts[sandal]:
+            said += [_claim(change, scores(PLAIN, sandal), scores(change, sandal)) for change in WHOLE[1:]]
+    return said
+
+
+def _scores(result, cnn, dense, change, label=None):
+    return result.score(cnn, change, label), result.score(dense, change, label)
+
+
+def _shift_sentence(result, cnn, dense, distance):
+    """The four directions of one distance: from the worst to the best, the mean loss, and how often which net is better."""
+    names = [shift_name(dx, dy) for dx, dy in ((-distance, 0), (distance, 0), (0, -distance), (0, distance))]
+    pairs = [_scores(result, cnn, dense, name) for name in names]
+    signs = [sign(*pair) for pair in pairs]
+    texts = []
+    for network, column in (("the CNN", 0), ("the dense net", 1)):
+        shares = [pair[column].share for pair in pairs]
+        loss = _scores(result, cnn, dense, PLAIN)[column].share - float(np.mean(shares))
+        texts.append(f"{network} is right about {min(shares):.1%} to {max(shares):.1%} ({_points(-loss)} on average)")
+    outcome = "; ".join(f"{VERDICTS[s].split(',')[0]} in {signs.count(s)} of the 4 directions" for s in "><=" if s in signs)
+    pixels = "pixel" if distance == 1 else "pixels"
+    return f"Moved by {distance} {pixels}, {texts[0]}, {texts[1]}: {outcome}."
+
+
+def _points(change):
+    return f"{'-' if change < 0 else '+'}{abs(change) * 100:.1f} points"
+
+
+def _claim(change, plain, changed):
+    """The article's claim: that a CNN still recognises such a sandal where a dense net does not."""
+    cnn, dense = changed
+    said = f"Sandals {change}: the CNN recognises {percent(cnn)} of them, the dense net {percent(dense)}; as they are, {plain[0].share:.1%} and {plain[1].share:.1%}. "
+    if cnn.interval[0] > 0.5 > dense.interval[1]:
+        return said + "The article's claim holds here: most are recognised by the CNN, and by the dense net they are not."
+    if sign(cnn, dense) == ">":
+        most = "both know most of them" if dense.interval[0] > 0.5 else "it does not know most of them" if cnn.interval[1] < 0.5 else "the rest is not clear"
+        return said + f"The article's claim holds in part: the CNN knows more of them than the dense net, but {most}."
+    return said + f"The article's claim does not hold here: {VERDICTS[sign(cnn, dense)]}."
+
+
+def percent(score: Score) -> str:
+    """'91.5% (90.9-92.0)': the share and its 95% interval."""
+    low, high = score.interval
+    return f"{score.share:.1%} ({low * 100:.1f}-{high * 100:.1f})"
+
+
+WHY = (
+    "Why: a convolution uses the same filter everywhere. So a photo that is moved gives the same feature maps, moved - to the "
+    "pixel, inside the image - and max pooling forgives a little of the move. But then Flatten numbers the cells, and Dense has "
+    "a weight for each number: from there on the network reads positions. And nothing in it carries over to a mirror image: a "
+    "filter for an edge that rises to the right does not answer to one that falls. What the network was never shown it has "
+    "to guess."
+)
+
+
+def one_way(pixels: Array) -> float:
+    """The share of photos (N, H, W) of one class that are more like its mean photo than like the mirror image of that."""
+    mean = pixels.mean(axis=0)
+    return float(np.mean(np.tensordot(pixels.astype(np.float64), mean - transformations.mirror(mean), axes=2) > 0))
+
+
+def shoe_sentence(pixels: Array, labels: Array, class_names: Sequence[str]) -> str | None:
+    """Which way the shoes point; None for data without shoes."""
+    shoes = [(name, pixels[labels == k]) for k, name in enumerate(class_names) if name in ("Sandal", "Sneaker", "Ankle boot")]
+    shares = [f"{one_way(chosen):.1%} of the {name.lower()}s" for name, chosen in shoes if len(chosen) > 1]
+    return f"Most shoes here point the same way: more like the mean photo of their class than its mirror image are {', '.join(shares)}." if shares else None
+
+
+def as_json(result: Comparison, about: dict, said: Sequence[str]) -> dict:
+    """The whole comparison for programs: every count, share and interval, overall and by class, and the sentences."""
+    rows = []
+    for change in changes():
+        row = {"change": change.name, "dx": change.dx, "dy": change.dy}
+        for network in result.correct:
+            by_class = {name: _numbers(result.score(network, change.name, k)) for k, name in enumerate(result.class_names) if result.counts[k]}
+            row[network] = _numbers(result.score(network, change.name)) | {"by_class": by_class}
+        rows.append(row)
+    return {"format": 1, "photos": int(result.counts.sum()), "networks": about, "results": rows, "sentences": list(said), "why": WHY}
+
+
+def _numbers(score):
+    return {"correct": score.correct, "count": score.count, "share": score.share, "interval": list(score.interval)}

@@ -1,0 +1,75 @@
+"""What a result may depend on beside the code: versions, processor, BLAS, threads. For the head of a run and for bug reports."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import cnn
+
+PACKAGE = Path(cnn.__file__).parent
+
+
+def versions() -> dict[str, str]:
+    """{"numpy-cnn": "0.1.0", "Python": ..., "NumPy": ..., "Numba": ..., "Matplotlib": ...}, with git's hash in a clone."""
+    import matplotlib
+    import numba
+    import numpy
+
+    own = cnn.__version__ + (f" (git {commit})" if (commit := git_hash()) else "")
+    return {"numpy-cnn": own, "Python": platform.python_version(), "NumPy": numpy.__version__,
+            "Numba": numba.__version__, "Matplotlib": matplotlib.__version__}  # fmt: skip
+
+
+def git_hash() -> str | None:
+    """The commit that this package runs from, with '+' where files differ from it; None outside a clone."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None
+    commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return commit + "+" * bool(changes) if commit else None
+
+
+def _git(*arguments):
+    try:
+        done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def processor() -> str:
+    """The processor's name as it calls itself."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def blas_name() -> str:
+    """The BLAS library behind NumPy and, where it tells, the processor whose kernels it uses."""
+    import numpy as np
+
+    from kernels import blas
+
+    library = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    name = " ".join(filter(None, (library.get("name"), library.get("version")))) or "unknown"
+    return f"{name}, kernels for {core}" if (core := blas.core_name()) else name
+
+
+def avx512() -> str:
+    """How OpenBLAS came to its kernels: by itself, by our asking, or by the user's."""
+    from kernels import blas
+
+    if blas.asked_for_avx512:
+        return f"had to be asked for (OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']})"
+    given = os.environ.get("OPENBLAS_CORETYPE")
+    return f"left to your OPENBLAS_CORETYPE={given}" if given else "left to the BLAS library"
+
+
+def kernel_cache() -> str:
+    """The directory in which Numba keeps the compiled kernels."""
+    from kernels.im2col import im2col_into
+
+    stats = getattr(im2col_into, "stats", None)  # absent with NUMBA_DISABLE_JIT=1
+    return str(stats.cache_path) if stats else "none: NUMBA_DISABLE_JIT is set"

@@ -1,0 +1,38 @@
+"""The way through all steps: show(trace, "F3") gives the view of one."""
+
+from cnn.explain import backward, extras, forward
+from cnn.explain import view as v
+from cnn.explain.trace import Trace
+from cnn.explain.view import Cursor, Step, View
+
+VIEWS = forward.VIEWS | backward.VIEWS | extras.VIEWS
+
+
+def show(t: Trace, step: Step | str, cursor: Cursor | None = None) -> View:
+    """What a step shows. Raises ValueError for a step that this network does not have."""
+    step = v.find_step(t, step) if isinstance(step, str) else step
+    return VIEWS[step.kind](t, step, cursor or Cursor())
+
+
+def photo_line(t: Trace) -> str:
+    """photo 9 = test[8]: model says Sandal 0.93, label Sandal: correct"""
+    names, p = t.class_names, t["p"]
+    name = f"photo {t.number} = test[{t.number - 1}]" if t.number else t.source or "photo"
+    says = f"{name}: model says {names[t.predicted]} {p[t.predicted]:.2f}"
+    if t.label is None:
+        return says
+    return f"{says}, label {names[t.label]}: {'correct' if t.label == t.predicted else 'WRONG'}"
+
+
+def target_line(t: Trace) -> str:
+    """Which class's loss the backward tour differentiates, its probability, and why this class."""
+    names, p = t.class_names, t["p"]
+    why = {
+        "label": "the label",
+        "prediction": "the network's answer; no label is known",
+        "chosen": "as you chose",
+        "other": f"it is too sure of {names[t.predicted]}: there every gradient is almost 0",
+    }[t.why]
+    asked = "what would change if this were" if t.why == "other" else "target"
+    mark = "?" if t.why == "other" else ","
+    return f"{asked} {names[t.target]}{mark} p = {p[t.target]:.4g}, loss {t.loss:.4g} ({why})"

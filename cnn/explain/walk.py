@@ -1,0 +1,385 @@
+"""The walk through the steps: which step, cell and photo, and what each key does. Knows nothing of the terminal."""
+
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+
+from cnn import optimizers, photos, transformations
+from cnn.datasets import fashion_mnist
+from cnn.errors import DataError, UsageError
+from cnn.explain import extras, text, trace
+from cnn.explain import view as v
+from cnn.explain.tour import photo_line, show, target_line
+from cnn.explain.trace import network_input
+from cnn.losses import SparseCategoricalCrossentropy
+from cnn.terminal import Style
+
+KEYS = {  # key: (method, its argument, what the help says); one that shares the help of the key before says nothing
+    "n": ("go", 1, "next step"), "p": ("go", -1, "previous step"),
+    " ": ("reveal", 1, "Space: slowly, line by line"), "\x7f": ("reveal", -1, "Backspace: one back"),
+    "up": ("move", (-1, 0), "arrows: move the cell (Shift: by 5)"), "down": ("move", (1, 0), ""),
+    "left": ("move", (0, -1), ""), "right": ("move", (0, 1), ""),
+    "shift-up": ("move", (-5, 0), ""), "shift-down": ("move", (5, 0), ""), "shift-left": ("move", (0, -5), ""), "shift-right": ("move", (0, 5), ""),
+    "[": ("change_filter", -1, "[ ] filter, map or unit"), "]": ("change_filter", 1, ""),
+    "{": ("change_channel", -1, "{ } input channel"), "}": ("change_channel", 1, ""),
+    "pageup": ("change_layer", -1, "PgUp PgDn: previous, next layer"), "pagedown": ("change_layer", 1, ""),
+    "f": ("twin", "F", "the forward step of this layer"), "b": ("twin", "B", "the backward step of this layer"),
+    "j": ("jump", None, "jump to the largest number"),
+    "i": ("ask_photo", None, "another photo: number, Enter"), "m": ("mirror", None, "mirror the photo"),
+    "<": ("shift", -1, "< > shift the photo by a pixel"), ">": ("shift", 1, ""),
+    "e": ("next_target", None, "explain another class"),
+    "g": ("extra", "G", "gradient check of this weight"), "G": ("sample", None, "gradient check of all tensors"),
+    "t": ("learn", None, "one training step on this photo"), "T": ("train", None, "one training step on 32 photos"),
+    "u": ("undo", None, "undo all training"),
+    "x": ("extra", "M", "im2col: one matrix product"), "l": ("extra", "L", "convolution lab, with these keys:"),
+    "k": ("lab", "kernel_size", "   k size, s stride, v padding"), "s": ("stride_or_shifts", None, "else: moved and mirrored photos"),
+    "v": ("map_or_padding", None, "else: the map of this step"), "o": ("lab", "toy", "   o 5x5 image, r filter"), "r": ("lab", "preset", ""),
+    "c": ("toggle", "source", "the source line that computes this"), "d": ("more_digits", None, "more digits"),
+    "a": ("toggle", "playing", "play: a step every few seconds"), "+": ("faster", 0.5, "+ - faster, slower"), "-": ("faster", 2.0, ""),
+    "y": ("link", None, "the command that prints this step"), "?": ("toggle", "help", "this help"), "q": ("quit", None, "quit"),
+}  # fmt: skip
+UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
+WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
+LAB = {"kernel_size": extras.SIZES, "stride": extras.STRIDES, "padding": extras.PADDINGS, "toy": (False, True), "preset": (*extras.PRESETS, "learned")}
+
+
+class Walk:
+    """The state of the interactive step-through; `press` changes it, `screen` shows it."""
+
+    def __init__(self, model, photo: photos.Photo | None, test, target: int | None = None, step: str = "F1", cursor: v.Cursor | None = None,
+                 digits: int = text.DIGITS):  # fmt: skip
+        self.loaded, self.model, self.test, self.target, self.digits = model, model, test, target, digits
+        self.photo = photo or photos.test_photo(9, *test)
+        self.sheet = photo is None  # begin with the sheet of photos
+        self.typed: str | None = None  # the number that is being typed
+        self.message, self.shown, self.pause = "", None, 2.0
+        self.help = self.source = self.playing = self.map = self.finished = False
+        self.batch = 0
+        self.retrace()
+        self.step = v.find_step(self.trace, step)
+        self.before_extra = self.step
+        self.cursors = {self._key(): cursor} if cursor else {}
+
+    def retrace(self) -> None:
+        """Compute everything anew: another photo, target or weights."""
+        self.trace = trace(self.model, self.photo.pixels, self.target, self.photo.label, self.photo.number, self.photo.title)
+        self.tour = v.steps(self.trace)
+
+    def _key(self):
+        return self.step.id if self.step.id in v.EXTRAS else (self.step.id[0], self.step.stage)
+
+    @property
+    def cursor(self) -> v.Cursor:
+        return self.cursors.get(self._key(), v.Cursor())
+
+    def view(self) -> v.View:
+        return show(self.trace, self.step, self.cursor)
+
+    def press(self, key: str) -> None:
+        """What the key does. A key that means nothing here says so."""
+        self.message = ""
+        if self.typed is not None:
+            return self._type(key)
+        if self.sheet and key in ("n", " ", "\r", "\n"):
+            self.sheet = False
+            return None
+        self.sheet = self.sheet and key in ("?", "c", "d")
+        if self.help and key != "?":
+            self.help = False
+        if key not in KEYS:
+            self.message = f"{key!r} does nothing: ? shows the keys"
+            return None
+        method, argument, _ = KEYS[key]
+        return getattr(self, method)(*([] if argument is None else [argument]))
+
+    # ---- where we are
+
+    def go(self, by: int) -> None:
+        if self.step not in self.tour:
+            self.step = self.before_extra
+            return
+        self.shown = None
+        place = self.tour.index(self.step) + by
+        if not 0 <= place < len(self.tour):
+            self.playing = False
+            self.message = "this is the last step" if by > 0 else "this is the first step"
+            return
+        before, old = self.step, self.cursor
+        self.step = self.tour[place]
+        if self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1:  # follow the cell into its window
+            strides = self.trace.stages[self.step.stage].layer.strides
+            self.cursors[self._key()] = v.Cursor(cell=(old.cell[0] // strides[0], old.cell[1] // strides[1]), filter=old.filter)
+
+    def reveal(self, by: int) -> None:
+        """Show one part more of this step, or one less; at its end go on to the next."""
+        parts = len(self.view().parts)
+        if by > 0 and (self.shown is None or self.shown >= parts):
+            before = self.step
+            self.go(1)
+            self.shown = 1 if self.step != before else None
+        else:
+            self.shown = max(1, (parts if self.shown is None else self.shown) + by)
+
+    def change_layer(self, by: int) -> None:
+        same_way = [s for s in self.tour if s.id[0] == self.step.id[0]] if self.step in self.tour else self.tour
+        way = by if self.step.id[0] == "F" else -by  # backward goes from the last layer to the first
+        stage = self.step.stage + way * (1 if self.step.id[0] == "F" else -1) * (1 if self.step.id[0] == "F" else -1)
+        found = [s for s in same_way if s.stage == stage and s.kind != "padding"]
+        if found:
+            self.step, self.shown = found[0], None
+        else:
+            self.message = "there is no such layer"
+
+    def twin(self, way: str) -> None:
+        step = self.step if self.step in self.tour else self.before_extra
+        if step.id[0] != way:
+            step = v.twin(self.trace, step)
+        self.step, self.shown = step, None
+
+    def extra(self, name: str) -> None:
+        if self.step.id == name:
+            self.step = self.before_extra
+            return
+        stage, weight = self.step.stage, self.cursor.weight
+        if self.step in self.tour:
+            self.before_extra = self.step
+        step = v.find_step(self.trace, name)
+        kinds = {"G": ("conv", "dense"), "M": ("conv",)}.get(name, ())
+        if 0 <= stage < len(self.trace.stages) and v.kind_of(self.trace.stages[stage]) in kinds:
+            step = step._replace(stage=stage)
+        if name == "M" and v.kind_of(self.trace.stages[step.stage]) != "conv":
+            self.message = "this network has no convolution"
+            return
+        self.step, self.shown = step, None
+        if name in "GM":
+            self.cursors[name] = v.Cursor(weight=weight)
+
+    # ---- what we look at
+
+    def set_cursor(self, **changes) -> None:
+        self.cursors[self._key()] = self.view().cursor.but(**changes)
+
+    def move(self, by: tuple[int, int]) -> None:
+        kind, at = self.step.kind, self.view().cursor
+        if kind in WEIGHTS and at.weight:
+            self.set_cursor(weight=(at.weight[0] + by[0], at.weight[1] + by[1], *at.weight[2:]))
+        elif kind in UNITS:
+            self.set_cursor(unit=(at.unit or 0) + sum(by))
+        elif at.cell:
+            self.set_cursor(cell=(max(0, at.cell[0] + by[0]), max(0, at.cell[1] + by[1])))
+        else:
+            self.message = "nothing to move in this step"
+
+    def change_filter(self, by: int) -> None:
+        at = self.view().cursor
+        if at.weight:
+            self.set_cursor(weight=(*at.weight[:-1], at.weight[-1] + by))
+        elif self.step.kind in UNITS:
+            self.set_cursor(unit=(at.unit or 0) + by)
+        elif at.filter is not None or self.step.kind == "lab":
+            self.set_cursor(filter=max(0, (at.filter or 0) + by))
+        else:
+            self.message = "no filter to choose in this step"
+
+    def change_channel(self, by: int) -> None:
+        at = self.view().cursor
+        if at.weight and len(at.weight) == 4:
+            self.set_cursor(weight=(*at.weight[:2], at.weight[2] + by, at.weight[3]))
+        elif at.channel is not None:
+            self.set_cursor(channel=max(0, at.channel + by))
+        else:
+            self.message = "no input channel to choose in this step"
+
+    def jump(self) -> None:
+        self.cursors.pop(self._key(), None)
+
+    def lab(self, name: str) -> None:
+        if self.step.id != "L":
+            self.message = "this key is for the lab: l"
+            return
+        settings = self.cursor.lab or extras.LabSettings()
+        choices = LAB[name]
+        after = choices[(choices.index(getattr(settings, name)) + 1) % len(choices)]
+        self.cursors["L"] = self.cursor.but(lab=replace(settings, **{name: after}), cell=None)
+
+    def stride_or_shifts(self) -> None:
+        self.lab("stride") if self.step.id == "L" else self.extra("S")
+
+    def map_or_padding(self) -> None:
+        self.lab("padding") if self.step.id == "L" else self.toggle("map")
+
+    # ---- the photo, the class, the weights
+
+    def ask_photo(self) -> None:
+        self.typed = ""
+
+    def _type(self, key: str) -> None:
+        if key in ("\r", "\n"):
+            word, self.typed = self.typed, None
+            if word:
+                self._load(word)
+        elif key == "escape":
+            self.typed = None
+        elif key == "\x7f":
+            self.typed = self.typed[:-1]
+        elif len(key) == 1 and key.isprintable():
+            self.typed += key
+
+    def _load(self, word: str) -> None:
+        try:
+            self._show(photos.find(word, *self.test))
+        except (UsageError, DataError) as error:
+            self.message = str(error)
+
+    def _show(self, photo: photos.Photo) -> None:
+        """Another photo, explained for its own class again, and all cursors back to the largest numbers."""
+        self.photo, self.target, self.sheet, self.cursors = photo, None, False, {}
+        self.retrace()
+
+    def _changed(self, pixels, what: str) -> None:
+        title = self.photo.title if what in self.photo.title else f"{self.photo.title} {what}"
+        self._show(self.photo._replace(pixels=np.ascontiguousarray(pixels), number=None, title=title))
+
+    def mirror(self) -> None:
+        self._changed(transformations.mirror(self.photo.pixels), "mirrored")
+
+    def shift(self, by: int) -> None:
+        self._changed(transformations.shift(self.photo.pixels, by, 0), "shifted")
+
+    def next_target(self) -> None:
+        self.target = (self.trace.target + 1) % len(self.trace.class_names)
+        self.retrace()
+        self.message = target_line(self.trace)
+
+    def learn(self) -> None:
+        """All weights take one step of plain gradient descent for this photo and target."""
+        before = self.trace
+        model = self.model.astype(self.model.dtype)
+        grads = {f"{s.layer.name}/{key}": before.get(s, f"d{key}") for s in before.stages for key in s.layer.params}
+        optimizers.SGD(self.cursor.learning_rate).update(model.params, grads)
+        self.model, self.target = model, before.target
+        self.retrace()
+        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+
+    def train(self) -> None:
+        """One step on the next 32 training photos."""
+        model = self.model.astype(self.model.dtype)
+        if not self.batch:
+            self.training = fashion_mnist.load_split("train")
+        x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
+        model.compile(optimizers.SGD(self.cursor.learning_rate), "sparse_categorical_crossentropy" if model.ends_in_softmax else SparseCategoricalCrossentropy(from_logits=True))
+        loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
+        self.batch += 1
+        self.model = model
+        before = self.trace.loss
+        self.retrace()
+        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; of this photo {before:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+
+    def undo(self) -> None:
+        self.model, self.batch = self.loaded, 0
+        self.retrace()
+        self.message = "the weights are as loaded"
+
+    def sample(self) -> None:
+        results = extras.check_sample(self.trace)
+        bad = [r.name for r in results if r.verdict == "WRONG"]
+        kinks = sum(r.kinks for r in results)
+        self.message = f"{sum(r.checked for r in results)} numbers of {len(results)} tensors checked, {kinks} left out at kinks: " + (
+            f"WRONG in {', '.join(bad)}" if bad else f"worst error {max(r.error for r in results if r.checked):.0e}, all agree")  # fmt: skip
+
+    # ---- how it is shown
+
+    def toggle(self, name: str) -> None:
+        setattr(self, name, not getattr(self, name))
+
+    def more_digits(self) -> None:
+        self.digits = self.digits % 7 + 1 if self.digits < 7 else 3
+        self.message = f"{self.digits} digits"
+
+    def faster(self, factor: float) -> None:
+        self.pause = min(4.0, max(0.1, self.pause * factor))
+        self.message = f"{self.pause:g} seconds a step"
+
+    def link(self) -> None:
+        self.message = text.command_line(self.trace, self.view())
+
+    def quit(self) -> None:
+        self.finished = True
+
+    def screen(self, width: int, height: int, style: Style) -> list[str]:
+        """The lines of the screen: at most height, each at most width wide (colour codes not counted)."""
+        if self.help:
+            body = [*help_lines(width)]
+        elif self.sheet:
+            body = sheet_lines(self.model, self.test, style._replace(width=width))
+        elif self.source:
+            body = [photo_line(self.trace)[:width], *text.source_lines(self.view(), width, height - 3)]
+        else:
+            body = self._step_lines(width, height - 2, style)
+        if len(body) > height - 2:
+            hidden = len(body) - (height - 3)
+            body = [*body[: height - 3], f" ... {hidden} more lines: enlarge the window"]
+        status = f"Photo number, or a file: {self.typed}_" if self.typed is not None else self.message
+        keys = " n p step  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
+        foot = keys.format("f forward" if self.step.id[0] == "B" else "b backward")
+        foot = foot if len(foot) < width else " n p step  arrows  b back  g check  i photo  ? help  q quit"
+        lines = [*body, *[""] * (height - 2 - len(body)), f" {status}", foot]
+        return [line if "\x1b" in line else line[:width] for line in lines]
+
+    def _step_lines(self, width: int, height: int, style: Style) -> list[str]:
+        view = self.view()
+        count = sum(step.id[0] == self.step.id[0] for step in self.tour)
+        top = textwrap.wrap(photo_line(self.trace), width)
+        if self.step.id[0] == "B":
+            top += textwrap.wrap(target_line(self.trace), width)
+        of = f" of {self.step.id[0]}{count}" if view.step in self.tour else ""
+        if self.map:
+            picture = text.draw_map(view.map, style) if view.map else ["this step has no map"]
+            return [*top, *text.head(view, of, width)[:1], *[f" {line}" for line in picture]]
+        view.parts = view.parts[: self.shown]
+        for lines in self._layouts(view, of, width, style):
+            if len(top) + len(lines) <= height:
+                break
+        return [*top, *lines]
+
+    def _layouts(self, view: v.View, of: str, width: int, style: Style):
+        """The ways to lay a step out, the best first: the first that fits the window is taken, or the last."""
+        if width >= 100 and view.map:
+            picture, left = text.draw_map(view.map, style), width - 32
+            lines = [*text.head(view, of, left), *text.render(view, left, self.digits, live=True)]
+            yield text.beside(lines, picture, left)
+        heads = [text.head(view, of, width), text.head(view, of, width, brief=True)]
+        if view.map and view.map.main and width >= 80:
+            for head in heads:
+                yield [*head, *text.with_map(view, style._replace(width=width), self.digits, live=True)]
+        body = text.render(view, width, self.digits, live=True)
+        for head in (*heads, text.head(view, of, width, tiny=True)):
+            yield [*head, *body]
+
+
+def help_lines(width: int) -> list[str]:
+    """Every key and what it does, in two columns where there is room."""
+    entries = [(key if len(key) == 1 and key not in " \x7f" else "", said) for key, (_, _, said) in KEYS.items() if said]
+    lines = [f"{'' if said.startswith((key + ' ', '   ')) else key:>1} {said}"[: (width - 3) // 2 if width >= 80 else width] for key, said in entries]
+    if width < 80:
+        return ["Keys:", *lines]
+    half = -(-len(lines) // 2)
+    pairs = zip(lines[:half], lines[half:] + [""], strict=False)
+    return ["Keys", *[f" {a:<{(width - 3) // 2}} {b}".rstrip() for a, b in pairs]]
+
+
+def sheet_lines(model, test, style: Style) -> list[str]:
+    """The first 20 photos: number, label, answer, right or wrong."""
+    chosen = [photos.test_photo(number, *test) for number in range(1, min(20, len(test[0])) + 1)]
+    marks = ("✓", "✗") if style.unicode else ("+", "x")
+    rows = []
+    for said in photos.predict(model, chosen):
+        names = said.class_names
+        p = said.probabilities[said.predicted]
+        row = f"{said.photo.number:3} {names[said.photo.label]:11} {marks[0 if said.right else 1]} {said.says:11}"
+        rows.append(f"{row}  {p:.2f}" if style.width >= 80 else row)
+    half = -(-len(rows) // 2)
+    lines = [f" {a:<{len(rows[0]) + (3 if style.width >= 80 else 0)}}{b}".rstrip() for a, b in zip(rows[:half], rows[half:] + [""], strict=False)]
+    return ["The first 20 test photos: number, label, what the model says", "", *lines, "",
+            f" {marks[0]} right   {marks[1]} wrong", "", " i and a number: walk through that photo", " n: begin with photo 9, the sandal"]  # fmt: skip

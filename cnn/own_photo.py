@@ -1,0 +1,226 @@
+"""Makes a photo like those of the data set out of any image file: 28x28 grey values, the thing bright on black.
+
+The data set's makers took catalogue photos on white, cut off the margins, made the longer
+side 28 pixels, centred the rest and inverted. The same is done here, for walls of any
+colour, unevenly lit, and cameras with noise; every step that was taken is told.
+"""
+
+import os
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn.errors import DataError
+
+SIZE = 28
+MAX_PIXELS = 100_000_000
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+WORKING_SIZE = 112  # where the thing is looked for; averaging down to it also takes most of a camera's noise away
+
+Array = np.ndarray
+
+
+class OwnPhoto(NamedTuple):
+    pixels: Array  # uint8 (28, 28), as the network sees it
+    notes: list[str]  # what was done, step by step
+
+
+def read(path: str | os.PathLike) -> OwnPhoto:
+    """The photo in an image file, prepared. Raises DataError for a file that holds no picture, more than one, or nothing to see."""
+    colours, notes = read_colours(path)
+    try:
+        return prepare(colours, notes)
+    except DataError as error:
+        raise DataError(f"{os.fspath(path)}: {error}") from None
+
+
+def read_colours(path: str | os.PathLike) -> tuple[Array, list[str]]:
+    """The picture in a file, the right way up and free of transparency: float32 (H, W, 3) from 0 to 255, and notes."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    name = os.fspath(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked here anyway
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+                _check_image(name, image)
+                upright = ImageOps.exif_transpose(image)
+                turned = ["turned upright, as the camera noted"] if upright.size != image.size or image.getexif().get(274, 1) > 1 else []
+                return _colours(upright, turned)
+    except UnidentifiedImageError:
+        size = os.path.getsize(path)
+        got = "an empty file" if size == 0 else f"{size:,} bytes of something else"
+        raise DataError(f"{name}: expected an image ({', '.join(FORMATS)}), got {got}") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got far more") from None
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from None
+    except (SyntaxError, ValueError, EOFError, MemoryError) as error:  # Pillow, on damaged files
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name}: cannot be read: the image is damaged ({error})") from None
+
+
+def _check_image(name: str, image) -> None:
+    width, height = image.size
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # phones put a preview behind the photo
+        raise DataError(f"{name}: expected one photo, got {frames} of them in one file (an animation?)")
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got {width:,} x {height:,}")
+    if min(width, height) < 8:
+        raise DataError(f"{name}: expected an image of at least 8 x 8 pixels, got {width} x {height}")
+
+
+def _colours(image, notes: list[str]) -> tuple[Array, list[str]]:
+    """An opened image as numbers. What is more than 8 bits deep is scaled, what is transparent stands on white."""
+    from PIL import Image
+
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float32)
+        span = float(values.max() - values.min()) or 1.0
+        values = (values - values.min()) / span * 255
+        return np.repeat(values[..., None], 3, axis=2), [*notes, f"{image.mode} grey values scaled to 0-255"]
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        if rgba.getextrema()[3][0] < 255:
+            image, notes = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba), [*notes, "laid on white, where transparent"]
+    return np.asarray(image.convert("RGB"), np.float32), notes
+
+
+def prepare(colours: Array, notes: list[str]) -> OwnPhoto:
+    """Photo of the data set's kind from colours (H, W, 3). Raises DataError when there is nothing to see."""
+    height, width = colours.shape[:2]
+    if (height, width) == (SIZE, SIZE):
+        return _as_it_is(colours, notes)
+    small = _shrink(colours, WORKING_SIZE)
+    difference, noise = _differences(small)
+    seen = _thing(np.abs(difference).max(axis=2), noise)
+    notes = [*notes, *_grey_notes(colours)]
+    channel = int(np.abs(difference[seen]).sum(axis=0).argmax())  # where it stands out most: a red shirt is dark in green
+    grey = difference[..., channel]
+    inverted = grey[seen].sum() < 0
+    rows, columns = _box(seen)
+    cut = _blank_outside(-grey if inverted else grey, seen)[rows, columns]
+    if cut.size < small.shape[0] * small.shape[1]:
+        share = cut.size / seen.size
+        notes.append(f"cut out the thing, {share:.0%} of the picture, and took the background away")
+    pixels = _fit(cut)
+    scaled = f"scaled from {width} x {height} to {SIZE} pixels along its longer side, and centred"
+    return OwnPhoto(pixels, [*notes, scaled, *(["inverted: bright on dark, as in the data set"] if inverted else []), "contrast stretched"])
+
+
+def _as_it_is(colours: Array, notes: list[str]) -> OwnPhoto:
+    """A 28x28 picture needs no fitting in; it is inverted if its edge is bright."""
+    notes = [*notes, *_grey_notes(colours)]
+    grey = colours @ np.float32([0.299, 0.587, 0.114])
+    if grey.max() - grey.min() < 8:
+        raise DataError("expected something to see, got a picture of one and the same brightness")
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    if np.median(edge) > 127:
+        return OwnPhoto(np.rint(255 - grey).astype(np.uint8), [*notes, "inverted: bright on dark, as in the data set"])
+    return OwnPhoto(np.rint(grey).astype(np.uint8), notes or ["taken as it is: 28 x 28 grey values, bright on dark"])
+
+
+def _grey_notes(colours: Array) -> list[str]:
+    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
+    return ["turned from colour to grey"] if max(np.abs(red - green).max(), np.abs(green - blue).max()) > 8 else []
+
+
+def _shrink(colours: Array, longest: int) -> Array:
+    """At most `longest` pixels along the longer side, every new pixel the mean of those it covers."""
+    factor = longest / max(colours.shape[:2])
+    if factor >= 1:
+        return colours
+    height, width = (max(2, round(side * factor)) for side in colours.shape[:2])
+    return np.stack([_resize(colours[..., c], width, height, "BOX") for c in range(3)], axis=2)
+
+
+def _resize(values: Array, width: int, height: int, filter_name: str) -> Array:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize((width, height), Image.Resampling[filter_name]))
+
+
+def _differences(colours: Array) -> tuple[Array, float]:
+    """How far each pixel is from the background, (H, W, 3), signed; and how much the background itself varies.
+
+    The background is a plane a + b*row + c*column in each colour, because walls are lit
+    from one side. It is fitted to the picture's edge; what deviates there - sleeves that
+    reach the edge - is left out, and the plane fitted again.
+    """
+    height, width = colours.shape[:2]
+    rows, columns = np.indices((height, width), np.float64)
+    basis = np.stack([np.ones_like(rows), rows / height - 0.5, columns / width - 0.5], axis=2)
+    margin = max(1, round(min(height, width) * 0.04))
+    edge = np.ones((height, width), bool)
+    edge[margin:-margin, margin:-margin] = False
+    a, b = basis[edge], colours[edge].astype(np.float64)
+    kept = np.abs(b - np.median(b, axis=0)).max(axis=1) <= 80  # the wall is what most of the edge shows
+    for _ in range(8):
+        plane = np.linalg.lstsq(a[kept], b[kept], rcond=None)[0]
+        residual = np.abs(b - a @ plane).max(axis=1)
+        kept = residual <= max(3 * 1.48 * np.median(residual[kept]), 4)
+    return (colours - basis @ plane).astype(np.float32), float(1.48 * np.median(residual[kept]))
+
+
+def _thing(distance: Array, noise: float) -> Array:
+    """Mask (H, W) of what is not background: clearly above its noise, and in pieces that are more than specks."""
+    strongest = float(np.percentile(distance, 99.5))
+    threshold = max(4 * noise, 0.15 * strongest)
+    if strongest < max(12, 4 * noise):
+        raise DataError("expected something to see, got a picture of one and the same brightness")
+    return _without_specks(distance > threshold)
+
+
+def _without_specks(mask: Array) -> Array:
+    """The mask without pieces smaller than a twentieth of the largest."""
+    pieces = _pieces(mask)
+    if not pieces:
+        raise DataError("expected one thing before an even background, found none")
+    largest = max(map(len, pieces))
+    kept = np.zeros_like(mask)
+    for piece in pieces:
+        if len(piece) * 20 >= largest:
+            kept[tuple(np.array(piece).T)] = True
+    return kept
+
+
+def _pieces(mask: Array) -> list[list[tuple[int, int]]]:
+    """The connected pieces of a mask, corner to corner counted as connected."""
+    left, pieces = set(zip(*map(np.ndarray.tolist, np.nonzero(mask)), strict=True)), []
+    while left:
+        piece = [left.pop()]
+        for row, column in piece:  # grows while it is walked through
+            near = {(row + u, column + v) for u in (-1, 0, 1) for v in (-1, 0, 1)} & left
+            left -= near
+            piece.extend(near)
+        pieces.append(piece)
+    return pieces
+
+
+def _box(mask: Array) -> tuple[slice, slice]:
+    """The smallest rectangle around the mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _blank_outside(grey: Array, mask: Array) -> Array:
+    """Zero where the background is; darker parts of the thing, such as a print, stay what they are, but not below zero."""
+    return np.where(mask, np.maximum(grey, 0), 0).astype(np.float32)
+
+
+def _fit(grey: Array) -> Array:
+    """uint8 (28, 28): the longer side 28 pixels, centred on black, and the brightest hundredth of the thing white."""
+    height, width = grey.shape
+    factor = SIZE / max(height, width)
+    new_height, new_width = max(1, round(height * factor)), max(1, round(width * factor))
+    scaled = np.maximum(_resize(grey, new_width, new_height, "LANCZOS"), 0)
+    white = np.percentile(scaled[scaled > 0], 99)
+    photo = np.zeros((SIZE, SIZE), np.uint8)
+    top, left = (SIZE - new_height) // 2, (SIZE - new_width) // 2
+    photo[top : top + new_height, left : left + new_width] = np.rint(np.clip(scaled / white * 255, 0, 255))
+    return photo
+
+

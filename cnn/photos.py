@@ -1,0 +1,103 @@
+"""Photos as people name them - by number from 1, `random`, or an image file of their own - and what a model says of them."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn import own_photo
+from cnn.datasets.fashion_mnist import CLASS_NAMES
+from cnn.errors import DataError, UsageError
+
+Array = np.ndarray
+
+
+class Photo(NamedTuple):
+    pixels: Array  # uint8 (28, 28)
+    title: str  # "photo 9 = test[8]", or the name of a file
+    number: int | None = None  # counted from 1; None for a file
+    label: int | None = None  # the class it belongs to, where that is known
+    notes: Sequence[str] = ()  # what was done to make it fit
+
+
+class Prediction(NamedTuple):
+    photo: Photo
+    probabilities: Array  # (classes,)
+    class_names: Sequence[str]
+
+    @property
+    def predicted(self) -> int:
+        """The most probable class."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def says(self) -> str:
+        """The name of the most probable class."""
+        return self.class_names[self.predicted]
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the model is right; None where no label is known."""
+        return None if self.photo.label is None else self.predicted == self.photo.label
+
+
+def test_photo(number: int, photos: Array, labels: Array) -> Photo:
+    """The photo that people call `number`, counted from 1. Raises UsageError outside the set."""
+    if not 1 <= number <= len(photos):
+        raise UsageError(f"photo {number}: expected a number from 1 to {len(photos)}")
+    return Photo(photos[number - 1], f"photo {number} = test[{number - 1}]", number, int(labels[number - 1]))
+
+
+def find(word: str, photos: Array, labels: Array) -> Photo:
+    """The photo that a word means: a number from 1, 'random', or the name of an image file.
+
+    Raises UsageError for a word that means none, DataError for a file that holds none.
+    """
+    if word == "random":
+        return test_photo(int(np.random.default_rng().integers(len(photos))) + 1, photos, labels)
+    try:
+        number = int(word)
+    except ValueError:
+        return own(word, len(photos))
+    return test_photo(number, photos, labels)
+
+
+def own(path: str, count: int) -> Photo:
+    """The photo in an image file, prepared. Raises UsageError for what is no file's name, DataError for a bad file."""
+    if not os.path.exists(path):
+        if os.path.splitext(path)[1] or os.sep in path:
+            raise DataError(f"{path}: cannot be read: there is no such file")
+        raise UsageError(f"{path!r}: expected a photo's number from 1 to {count}, 'random' or an image file")
+    if not os.path.isfile(path):
+        raise DataError(f"{path}: expected an image file, got a directory, pipe or device")
+    pixels, notes = own_photo.read(path)
+    return Photo(pixels, os.path.basename(path), notes=notes)
+
+
+def probabilities(model, photos: Array) -> Array:
+    """p[n, k], float32: how probable the model finds class k for photo n of photos (N, 28, 28), uint8.
+
+    Raises ValueError for a model that takes no such photos.
+    """
+    y = model.predict(model_input(model, photos), batch_size=250, verbose=0)
+    if model.ends_in_softmax:
+        return y
+    e = np.exp(y - y.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def model_input(model, photos: Array) -> Array:
+    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; from 0 to 1 where it does not say."""
+    return photos[..., None] * model.dtype.type(1 / 255 if model.input_scale is None else model.input_scale)
+
+
+def class_names(model) -> Sequence[str]:
+    """The model's own names of its classes; those of Fashion-MNIST where it has none."""
+    return model.class_names or CLASS_NAMES
+
+
+def predict(model, chosen: Sequence[Photo]) -> list[Prediction]:
+    """What the model says of each photo. Raises ValueError for a model that takes no such photos."""
+    rows = probabilities(model, np.stack([photo.pixels for photo in chosen]))
+    return [Prediction(photo, row, class_names(model)) for photo, row in zip(chosen, rows, strict=True)]

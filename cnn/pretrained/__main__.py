@@ -1,0 +1,50 @@
+"""`python -m cnn.pretrained` trains the models that ship with the package again, with `cnn train`, and puts them here.
+
+It prints the commands, which are also kept in the files. The same seed, shards, BLAS and
+kind of processor give the same bits; another machine gives other last digits.
+"""
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from cnn import cli, pretrained, runs, saving
+from cnn.commands import options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train both models (or --only one) into --out; return the exit code of `cnn train`."""
+    parser = argparse.ArgumentParser(prog="python -m cnn.pretrained", description="Train the models that ship with the package again.")
+    parser.add_argument("--only", choices=pretrained.NAMES, help="one of the two (default: both)")
+    parser.add_argument("--epochs", type=options.whole(1), default=10, metavar="N", help="for a quick try (default: 10)")
+    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="for a quick try: only the first N training photos")
+    parser.add_argument("--shards", type=options.whole(1, 256), default=2, metavar="N", help="as for cnn train (default: 2)")
+    parser.add_argument("--out", default=Path(pretrained.__file__).parent, type=Path, metavar="DIR", help="where to put them (default: the package)")
+    args = parser.parse_args(argv)
+    for name in [args.only] if args.only else pretrained.NAMES:
+        if code := remake(name, args):
+            return code
+    return 0
+
+
+def remake(name: str, args) -> int:
+    """Train one model in a run folder that is thrown away; keep its weights, and the command that made them."""
+    command = ["train", "--network", name, "--optimizer", "adam", "--learning-rate", "0.001", "--batch-size", "32",
+               "--epochs", str(args.epochs), "--seed", "0", "--shards", str(args.shards)]  # fmt: skip
+    command += ["--limit", str(args.limit)] if args.limit else []
+    print(f"cnn {shlex.join(command)}", flush=True)
+    with tempfile.TemporaryDirectory() as out:
+        if code := cli.main([*command, "--out", out, "--name", name, "--no-plots"]):
+            return code
+        model = saving.load_model(runs.model_file(Path(out) / name))
+    model.made_by = f"cnn {shlex.join(command)}"
+    args.out.mkdir(parents=True, exist_ok=True)
+    saving.save_model(model, args.out / f"{name}.npz", include_optimizer=False)
+    print(f"wrote {args.out / name}.npz")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""How far a call of fit has come, as something that can be saved and taken up again.
+
+Random draws are keyed by epoch and step (utils.py), so no generator has a state. What the future depends on is
+the model with its optimizer, and what stands in TrainingState.
+"""
+
+import dataclasses
+from collections import Counter
+
+from cnn import datasets
+from cnn.callbacks import Callback
+from cnn.errors import ModelFileError
+
+FREE_TO_CHANGE = ("epochs",)  # a run that goes on may be made longer or shorter
+
+
+class RunningMean:
+    """Means over the photos seen so far, from means over batches of different sizes."""
+
+    def __init__(self, sums: dict[str, float] | None = None, count: int = 0):
+        self.sums, self.count = dict(sums or {}), count
+
+    def add(self, logs: dict[str, float], count: int) -> None:
+        self.count += count
+        for key, value in logs.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value * count
+
+    def logs(self) -> dict[str, float]:
+        return {key: value / self.count for key, value in self.sums.items()}
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """A run of fit between two batches. saving.py writes it into the model's file."""
+
+    epoch: int  # the epoch that runs, from 0
+    step: int  # its batches that are done
+    sums: dict[str, float]  # of loss and metrics over the photos of these batches
+    count: int  # these photos
+    stopped: bool  # whether a callback has ended the training
+    settings: dict  # what fit was called with, and the model it was called on
+    data: str  # fingerprint of all that fit reads
+    callbacks: dict[str, dict]  # name -> what its get_state returned
+    extra: dict = dataclasses.field(default_factory=dict)  # what the caller keeps here for itself
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """{"loss": [...], ...}: one value for each finished epoch."""
+        return self.callbacks["History"]["history"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do of the epochs that the run was started with."""
+        return self.stopped or self.epoch >= self.settings["epochs"]
+
+
+class Run:
+    """One call of fit: what callbacks get in on_restore and on_safe_point."""
+
+    def __init__(self, model, arrays: list, settings: dict, callbacks: list[Callback]):
+        self.model, self.arrays, self.settings, self.callbacks = model, arrays, settings, _names(callbacks)
+        self.epoch, self.step, self.mean = settings["initial_epoch"], 0, RunningMean()
+        self._data = None
+
+    def next_epoch(self) -> None:
+        """The epoch is over."""
+        self.epoch, self.step, self.mean = self.epoch + 1, 0, RunningMean()
+
+    @property
+    def data(self) -> str:
+        """The fingerprint of all that fit reads, computed when somebody first asks."""
+        if self._data is None:
+            self._data = datasets.fingerprint(*self.arrays)
+        return self._data
+
+    def state(self) -> TrainingState:
+        """Where the run stands now. The model with its optimizer is the rest."""
+        states = {name: callback.get_state() for name, callback in self.callbacks.items()}
+        states = {name: state for name, state in states.items() if state}
+        mean, stopped = self.mean, self.model.stop_training
+        return TrainingState(self.epoch, self.step, dict(mean.sums), mean.count, stopped, self.settings, self.data, states)
+
+    def restore(self, saved, state: TrainingState, where: str) -> None:
+        """Go on from this state, with the weights and the optimizer of the saved model.
+
+        Raises ValueError, with `where` in it, and changes nothing if the saved run was another one than this.
+        """
+        self._compare(state, where)
+        self.model.set_weights(saved.get_weights())
+        vars(self.model.optimizer).update(vars(saved.optimizer))
+        self.model.epoch, self.model.shards, self.model.stop_training = saved.epoch, saved.shards, state.stopped
+        self.epoch, self.step, self.mean = state.epoch, state.step, RunningMean(state.sums, state.count)
+        for name, values in state.callbacks.items():
+            try:
+                self.callbacks[name].set_state(values)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ModelFileError(f"{where}: the state of {name} is not one: {error}") from error
+
+    def _compare(self, state, where):
+        """Raise ValueError unless the saved run and this one are the same, so far as they decide the result."""
+        ours, theirs = self.state(), state
+        pairs = [(key, theirs.settings.get(key), value) for key, value in ours.settings.items() if key not in FREE_TO_CHANGE]
+        pairs += [("data (SHA-256)", theirs.data, ours.data), ("callbacks", sorted(theirs.callbacks), sorted(ours.callbacks))]
+        for key, saved, given in pairs:
+            if saved != given:
+                raise ValueError(
+                    f"{self.model}: fit: cannot go on from {where}: {key}: expected {_short(saved)} as in the saved run, "
+                    f"got {_short(given)}. Delete that file to start anew."
+                )
+
+
+def _names(callbacks: list[Callback]) -> dict[str, Callback]:
+    """EarlyStopping, EarlyStopping 2, ...: the same list of callbacks always gets the same names."""
+    named, seen = {}, Counter()
+    for callback in callbacks:
+        kind = type(callback).__name__
+        named[f"{kind} {seen[kind] + 1}" if seen[kind] else kind] = callback
+        seen[kind] += 1
+    return named
+
+
+def _short(value) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,117 @@
+"""Run folders: runs/train, runs/train-2 ... hold what one training was, did and learned.
+
+config.json   what was asked for, and the versions that did it
+history.csv   loss and accuracy after each epoch
+last.npz      the model and all that its training needs to go on
+best.npz      the model of the best epoch, where validation data tell which that is
+metrics.json  the result on the test photos;  curves.png, confusion_matrix.png: the same as pictures
+"""
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import os
+import shutil
+from pathlib import Path
+
+from cnn.errors import ModelFileError, UsageError
+
+LAST, BEST, METRICS = "last.npz", "best.npz", "metrics.json"
+
+
+def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:
+    """A new folder out/name; without a name out/train, or the first of out/train-2, out/train-3 ... that is free.
+
+    Raises UsageError if the name is taken or is none, OSError if the folder cannot be made or the disk has no room
+    for needed_bytes.
+    """
+    out = Path(out)
+    if name is not None and (name in ("", ".", "..") or set(name) & {"/", "\\", "\0"}):
+        raise UsageError(f"--name: expected the name of a folder, got {name!r}")
+    names = [name] if name else itertools.chain(["train"], (f"train-{k}" for k in itertools.count(2)))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = next(filter(None, (_make(out / candidate) for candidate in names)), None)
+        if folder is None:
+            raise UsageError(f"--name: {out / name} exists already; a run folder is never overwritten")
+        if (free := shutil.disk_usage(folder).free) < needed_bytes:
+            folder.rmdir()
+            raise OSError(0, f"expected at least {needed_bytes / 1e6:.0f} MB of free disk, got {free / 1e6:.0f} MB")
+    except OSError as error:
+        raise OSError(f"{out}: cannot keep a run here: {error.strerror}") from error
+    return folder
+
+
+def _make(folder):
+    """The folder, made by this very call, or None: of two processes that try at once one succeeds."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return None
+    return folder
+
+
+def find(run: str, out: str | os.PathLike) -> Path:
+    """The folder of a run given by its path, or by its name within `out`. Raises UsageError."""
+    for folder in (Path(run), Path(out) / run):
+        if folder.is_dir():
+            return folder
+    raise UsageError(f"--resume: expected the folder of a run, or its name in {out}, got {run}")
+
+
+def model_file(path: str | os.PathLike) -> Path:
+    """The model file meant by `path`: itself, or of a run folder best.npz if there is one, else last.npz.
+
+    Raises ModelFileError.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    for name in (BEST, LAST):
+        if (path / name).exists():
+            return path / name
+    raise ModelFileError(f"{path}: expected a model file or the folder of a run, found neither {BEST} nor {LAST} in it")
+
+
+@contextlib.contextmanager
+def alone(folder: Path):
+    """Within this block no other process trains in this folder. Raises UsageError if one does."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)  # the system drops the lock with the process, however that ends
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UsageError(f"{folder}: another process is training in this folder") from None
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file for people and programs."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_history(path: Path, history: dict[str, list[float]]) -> None:
+    """Write one row an epoch, with epoch counted from 1 as on the screen."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["epoch", *history])
+    rows.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True), start=1))
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

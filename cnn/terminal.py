@@ -1,0 +1,123 @@
+"""Text for the terminal: photos out of half-blocks, bars, columns. Colour and Unicode only where they can be shown."""
+
+import os
+import shutil
+import sys
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+RESET = "\x1b[0m"
+SHADES_ASCII = " .:-=+*#%@"
+SHADES = " ░▒▓█"
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+class Style(NamedTuple):
+    """What the terminal can show."""
+
+    unicode: bool
+    colour: bool
+    width: int
+
+
+def style_of(stream=None, colour: str = "auto", ascii_only: bool = False) -> Style:
+    """The style for a stream (default: stdout). colour: 'always' and 'never' beat NO_COLOR and FORCE_COLOR, which beat 'auto'."""
+    stream = stream or sys.stdout
+    unicode = not ascii_only and can_write(stream, SHADES + EIGHTHS + "▀▄→✓✗")
+    return Style(unicode, unicode and _wants_colour(stream, colour), min(shutil.get_terminal_size((80, 24)).columns, 200))
+
+
+def _wants_colour(stream, choice: str) -> bool:
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+
+
+def can_write(stream, text: str) -> bool:
+    """Whether the stream's encoding has all these characters."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def draw_photo(photo: np.ndarray, style: Style) -> list[str]:
+    """A photo (H, W), uint8, H even, as H/2 lines of W characters: one character shows two pixels, upper and lower.
+
+    With colour, half-blocks in 26 greys; without, blocks and shades, or ASCII. Bright pixels are the inked ones.
+    """
+    pairs = photo.astype(int).reshape(len(photo) // 2, 2, -1).transpose(0, 2, 1)
+    if style.colour:
+        return [_grey_line(line) for line in pairs]
+    character = _block if style.unicode else _ascii
+    return ["".join(character(*pair) for pair in line) for line in pairs]
+
+
+def _grey_line(pairs) -> str:
+    greys = [(_grey(top), _grey(bottom)) for top, bottom in pairs]
+    runs = ((colours, len(list(run))) for colours, run in groupby(greys))
+    return "".join(f"\x1b[38;5;{top};48;5;{bottom}m" + "▀" * count for (top, bottom), count in runs) + RESET
+
+
+def _grey(value: int) -> int:
+    """The nearest of the terminal's greys: black is 16, white 231, and 232 to 255 are the steps between."""
+    step = round(value / 255 * 25)
+    return {0: 16, 25: 231}.get(step, 231 + step)
+
+
+def _block(top: int, bottom: int) -> str:
+    """A half-block at a sharp edge between the two pixels, else the shade of both."""
+    if abs(top - bottom) > 110:
+        return "▀" if top > bottom else "▄"
+    return SHADES[round((top + bottom) / 510 * (len(SHADES) - 1))]
+
+
+def _ascii(top: int, bottom: int) -> str:
+    return SHADES_ASCII[round((top + bottom) / 510 * (len(SHADES_ASCII) - 1))]
+
+
+def half_size(photo: np.ndarray) -> np.ndarray:
+    """A photo (H, W) at half its size: each pixel the mean of four."""
+    height, width = photo.shape
+    return photo.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)).round().astype(np.uint8)
+
+
+def bar(share: float, width: int, style: Style) -> str:
+    """A bar of at most `width` characters; in Unicode exact to an eighth of one. No spaces behind it."""
+    if not style.unicode:
+        return "#" * round(share * width)
+    eighths = round(share * width * 8)
+    return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """54.16%; what rounds to all is written >99.99%: a softmax is never quite sure, however its digits end."""
+    text = f"{share:.{digits}%}"
+    return f">{1 - 10 ** -(digits + 2):.{digits}%}" if text.startswith("100") else text
+
+
+def beside(left: list[str], right: list[str], left_width: int, gap: int = 3) -> list[str]:
+    """Two blocks of lines next to each other. left_width: how wide the left one looks, colour codes not counted."""
+    blank = " " * left_width
+    count = max(len(left), len(right))
+    left, right = left + [blank] * (count - len(left)), right + [""] * (count - len(right))
+    return [f"{a}{' ' * gap}{b}".rstrip(" ") if b else a.rstrip(" ") for a, b in zip(left, right, strict=True)]
+
+
+def columns(blocks: list[list[str]], gap: int = 1) -> list[str]:
+    """Blocks of equally many lines, all of them as wide as their block, in one row."""
+    return [(" " * gap).join(line).rstrip(" ") for line in zip(*blocks, strict=True)]
+
+
+def fill(text: str, width: int, indent: str = "") -> str:
+    """A paragraph, broken between words; the lines after the first are indented."""
+    import textwrap
+
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
