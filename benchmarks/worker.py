@@ -33,13 +33,13 @@ class Worker:
 
     @cache  # noqa: B019  a worker lives as long as its process
     def data(self, split: str, count: int):
-        """The first `count` photos of the split in the order of training, in the contender's layout."""
+        """The first `count` photos of the split in a fixed random order, in the contender's layout."""
         if self.shape == self.article.PHOTO_SHAPE:
-            x, y = self.article.photos(split)
+            x, y = self.article.photos(split, count)
         else:
             x, y = self.article.noise(self.shape, count)
-        chosen = self.article.order(0, 0, len(x))[:count]
-        return self.contender.prepare(x[chosen], y[chosen])
+        order = self.article.order(0, 0, len(x))
+        return self.contender.prepare(x[order], y[order])
 
     def describe(self) -> dict:
         return self.contender.describe()
@@ -49,7 +49,7 @@ class Worker:
         self.restart()
         x, _ = self.data("test", 100)
         result = {"probabilities": self.contender.predict(x, 50).tolist()}
-        if hasattr(self.contender, "losses"):
+        if self.contender.losses:
             result["losses"] = [float(loss) for loss in self.contender.losses(*self.data("train", batch * steps), batch)]
         return result
 
