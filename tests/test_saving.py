@@ -170,6 +170,11 @@ def test_a_layer_added_after_training_starts_with_empty_slots(tmp_path):
     model.save(tmp_path / "model.npz")
     state = models.load_model(tmp_path / "model.npz").optimizer.state
     assert state["momentum"]["dense/kernel"].any() and not state["momentum"]["dense_1/kernel"].any()
+    model.pop()
+    model.pop()
+    model.add(layers.Dense(5))  # under the old name, but of another shape
+    model.save(tmp_path / "model.npz")
+    assert models.load_model(tmp_path / "model.npz").optimizer.state["momentum"]["dense/kernel"].shape == (36, 5)
 
 
 def test_a_folder_means_its_best_or_last_model(tmp_path):
