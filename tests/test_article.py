@@ -121,8 +121,8 @@ def test_photos_with_predictions_counts_the_right_ones(run, data_set, cnn_model)
 def test_photos_writes_the_sheet(run, tmp_path):
     code, _, err = run("photos", "--out", tmp_path / "sheet.png")
     assert code == 0 and "sheet.png" in err
-    with Image.open(tmp_path / "sheet.png") as image:
-        assert image.width >= 1400
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size[0] >= 1400
 
 
 # ---- predict

@@ -77,8 +77,8 @@ def test_every_picture_is_there_small_and_used(text):
     assert sorted(named) == sorted(path.name for path in FOLDER.glob("*.png")) and len(named) == len(set(named)) == 10
     for name in named:
         assert (FOLDER / name).stat().st_size < 200_000
-        with Image.open(FOLDER / name) as image:
-            assert image.width >= 1000
+        with Image.open(FOLDER / name) as picture:
+            assert picture.width >= 1000
 
 
 def test_every_command_of_the_page_exists(text):

@@ -53,7 +53,7 @@ def _bars(axes, result, label):
         low, high = np.array([score.interval for score in scores]).T
         face = color if not hatch else "white"
         axes.bar(places + offset, shares, 0.38, facecolor=face, edgecolor=color, hatch=hatch, linewidth=1.5)
-        axes.errorbar(places + offset, shares, [shares - low, high - shares], fmt="none", ecolor=INK, elinewidth=1.6, capsize=4)
+        axes.errorbar(places + offset, shares, np.maximum([shares - low, high - shares], 0), fmt="none", ecolor=INK, elinewidth=1.6, capsize=4)
         for place, share, top in zip(places + offset, shares, high, strict=True):
             axes.text(place, top + 0.015, f"{share * 100:.1f}", ha="center", va="bottom", fontsize=12, color=INK)
     axes.set_xticks(places, [name.replace(" swapped", "\nswapped").replace(" are", "\nare") for name in WHOLE], fontsize=13)
