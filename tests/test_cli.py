@@ -143,6 +143,7 @@ def test_live_progress_on_a_terminal(photos, tmp_path):
             received += chunk
     except OSError:  # Linux says so when the other side is closed
         pass
+    os.close(ours)
     stdout, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and result(stdout)
     screen = pyte.Screen(160, 40)
@@ -324,9 +325,9 @@ def test_evaluate_agrees_with_the_library(trained, photos):
     assert found["test_accuracy"] == accuracy
     assert found["test_loss"] == pytest.approx(loss, rel=1e-5)
     table = succeeds("evaluate", "--model=runs/train/last.npz", "--data", photos, cwd=folder).stdout
-    recall = {name: float(share) for name, share in re.findall(r"^(\S.*?)\s+(\d+\.\d)%  ", table, re.M)}
-    assert recall == {name: round(100 * share, 1) for name, share in found["recall"].items() if f"{name} " in table and name in recall}
-    assert len(recall) == 10
+    for name, share in found["recall"].items():
+        assert re.search(rf"^{name} +{share:.1%}( |$)", table, re.M)
+    assert len(found["recall"]) == 10
 
 
 def test_evaluate_warns_of_other_data(trained, photos, tmp_path):
@@ -371,11 +372,9 @@ def test_summary_of_a_trained_model_and_of_both(trained):
 
 def test_env_names_everything_a_bug_report_needs(photos, tmp_path):
     text = succeeds("env", "--data", photos, cwd=tmp_path).stdout
-    facts = dict(re.findall(r"^(\S.*?)  +(\S.*)$|^(?:BLAS threads|Kernel cache|Numpy-cnn) (.*)$", text, re.M)[k][:2] for k in range(3)) | dict(
-        line.split(" ", 1) for line in text.splitlines())  # fmt: skip
-    assert facts["NumPy"].strip() == np.__version__
-    assert facts["Data"].strip() == f"300 + 200 photos in {photos}"
-    for name in ("Python", "Numba", "Matplotlib", "Processor", "Cores", "Threads", "BLAS ", "BLAS threads ", "AVX-512", "Kernel cache"):
+    assert re.search(rf"^NumPy +{re.escape(np.__version__)}$", text, re.M)
+    assert re.search(rf"^Data +300 \+ 200 photos in {re.escape(str(photos))}$", text, re.M)
+    for name in ("numpy-cnn", "Python", "Numba", "Matplotlib", "Processor", "Cores", "Threads", "BLAS", "BLAS threads", "AVX-512", "Kernel cache"):
         assert re.search(rf"^{name} +\S", text, re.M), name
     assert "expected a directory" in succeeds("env", "--data=nowhere", cwd=tmp_path).stdout
 

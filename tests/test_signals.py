@@ -189,10 +189,10 @@ def test_many_processes_never_share_a_folder(tmp_path):
 
 
 def test_nobody_reading_the_progress_stops_nothing(photos, uninterrupted, tmp_path):
-    process = start(tmp_path, *FLAGS, "--data", photos)
-    process.stderr.close()
-    stdout = process.stdout.read()
-    assert process.wait(timeout=PATIENCE) == 0
+    with start(tmp_path, *FLAGS, "--data", photos) as process:
+        process.stderr.close()
+        stdout = process.stdout.read()
+    assert process.returncode == 0
     assert result(stdout)
     assert same_run(tmp_path / "runs/train", uninterrupted)
 
