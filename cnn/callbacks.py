@@ -185,9 +185,9 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint, self.extra = delete_checkpoint, dict(extra or {})
 
     def on_restore(self, run):
-        from cnn import npz, saving
+        from cnn import document, npz, saving
 
-        run.settings |= saving.describe_run(self.model)
+        run.settings |= document.describe_run(self.model)
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         npz.remove_leftovers(self.path)
         if os.path.lexists(self.path):

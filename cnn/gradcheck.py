@@ -30,7 +30,6 @@ ENOUGH = 30  # a tensor needs this many entries free of kinks, or all of them wh
 INPUT = "input"  # the name under which dL/dx is checked, beside "conv2d/kernel" and so on
 
 
-
 class Pass(NamedTuple):
     """One layer's part in a forward pass."""
 
@@ -115,7 +114,9 @@ class TensorCheck(NamedTuple):
         return "ok" if self.comparable else "not comparable"
 
 
-def check_model(model: Sequential, x, y, samples: int | None = 60, names=None, seed: int = 0, tolerance: float = TOLERANCE) -> list[TensorCheck]:
+def check_model(
+    model: Sequential, x, y, samples: int | None = 60, names=None, seed: int = 0, tolerance: float = TOLERANCE
+) -> list[TensorCheck]:
     """Check the gradient of every parameter and of the input, for the loss of photos x (N, ...) of classes y (N,).
 
     samples: how many entries of each tensor, at least 30, drawn with `seed` (None: all). names: only
@@ -222,7 +223,9 @@ def check_tensor(name: str, array: Array, gradient: Array, measure: Measure, rea
     return TensorCheck(name, array.shape, entries, tolerance)
 
 
-def check_entry(array: Array, index: tuple[int, ...], analytic: float, measure: Measure, reach: float = 1.0, steps=STEPS) -> Entry:
+def check_entry(
+    array: Array, index: tuple[int, ...], analytic: float, measure: Measure, reach: float = 1.0, steps=STEPS
+) -> Entry:
     """Measure the slope in array[index], with the first of the steps that crosses no kink; the array is as before afterwards.
 
     reach: the steps are divided by it, so that what is computed from the array moves by about a step.

@@ -49,13 +49,18 @@ def test_gradients_and_outputs(shape, body):
 
 
 def test_which_pairs_are_fused():
-    kinds = [[type(layer).__name__ for layer in fused.twin(network(*NETWORKS[name]).layers)] for name in ("article in small", "other pools")]
+    kinds = [
+        [type(layer).__name__ for layer in fused.twin(network(*NETWORKS[name]).layers)]
+        for name in ("article in small", "other pools")
+    ]
     assert kinds[0] == ["ConvPool", "ConvPool", "Flatten", "KeptDense", "KeptDense"]
     assert kinds[1] == ["Conv2D", "MaxPooling2D", "Flatten", "KeptDense", "KeptDense"]
 
 
 def test_the_kernels_that_skip_zeros_are_used_where_they_can():
-    assert [fused.ConvPool(*network(*NETWORKS[name]).layers[:2]).skips_zeros for name in ("skips zeros, odd", "odd maps", "stride 2")] == [sparse.AVAILABLE, False, False]
+    assert [
+        fused.ConvPool(*network(*NETWORKS[name]).layers[:2]).skips_zeros for name in ("skips zeros, odd", "odd maps", "stride 2")
+    ] == [sparse.AVAILABLE, False, False]
 
 
 def test_both_ways_back_agree():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from cnn import callbacks, layers, models, npz, saving
+from cnn import callbacks, document, layers, models, npz, saving
 from cnn.errors import ModelFileError
 
 RNG = np.random.default_rng(0)
@@ -250,15 +250,16 @@ class Payload:
         self.victim = str(victim)
 
     def __reduce__(self):
-        return open, (self.victim, "w")
+        return os.mkdir, (self.victim,)
 
 
 def test_pickles_are_never_run(tmp_path, path, valid):
     victim = tmp_path / "victim"
     objects = np.empty((3, 3, 1, 2), object)
     objects[:] = Payload(victim)
-    assert pickle.loads(pickle.dumps(Payload(victim))) and victim.exists()  # the payload does work
-    victim.unlink()
+    pickle.loads(pickle.dumps(Payload(victim)))
+    assert victim.is_dir()  # the payload does work
+    victim.rmdir()
     for name in ("conv2d/kernel", "json", "optimizer/momentum/conv2d/kernel"):
         refuses(path, with_member(valid, name, npy(objects, allow_pickle=True)), f"{name}: ")
         raw = header("{'descr': '|O', 'fortran_order': False, 'shape': (3, 3, 1, 2), }\n") + pickle.dumps([Payload(victim)])
@@ -344,7 +345,7 @@ TEXTS = {
     "not UTF-8": b'{"format": "\xff\xfe"}',
     "UTF-16": '{"format": 1}'.encode("utf-16"),
     "key twice": b'{"format": 1, "format": 1}',
-    "too long": b" " * (saving.MAX_JSON + 1),
+    "too long": b" " * (document.MAX_BYTES + 1),
     "array": b"[1]",
     "null": b"null",
     "open string": b'{"a": "' + b'\\"' * 100_000,
@@ -426,7 +427,12 @@ DOCUMENTS = {
     "input shape of many numbers": (setter("model", "input_shape", value=[1_000_000] * 10_000), "at most 8 numbers"),
     "input shape empty": (setter("model", "input_shape", value=[]), "input_shape: expected a tuple"),
     "input shape null": (setter("model", "input_shape", value=None), "input shape"),
-    "input shape huge": (setter("model", "input_shape", value=[1_000_000] * 3), "expected shape"),
+    "input shape huge": (setter("model", "input_shape", value=[1_000_000] * 3), r"conv2d.* needs .* numbers for one photo"),
+    "activations beyond memory": (lambda d: (setter("model", "input_shape", value=[20_000, 20_000, 1])(d)), "needs .* numbers for one photo"),
+    "columns beyond memory": (
+        lambda d: (setter("model", "input_shape", value=[28, 28, 1])(d), layer(d)["config"].update(kernel_size=[1000, 1000], padding="same")),
+        "conv2d.* needs 7.8e.08 numbers for one photo",
+    ),
     "input shape of another rank": (setter("model", "input_shape", value=[36]), r"expected input \(H, W, C\)"),
     "seed -1": (setter("model", "seed", value=-1), "seed: expected"),
     "seed null": (setter("model", "seed", value=None), "seed: expected"),
@@ -453,6 +459,7 @@ DOCUMENTS = {
     "made by": (setter("made_by", value=7), "made_by: expected"),
     "training": (setter("training", value=[]), "training: expected an object"),
     "training without state": (setter("training", value=None), "'callbacks/.*' belongs to no part"),
+    "no photos in the means": (lambda d: d["training"].update(step=3, count=0), "step and count"),
     "step -1": (setter("training", "step", value=-1), "training: step: expected"),
     "stopped": (setter("training", "stopped", value=1), "training: stopped: expected"),
     "sums": (setter("training", "sums", value={"loss": "1"}), "sums: expected a number"),
@@ -615,7 +622,7 @@ def test_a_configuration_that_may_name_any_class_is_noticed(tmp_path, path, vali
         def __missing__(self, name):
             return lambda **config: layers.Flatten()
 
-    monkeypatch.setattr(saving, "LAYERS", AnyClass(saving.LAYERS))
+    monkeypatch.setattr(document, "LAYERS", AnyClass(document.LAYERS))
     with pytest.raises(AssertionError):
         test_documents_that_lie(tmp_path, path, valid, *DOCUMENTS["os.system"])
 

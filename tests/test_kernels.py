@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kernels import adam, blas, im2col, pooling, reference, threads
 
@@ -174,7 +175,9 @@ def test_arrays_that_are_not_contiguous_give_the_same():
     same(im2col.im2col(x, kernel, strides, pads), im2col.im2col(x.copy(), kernel, strides, pads))
     columns = random((*im2col.im2col(x, kernel, strides, pads).shape[::-1],)).T
     same(im2col.col2im(columns, shape, strides, pads), im2col.col2im(columns.copy("C"), shape, strides, pads))
-    for got, expected in zip(pooling.max_pool(x, (2, 2), (2, 2), (0,) * 4), pooling.max_pool(x.copy(), (2, 2), (2, 2), (0,) * 4), strict=True):
+    for got, expected in zip(
+        pooling.max_pool(x, (2, 2), (2, 2), (0,) * 4), pooling.max_pool(x.copy(), (2, 2), (2, 2), (0,) * 4), strict=True
+    ):
         same(got, expected)
     y, winners = pooling.max_pool(x, (2, 2), (2, 2), (0,) * 4)
     dy = random(y.shape[::-1]).T

@@ -213,7 +213,9 @@ def test_five_steps(make, dtype, tolerance):
         theirs.zero_grad()
         torch_loss(model, params, torch.tensor(x), y).backward()
         theirs.step()
-    moved = max(np.abs(value - start).max() for value, start in zip(model.params.values(), network(dtype).params.values(), strict=True))
+    moved = max(
+        np.abs(value - start).max() for value, start in zip(model.params.values(), network(dtype).params.values(), strict=True)
+    )
     assert moved > 1e-3
     for key, value in model.params.items():
         close(value, params[key], 20 * tolerance)

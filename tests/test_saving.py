@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cnn import checks, layers, losses, models, npz, optimizers, saving
+from cnn import checks, document, layers, losses, models, npz, optimizers, saving
 from cnn.errors import DivergedError, ModelFileError
 
 RNG = np.random.default_rng(0)
@@ -325,9 +325,19 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_paths_with_spaces_and_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("model.npz", "ä ö [1]*?.npz", "./here.npz"):
+    for name in ("model.npz", "ä ö [1]*?.npz", "./here.npz", b"bytes.npz"):
         small_model(trained=False).save(name)
         models.load_model(name)
+
+
+@pytest.mark.parametrize("name", ["schicht_ä", "名", "json", "optimizer", "a.npy", "..", "a b", "callbacks", "[{"])
+def test_unusual_names_of_layers(tmp_path, name):
+    model = models.Sequential([layers.Dense(2, name=name, input_shape=(3,))])
+    model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(np.zeros((2, 3)), [0, 1], verbose=0)
+    model.save(tmp_path / "model.npz")
+    assert same_arrays(models.load_model(tmp_path / "model.npz").params, model.params)
+    assert os.listdir(tmp_path) == ["model.npz"]
 
 
 def test_a_loaded_model_owns_its_arrays(tmp_path):
@@ -346,7 +356,7 @@ def test_get_config_and_constructor_are_inverse():
         *OPTIMIZERS,
         losses.SparseCategoricalCrossentropy(from_logits=True, name="mine"),
     ]
-    assert {type(thing).__name__ for thing in things} == {*saving.LAYERS, *saving.OPTIMIZERS, *saving.LOSSES}
+    assert {type(thing).__name__ for thing in things} == {*document.LAYERS, *document.OPTIMIZERS, *document.LOSSES}
     for thing in things:
         config = json.loads(json.dumps(thing.get_config()))
         assert type(thing)(**config).get_config() == thing.get_config()

@@ -275,10 +275,14 @@ def test_predict_is_the_same_in_any_batches():
     np.testing.assert_allclose(expected.sum(axis=1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("end", [[], [layers.Flatten], [layers.Flatten, layers.ReLU], [layers.Softmax]], ids=["pool", "flatten", "relu", "softmax"])
+@pytest.mark.parametrize(
+    "end", [[], [layers.Flatten], [layers.Flatten, layers.ReLU], [layers.Softmax]], ids=["pool", "flatten", "relu", "softmax"]
+)
 def test_predict_keeps_the_outputs_of_a_network_without_dense_layers(end):
     """Their outputs lie in arrays that the next batch uses again."""
-    model = models.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(), *(kind() for kind in end)])
+    model = models.Sequential(
+        [layers.Input((8, 8, 1)), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(), *(kind() for kind in end)]
+    )
     x, _ = random_batch(40)
     np.testing.assert_allclose(model.predict(x, batch_size=2, verbose=0), model(x), rtol=0, atol=1e-6)
 
@@ -307,7 +311,10 @@ def test_one_step_alone_is_a_step_of_fit():
 def test_divergence_names_the_step_and_takes_no_step_into_nan():
     model, (x, y) = small_network(optimizer="sgd"), random_batch(40)
     model.optimizer.learning_rate = 1e30
-    with pytest.raises(DivergedError, match=r'Sequential "sequential": epoch \d+, step \d+: the loss became (nan|inf): try a smaller learning rate than 1e\+30'):
+    with pytest.raises(
+        DivergedError,
+        match=r'Sequential "sequential": epoch \d+, step \d+: the loss became (nan|inf): try a smaller learning rate than 1e\+30',
+    ):
         model.fit(x * 100, y, batch_size=4, epochs=50, verbose=0)
     assert all(np.isfinite(w).all() for w in model.get_weights())
 

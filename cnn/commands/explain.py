@@ -77,13 +77,12 @@ def run(args):
         return write_figures(t, args.figures, test)
     if args.html:
         return write_page(model, path, shown, target, test, args.html)
-    plain = bool(args.step) or not (sys.stdin.isatty() and sys.stdout.isatty())
-    if not plain:
+    if sys.stdin.isatty() and sys.stdout.isatty():
         from cnn.explain import screen
         from cnn.explain.walk import Walk
 
         if not (reason := screen.usable()):
-            walk = Walk(model, photo, test, target, cursor=cursor, digits=args.digits)
+            walk = Walk(model, shown if args.step else photo, test, target, args.step or "F1", cursor, args.digits)
             return screen.run(walk, pictures.style(args))
         print(reason)
     return write_text(t, args, cursor)

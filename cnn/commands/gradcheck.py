@@ -11,9 +11,15 @@ def add_arguments(parser):
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument("--init", action="store_true", help="check the article's network as it is before any training")
-    parser.add_argument("--photos", type=options.whole(1, 10_000), default=8, metavar="N", help="test photos in the batch (default: 8)")
-    parser.add_argument("--samples", type=options.whole(30), default=60, metavar="N", help="numbers checked in each tensor (default: 60)")
-    parser.add_argument("--seed", type=options.whole(0, 2**32 - 1), default=0, metavar="N", help="draws photos, classes and numbers (default: 0)")
+    parser.add_argument(
+        "--photos", type=options.whole(1, 10_000), default=8, metavar="N", help="test photos in the batch (default: 8)"
+    )
+    parser.add_argument(
+        "--samples", type=options.whole(30), default=60, metavar="N", help="numbers checked in each tensor (default: 60)"
+    )
+    parser.add_argument(
+        "--seed", type=options.whole(0, 2**32 - 1), default=0, metavar="N", help="draws photos, classes and numbers (default: 0)"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
@@ -22,7 +28,8 @@ def run(args):
 
     model = network_of(args)
     x, y = draw_batch(model, args)
-    options.log(f"float64; {args.photos} photos, classes drawn at random. A kink: the difference crosses the corner of a ReLU or pooling window.")
+    options.log(f"{args.photos} photos, classes drawn at random, float64")
+    options.log("kink: a number whose difference crosses the corner of a ReLU or of a pooling window; left out")
     results = gradcheck.check_model(model, x, y, args.samples, seed=args.seed)
     if args.json:
         print(as_json(results))

@@ -86,13 +86,17 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
     t = trace(model, photo, target, int(example.labels[example.number - 1]), example.number)
     check_networks(t, dense)
     numbers = [*range(1, SHEET + 1), *([example.number] if example.number > SHEET else [])]
-    traces = [t if n == example.number else trace(model, example.pixels[n - 1], None, int(example.labels[n - 1]), n) for n in numbers]
+    traces = [
+        t if n == example.number else trace(model, example.pixels[n - 1], None, int(example.labels[n - 1]), n) for n in numbers
+    ]
     blobs = {
         "weights": b"".join(t.production[name].astype("<f4").tobytes() for name in PARAMETERS),
         "baseline": b"".join(value.astype("<f4").tobytes() for value in dense.params.values()),
         "photo-bytes": b"".join(example.pixels[n - 1].tobytes() for n in numbers),
     }
-    parts = {"data": as_script(data(t, traces, dense, blobs))} | {key: base64.b64encode(blob).decode() for key, blob in blobs.items()}
+    parts = {"data": as_script(data(t, traces, dense, blobs))} | {
+        key: base64.b64encode(blob).decode() for key, blob in blobs.items()
+    }
     parts |= text_parts(t, traces, example)
     return check_size(fill((PAGE / "page.html").read_text("utf-8"), parts))
 
@@ -132,7 +136,10 @@ def data(t: Trace, traces: list[Trace], dense: Sequential, blobs: dict[str, byte
         "version": cnn.__version__,
         "classes": list(t.class_names),
         "scale": t.model.input_scale or 1 / 255,
-        "layout": {"cnn": layout((name, t[name]) for name in PARAMETERS), "dense": layout(zip(("W1", "b1", "W2", "b2"), dense.params.values(), strict=True))},
+        "layout": {
+            "cnn": layout((name, t[name]) for name in PARAMETERS),
+            "dense": layout(zip(("W1", "b1", "W2", "b2"), dense.params.values(), strict=True)),
+        },
         "sha256": {key: hashlib.sha256(blob).hexdigest() for key, blob in blobs.items()},
         "full": full,
         "photos": [short(one, dense) for one in traces],
@@ -197,7 +204,10 @@ def live_part(step: str, t: Trace) -> str:
         return html
     ids = " ".join(f"code-{name}" for name in STEP_CODE[step].split())
     links = ", ".join(f'<a href="#code-{name}">{name}</a>' for name in STEP_CODE[step].split())
-    return html + f'<details class="code" data-code="{ids}"><summary>The code <kbd>c</kbd></summary><p>{links}</p><div></div></details>'
+    return (
+        html
+        + f'<details class="code" data-code="{ids}"><summary>The code <kbd>c</kbd></summary><p>{links}</p><div></div></details>'
+    )
 
 
 def step_links(way: str) -> str:
@@ -209,7 +219,10 @@ def step_links(way: str) -> str:
 def player(way: str) -> str:
     """The buttons for playing a step bit by bit."""
     buttons = (("p", "Previous step"), ("Backspace", "One back"), (" ", "Next small step"), ("a", "Play"), ("n", "Next step"))
-    html = "".join(f'<button type="button" data-key="{key}">{text} <kbd>{"Space" if key == " " else key}</kbd></button> ' for key, text in buttons)
+    html = "".join(
+        f'<button type="button" data-key="{key}">{text} <kbd>{"Space" if key == " " else key}</kbd></button> '
+        for key, text in buttons
+    )
     return (
         f'<div class="player js-only" role="group" aria-label="Small steps">{html}<label>small step <input type="range" id="scrub-{way}" data-scrub="1" min="0" max="0" value="0"></label>'
         f'<label>seconds each <input type="range" id="pace-{way}" data-pace="1" min="0.1" max="4" step="0.1" value="0.6"></label><p class="now derived" id="now-{way}"></p></div>'

@@ -19,7 +19,14 @@ LAYERS = (  # what leaves each layer: tensor, its gradient, the steps, title, sh
     ("p2", "F8", "B7", "pool2", "7 × 7 × 64", 0, 0), ("a3", "F10", "B4", "dense + ReLU", "128", 401_536, 401_408),
     ("p", "F12", "B1", "output", "10", 1_290, 1_280),
 )  # fmt: skip
-GEOMETRY = ((28, 3, 1, "same"), (28, 3, 2, "same"), (5, 3, 2, "same"), (28, 7, 1, "same"), (28, 2, 1, "same"), (28, 3, 2, "valid"))
+GEOMETRY = (
+    (28, 3, 1, "same"),
+    (28, 3, 2, "same"),
+    (5, 3, 2, "same"),
+    (28, 7, 1, "same"),
+    (28, 2, 1, "same"),
+    (28, 3, 2, "valid"),
+)
 
 
 def escape(text) -> str:
@@ -120,8 +127,23 @@ def f3(t):
         w = f"W1[{u},{v},0,{f}]"
         real = 0 <= r < 28 and 0 <= c < 28
         x = f"x[{r},{c},0]"
-        rows.append([f"[{u},{v}]", cell(t, x) if real else "<td>padding</td>", cell(t, w, "signed"), cell(t, f"{x}*{w}", "signed") if real else "<td>padding</td>"])
-    end = table("bias, sum and ReLU", ["", "value"], [["+ bias", cell(t, f"b1[{f}]", "signed")], ["= z1", cell(t, f"z1[{i},{j},{f}]", "signed")], ["a1", cell(t, f"a1[{i},{j},{f}]")]])
+        rows.append(
+            [
+                f"[{u},{v}]",
+                cell(t, x) if real else "<td>padding</td>",
+                cell(t, w, "signed"),
+                cell(t, f"{x}*{w}", "signed") if real else "<td>padding</td>",
+            ]
+        )
+    end = table(
+        "bias, sum and ReLU",
+        ["", "value"],
+        [
+            ["+ bias", cell(t, f"b1[{f}]", "signed")],
+            ["= z1", cell(t, f"z1[{i},{j},{f}]", "signed")],
+            ["a1", cell(t, f"a1[{i},{j},{f}]")],
+        ],
+    )
     return table(f"conv1 at row {i}, column {j}, filter {f}", ["weight", "x", "W1", "product"], rows) + end
 
 
@@ -130,23 +152,47 @@ def f5(t):
     i, j, f = largest(t["a1"])
     i, j = i // 2, j // 2
     rows = [[f"row {2 * i + d}, column {2 * j + e}", cell(t, f"a1[{2 * i + d},{2 * j + e},{f}]")] for d, e in np.ndindex(2, 2)]
-    return table(f"pool1 at row {i}, column {j}, filter {f}", ["cell", "a1"], [*rows, ["the largest: p1", cell(t, f"p1[{i},{j},{f}]")]])
+    return table(
+        f"pool1 at row {i}, column {j}, filter {f}", ["cell", "a1"], [*rows, ["the largest: p1", cell(t, f"p1[{i},{j},{f}]")]]
+    )
 
 
 def f6(t):
     """The 32 partial sums of the strongest cell of conv2."""
     i, j, f = largest(t["a2"])
-    rows = [[f"channels {c} to {c + 3}", *(cell(t, f"part2[{i},{j},{f},{k}]", "signed") for k in range(c, c + 4))] for c in range(0, 32, 4)]
-    end = table("bias and sum", ["", "value"], [["+ bias", cell(t, f"b2[{f}]", "signed")], ["= z2", cell(t, f"z2[{i},{j},{f}]", "signed")]])
-    return table(f"conv2 at row {i}, column {j}, filter {f}: 32 partial sums of nine products each", ["", "", "", "", ""], rows) + end
+    rows = [
+        [f"channels {c} to {c + 3}", *(cell(t, f"part2[{i},{j},{f},{k}]", "signed") for k in range(c, c + 4))]
+        for c in range(0, 32, 4)
+    ]
+    end = table(
+        "bias and sum",
+        ["", "value"],
+        [["+ bias", cell(t, f"b2[{f}]", "signed")], ["= z2", cell(t, f"z2[{i},{j},{f}]", "signed")]],
+    )
+    return (
+        table(f"conv2 at row {i}, column {j}, filter {f}: 32 partial sums of nine products each", ["", "", "", "", ""], rows)
+        + end
+    )
 
 
 def f10(t):
     """The eight largest products of the strongest dense unit."""
     (u,) = largest(t["a3"])
     order = np.argsort(-np.abs(t["f"] * t["W3"][:, u]), kind="stable")[:8]
-    rows = [[f"n = {n}: row {n // 448}, column {n // 64 % 7}, channel {n % 64}", cell(t, f"f[{n}]"), cell(t, f"W3[{n},{u}]", "signed"), cell(t, f"f[{n}]*W3[{n},{u}]", "signed")] for n in order]
-    end = table("bias, sum and ReLU", ["", "value"], [["+ bias", cell(t, f"b3[{u}]", "signed")], ["= z3", cell(t, f"z3[{u}]", "signed")], ["a3", cell(t, f"a3[{u}]")]])
+    rows = [
+        [
+            f"n = {n}: row {n // 448}, column {n // 64 % 7}, channel {n % 64}",
+            cell(t, f"f[{n}]"),
+            cell(t, f"W3[{n},{u}]", "signed"),
+            cell(t, f"f[{n}]*W3[{n},{u}]", "signed"),
+        ]
+        for n in order
+    ]
+    end = table(
+        "bias, sum and ReLU",
+        ["", "value"],
+        [["+ bias", cell(t, f"b3[{u}]", "signed")], ["= z3", cell(t, f"z3[{u}]", "signed")], ["a3", cell(t, f"a3[{u}]")]],
+    )
     return table(f"dense unit {u}: the 8 largest of 3,136 products", ["from", "f[n]", "W3[n,u]", "product"], rows) + end
 
 
@@ -158,7 +204,10 @@ def f12(t):
 
 def b1(t):
     """p - y."""
-    rows = [[escape(name), cell(t, f"p[{k}]", "grad"), f"<td>{int(k == t.target)}</td>", cell(t, f"dlogits[{k}]", "grad")] for k, name in enumerate(t.class_names)]
+    rows = [
+        [escape(name), cell(t, f"p[{k}]", "grad"), f"<td>{int(k == t.target)}</td>", cell(t, f"dlogits[{k}]", "grad")]
+        for k, name in enumerate(t.class_names)
+    ]
     return table(f"p − y for {t.class_names[t.target]}", ["class", "p", "y", "p − y"], rows)
 
 
@@ -173,8 +222,19 @@ def b7(t):
     """One slope and the four cells it could go to."""
     i, j, f = top_term(t)
     i, j = i // 2, j // 2
-    rows = [[f"row {2 * i + d}, column {2 * j + e}", cell(t, f"a2[{2 * i + d},{2 * j + e},{f}]"), cell(t, f"da2[{2 * i + d},{2 * j + e},{f}]", "grad")] for d, e in np.ndindex(2, 2)]
-    return table(f"pool2 at row {i}, column {j}, filter {f}", ["cell", "a2", "da2"], [*rows, ["arrives: dp2", "<td></td>", cell(t, f"dp2[{i},{j},{f}]", "grad")]])
+    rows = [
+        [
+            f"row {2 * i + d}, column {2 * j + e}",
+            cell(t, f"a2[{2 * i + d},{2 * j + e},{f}]"),
+            cell(t, f"da2[{2 * i + d},{2 * j + e},{f}]", "grad"),
+        ]
+        for d, e in np.ndindex(2, 2)
+    ]
+    return table(
+        f"pool2 at row {i}, column {j}, filter {f}",
+        ["cell", "a2", "da2"],
+        [*rows, ["arrives: dp2", "<td></td>", cell(t, f"dp2[{i},{j},{f}]", "grad")]],
+    )
 
 
 def b8(t):
@@ -197,13 +257,18 @@ def b9(t):
     (i, j, _), c = top_term(t), strongest_weight(t)[2]
     rows = [[f"u = {u}", *(cell(t, f"scatter[{u},{v},{i},{j},{c}]", "grad") for v in range(3))] for u in range(3)]
     rows.append(["sum", cell(t, f"dp1[{i},{j},{c}]", "grad"), "<td></td>", "<td></td>"])
-    return table(f"dp1 at row {i}, column {j}, channel {c}: what comes back through weight [u,v]", ["", "v = 0", "v = 1", "v = 2"], rows)
+    return table(
+        f"dp1 at row {i}, column {j}, channel {c}: what comes back through weight [u,v]", ["", "v = 0", "v = 1", "v = 2"], rows
+    )
 
 
 def check(t):
     """The gradient of the strongest weight of conv2, computed and measured."""
     index = ",".join(map(str, strongest_weight(t)))
-    rows = [["from the backward pass", cell(t, f"dW2[{index}]", "grad")], [f"measured with h = {H:g}", cell(t, f"numeric[{index}]", "grad")]]
+    rows = [
+        ["from the backward pass", cell(t, f"dW2[{index}]", "grad")],
+        [f"measured with h = {H:g}", cell(t, f"numeric[{index}]", "grad")],
+    ]
     return table(f"weight W2[{index}]", ["slope", "value"], rows)
 
 
@@ -221,7 +286,15 @@ def target(t: Trace) -> str:
 def sheet(traces: list[Trace]) -> str:
     """All photos with labels and predictions, for reading without JavaScript."""
     names = [escape(name) for name in traces[0].class_names]
-    rows = [[f"{t.number} = test[{t.number - 1}]", f"<td>{names[t.label]}</td>", f"<td>{names[t.predicted]}</td>", f"<td>{'right' if t.label == t.predicted else 'WRONG'}</td>"] for t in traces]
+    rows = [
+        [
+            f"{t.number} = test[{t.number - 1}]",
+            f"<td>{names[t.label]}</td>",
+            f"<td>{names[t.predicted]}</td>",
+            f"<td>{'right' if t.label == t.predicted else 'WRONG'}</td>",
+        ]
+        for t in traces
+    ]
     return f'<div class="static derived">{table("labels and predictions", ["photo", "label", "model says", ""], rows)}</div>'
 
 
@@ -229,7 +302,11 @@ def network() -> str:
     """One item a layer: maps forward and backward, shape, parameters, multiply-adds."""
     items = []
     for name, ahead, back, title, shape, parameters, products in LAYERS:
-        numbers = f"<small>{parameters:,} parameters<br>{products:,} multiply-adds</small>" if parameters else "<small>no parameters</small>"
+        numbers = (
+            f"<small>{parameters:,} parameters<br>{products:,} multiply-adds</small>"
+            if parameters
+            else "<small>no parameters</small>"
+        )
         items.append(
             f'<li><a href="#step-{ahead}" data-step="{ahead}" aria-label="{ahead}: {title}, {shape}"><canvas id="net-{name}" aria-hidden="true"></canvas></a>'
             f"<b>{title}</b><span>{shape}</span>{numbers}"
@@ -255,7 +332,10 @@ def comparison(found: dict | None) -> str:
         return "<p>For these networks no comparison on the whole test set has been made: <code>cnn compare</code> makes it.</p>"
     shown = [row for row in found["results"] if not row["dy"]]
     first, second = found["networks"]
-    rows = [[escape(row["change"]), *(_share(row[n]) + _share(row[n]["by_class"].get("Sandal")) for n in (first, second))] for row in shown]
+    rows = [
+        [escape(row["change"]), *(_share(row[n]) + _share(row[n]["by_class"].get("Sandal")) for n in (first, second))]
+        for row in shown
+    ]
     head = ["photos", f"{first}, all", f"{first}, sandals", f"{second}, all", f"{second}, sandals"]
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in found["sentences"])
     caption = f"right answers of {found['photos']:,} photos, in percent, with 95 % intervals"

@@ -58,7 +58,7 @@ class Walk:
         self.batch = 0
         self.retrace()
         self.step = v.find_step(self.trace, step)
-        self.before_extra = self.step
+        self.before_extra = self.step if self.step in self.tour else self.tour[0]
         self.cursors = {self._key(): cursor} if cursor else {}
 
     def retrace(self) -> None:
@@ -118,6 +118,8 @@ class Walk:
             before = self.step
             self.go(1)
             self.shown = 1 if self.step != before else None
+        elif by < 0 and self.shown == 1:
+            self.go(-1)
         else:
             self.shown = max(1, (parts if self.shown is None else self.shown) + by)
 
@@ -200,8 +202,14 @@ class Walk:
             return
         settings = self.cursor.lab or extras.LabSettings()
         choices = LAB[name]
-        after = choices[(choices.index(getattr(settings, name)) + 1) % len(choices)]
-        self.cursors["L"] = self.cursor.but(lab=replace(settings, **{name: after}), cell=None)
+        place = choices.index(getattr(settings, name))
+        for choice in (*choices[place + 1 :], *choices[: place + 1]):
+            self.cursors["L"] = self.cursor.but(lab=replace(settings, **{name: choice}), cell=None)
+            try:
+                self.view()
+                break
+            except ValueError as error:  # the window is larger than the image: on to the next choice
+                self.message = str(error)
 
     def stride_or_shifts(self) -> None:
         self.lab("stride") if self.step.id == "L" else self.extra("S")

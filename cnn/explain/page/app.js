@@ -6,9 +6,12 @@ const App = (() => {
   const { A, STEPS, SIDE, FILTERS, layerOf, ofUnits, cursor } = State;
   const VIEWS = { ...Forward, ...Backward, ...Labs };
   const LABS = ["L", "M", "G", "T", "S"];
-  const TWIN = { F1: "B12", F2: "B12", F3: "B11", F4: "B11", F5: "B10", F6: "B8", F7: "B8", F8: "B7", F9: "B6", F10: "B4", F11: "B2", F12: "B1",
-    B1: "F12", B2: "F11", B3: "F11", B4: "F10", B5: "F10", B6: "F9", B7: "F8", B8: "F6", B9: "F6", B10: "F5", B11: "F3", B12: "F1" };
-  const LAYERS = ["F1", "F3", "F5", "F6", "F8", "F9", "F10", "F11", "F12", "B1", "B2", "B4", "B6", "B7", "B8", "B10", "B11", "B12"];
+  const TWIN = { F1: "B12", F2: "B12", F3: "B11", F4: "B11", F5: "B10", F6: "B8", F7: "B8", F8: "B7", F9: "B6", F10: "B4",
+    F11: "B2", F12: "B1",
+    B1: "F12", B2: "F11", B3: "F11", B4: "F10", B5: "F10", B6: "F9", B7: "F8", B8: "F6", B9: "F6", B10: "F5", B11: "F3",
+      B12: "F1" };
+  const LAYERS = ["F1", "F3", "F5", "F6", "F8", "F9", "F10", "F11", "F12", "B1", "B2", "B4", "B6", "B7", "B8", "B10", "B11",
+    "B12"];
   const box = (step) => $("live-" + step);
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -31,7 +34,8 @@ const App = (() => {
     target.innerHTML = views[step].html;
     target.querySelectorAll("canvas").forEach((canvas) => paint(canvas.id));
     open.forEach((id) => { const d = target.querySelector(`[data-table="${id}"]`); if (d) d.open = true; });
-    target.querySelectorAll("table.grid").forEach((t) => { (t.querySelector("td.chosen") || t.querySelector("td")).tabIndex = 0; });
+    target.querySelectorAll("table.grid").forEach((t) => { (t.querySelector("td.chosen")
+      || t.querySelector("td")).tabIndex = 0; });
     if (focused && $(focused) && document.activeElement !== $(focused)) $(focused).focus({ preventScroll: true });
     stale.delete(step);
   }
@@ -57,18 +61,23 @@ const App = (() => {
     const S = A.S, label = A.label, changes = [S.mirror && "mirrored", S.parts && `${S.parts} swapped`,
       (S.dx || S.dy) && `moved ${S.dx} right, ${S.dy} down`, A.edited && "weights changed"].filter(Boolean);
     $("verdict").textContent = (S.photo === "own" ? "your own photo" : `photo ${S.photo} = test[${S.photo - 1}]`)
-      + (changes.length ? ` (${changes.join(", ")})` : "") + `: model says ${A.classes[A.predicted]} ${A.T.p[A.predicted].toFixed(4)}`
+      + (changes.length ? ` (${changes.join(", ")})` : "") + `: model says ${A.classes[A.predicted]} `
+        + `${A.T.p[A.predicted].toFixed(4)}`
       + (label === null ? "" : `, label ${A.classes[label]}: ${A.predicted === label ? "correct" : "WRONG"}`);
     mosaic($("thumb"), A.x, 28, 28, 1, 1, false);
     Show.numbers($("poster"), A.x);
     const sure = label !== null && A.target !== label && S.target === null;
-    $("target-note").textContent = `The loss here is that of ${A.classes[A.target]}, p = ${grad(A.T.p[A.target]).slice(1)}.` + (sure
-      ? ` The network is so sure of ${A.classes[label]} that its own slopes are almost 0. So the tour asks: what would change if this were a ${A.classes[A.target]}?` : "");
-    for (const b of document.querySelectorAll("[data-photo]")) b.setAttribute("aria-pressed", String(Number(b.dataset.photo) === S.photo));
+    $("target-note").textContent = `The loss here is that of ${A.classes[A.target]}, p = ${grad(A.T.p[A.target]).slice(1)}.`
+      + (sure
+      ? ` The network is so sure of ${A.classes[label]} that its own slopes are almost 0. So the tour asks: what would change `
+        + `if this were a ${A.classes[A.target]}?` : "");
+    for (const b of document.querySelectorAll("[data-photo]")) b.setAttribute("aria-pressed",
+      String(Number(b.dataset.photo) === S.photo));
   }
 
   function drawNetwork() {
-    const rows = { x: [28, 1, 1], a1: [28, 32, 6], p1: [14, 32, 6], a2: [14, 64, 8], p2: [7, 64, 8], a3: [1, 128, 12], p: [1, 10, 4] };
+    const rows = { x: [28, 1, 1], a1: [28, 32, 6], p1: [14, 32, 6], a2: [14, 64, 8], p2: [7, 64, 8], a3: [1, 128, 12],
+      p: [1, 10, 4] };
     for (const [name, [side, C, columns]] of Object.entries(rows)) {
       mosaic($("net-" + name), A.T[name], side, side, C, columns, false);
       mosaic($("net-d" + name), name === "p" ? A.G.dlogits : A.G["d" + name], side, side, C, columns, true);
@@ -87,7 +96,8 @@ const App = (() => {
   // The pointer on a cell of a map: a tap of the window lights up its weight; an output cell shows the window it reads;
   // an input cell shows the output cells it feeds.
   function pointAt(step, id, i, j) {
-    const m = maps.get(id), tap = m.taps ? m.taps.findIndex(([a, b, h = 1, w = 1]) => i >= a && j >= b && i < a + h && j < b + w) : -1;
+    const m = maps.get(id), tap = m.taps
+      ? m.taps.findIndex(([a, b, h = 1, w = 1]) => i >= a && j >= b && i < a + h && j < b + w) : -1;
     const near = [i - 1, j - 1, 3, 3], other = m.feeds || m.reads;
     if (tap >= 0) return light(step, tap);
     light(step, "none", { [id]: [[i, j]], ...(other ? { [other]: [near] } : {}) });
@@ -107,7 +117,8 @@ const App = (() => {
     const line = $("now-" + A.S.step[0]);
     if (line) line.textContent = text;
     clearTimeout(pending);
-    pending = setTimeout(() => { $("speech").textContent = text; spoken = Date.now(); }, Math.max(0, 1000 - (Date.now() - spoken)));
+    pending = setTimeout(() => { $("speech").textContent = text; spoken = Date.now(); },
+      Math.max(0, 1000 - (Date.now() - spoken)));
   }
 
   // With reduced motion nothing moves by itself: play then takes one small step.
@@ -137,7 +148,8 @@ const App = (() => {
     if (timer) play();
     if ("step" in change) S.step = change.step;
     const c = cursor();
-    for (const [key, v] of Object.entries(change)) (/^([ijftc][12]|u)$/.test(key) || (key === "class") ? c : S)[key === "class" ? "k" : key] = v;
+    for (const [key, v] of Object.entries(change)) (/^([ijftc][12]|u)$/.test(key) || (key === "class") ? c
+      : S)[key === "class" ? "k" : key] = v;
     if (S.k !== 3 && S.preset === "learned") S.preset = "outline";
     if (COMPUTED.some((key) => key in change)) State.compute();
     draw();
@@ -160,7 +172,8 @@ const App = (() => {
       if (A.P !== P) return;
       for (const end = performance.now() + 60; left > 0 && performance.now() < end; left--) State.step(A.S.lr);
       say(`${steps - left} of ${steps} steps of gradient descent: loss ${fixed(A.loss)}`);
-      if (left) setTimeout(some, 0, left); else { A.S.target = A.target; draw(); say(`loss ${fixed(A.loss)} after ${A.losses.length - 1} steps`); }
+      if (left) setTimeout(some, 0, left); else { A.S.target = A.target; draw();
+        say(`loss ${fixed(A.loss)} after ${A.losses.length - 1} steps`); }
     })(steps);
   }
 
@@ -221,7 +234,8 @@ const App = (() => {
     PageDown: () => go(LAYERS.find((s) => place(s) > place(A.S.step)) || "B12"),
     f: () => A.S.step[0] === "B" && go(TWIN[A.S.step]), b: () => A.S.step[0] === "F" && go(TWIN[A.S.step]),
     i: () => { $("number").focus(); $("number").select(); }, m: () => set({ mirror: 1 - A.S.mirror }, { push: true }),
-    "<": () => set({ dx: Math.max(-6, A.S.dx - 1) }, { push: true }), ">": () => set({ dx: Math.min(6, A.S.dx + 1) }, { push: true }),
+    "<": () => set({ dx: Math.max(-6, A.S.dx - 1) }, { push: true }),
+      ">": () => set({ dx: Math.min(6, A.S.dx + 1) }, { push: true }),
     g: () => go("G", A.S.step[0] === "B" ? { layer: layerOf(A.S.step) } : {}), G: sample,
     t: () => descend(1), T: () => descend(100), u: undo,
     x: () => go("M"), l: () => go("L"), s: () => go("S"),
@@ -233,8 +247,10 @@ const App = (() => {
 
   // Letters act only while the focus is in a lab, and not where one types; Space on a button presses the button.
   function onKey(e) {
-    const home = e.target.closest(".lab"), press = e.key === " " && e.target.closest("button, summary, a"), cell = e.target.closest("table.grid td");
-    if (!App.keysOn || !home || press || e.ctrlKey || e.altKey || e.metaKey || !KEYS[e.key] || e.target.closest("input, select, textarea, #paper")) return;
+    const home = e.target.closest(".lab"), press = e.key === " " && e.target.closest("button, summary, a"),
+      cell = e.target.closest("table.grid td");
+    if (!App.keysOn || !home || press || e.ctrlKey || e.altKey || e.metaKey || !KEYS[e.key]
+      || e.target.closest("input, select, textarea, #paper")) return;
     e.preventDefault();
     if (cell && e.key.startsWith("Arrow")) return within(cell, e.key);
     if (!home.contains(box(A.S.step))) set({ step: homeStep(home) });
@@ -252,5 +268,6 @@ const App = (() => {
     cells[to].focus();
   }
 
-  return { A, KEYS, keysOn: true, box, watcher, views, draw, set, go, reveal, light, pointAt, setMicro, say, pace, onKey, homeStep };
+  return { A, KEYS, keysOn: true, box, watcher, views, draw, set, go, reveal, light, pointAt, setMicro, say, pace, onKey,
+    homeStep };
 })();

@@ -9,13 +9,16 @@
   // ---- the self-check
 
   function unpack() {
-    const data = JSON.parse(text("trace")), raw = { weights: Proof.bytes(text("weights")), baseline: Proof.bytes(text("baseline")), "photo-bytes": Proof.bytes(text("photo-bytes")) };
-    return { data, raw, photos: raw["photo-bytes"], weights: Proof.unpack(text("weights"), data.layout.cnn), baseline: Proof.unpack(text("baseline"), data.layout.dense) };
+    const data = JSON.parse(text("trace")), raw = { weights: Proof.bytes(text("weights")),
+      baseline: Proof.bytes(text("baseline")), "photo-bytes": Proof.bytes(text("photo-bytes")) };
+    return { data, raw, photos: raw["photo-bytes"], weights: Proof.unpack(text("weights"), data.layout.cnn),
+      baseline: Proof.unpack(text("baseline"), data.layout.dense) };
   }
 
   // Everything that Python wrote into this file, computed again.
   function prove(file, report) {
-    for (const [name, raw] of Object.entries(file.raw)) report.equal(`SHA-256 of ${name}`, Proof.sha256(raw), file.data.sha256[name]);
+    for (const [name, raw] of Object.entries(file.raw)) report.equal(`SHA-256 of ${name}`, Proof.sha256(raw),
+      file.data.sha256[name]);
     if (report.failures.length) return; // wrong weights: nothing else is worth a comparison
     file.data.photos.forEach((record) => {
       const T = Engine.forward(file.weights, State.photo(record.number)), G = Engine.backward(file.weights, T, record.target);
@@ -23,8 +26,10 @@
       Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, T.x), record, label);
       if (record.number !== file.data.full.photo.number) return;
       const find = (name) => T[name] || G[name];
-      for (const [name, entry] of Object.entries(file.data.full.tensors)) report.tensor(`${label} ${name}`, find(name), Proof.numbers(entry.data, entry.dtype));
-      for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell, { P: file.weights, T, G, target: record.target });
+      for (const [name, entry] of Object.entries(file.data.full.tensors)) report.tensor(`${label} ${name}`, find(name),
+        Proof.numbers(entry.data, entry.dtype));
+      for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell,
+        { P: file.weights, T, G, target: record.target });
     });
   }
 
@@ -45,15 +50,19 @@
   }
 
   function fail(reasons) {
-    for (const e of document.querySelectorAll(".derived")) e.replaceChildren(Object.assign(document.createElement("p"), { textContent: "Hidden, because the self-check failed." }));
+    for (const e of document.querySelectorAll(".derived")) e.replaceChildren(Object.assign(document.createElement("p"),
+      { textContent: "Hidden, because the self-check failed." }));
     root.classList.add("failed");
-    const message = `SELF-CHECK FAILED: this file is not what was written. ${reasons.length} comparison${reasons.length === 1 ? "" : "s"} failed. First: ${reasons[0]}. No computed number is shown.`;
+    const message = `SELF-CHECK FAILED: this file is not what was written. ${reasons.length} `
+      + `comparison${reasons.length === 1 ? "" : "s"} failed. First: ${reasons[0]}. No computed number is shown.`;
     $("alarm").textContent = $("report").textContent = message;
     $("alarm").hidden = false;
   }
 
   function passed(file, report) {
-    $("report").textContent = `self-check ok: ${file.data.photos.length} photos, ${report.count.toLocaleString("en")} comparisons, largest difference ${report.largest.toExponential(1)}, weights sha256 ${file.data.sha256.weights.slice(0, 16)}…`;
+    $("report").textContent = `self-check ok: ${file.data.photos.length} photos, ${report.count.toLocaleString("en")} `
+      + `comparisons, largest difference ${report.largest.toExponential(1)}, weights sha256 `
+      + `${file.data.sha256.weights.slice(0, 16)}…`;
   }
 
   // ---- what the hand does
@@ -70,7 +79,8 @@
     document.addEventListener("keydown", App.onKey);
     document.addEventListener("toggle", onToggle, true);
     document.addEventListener("pointermove", onPoint);
-    document.addEventListener("focusin", (e) => { const cell = e.target.closest("[data-tap]"); if (cell && home(e)) App.light(home(e), cell.dataset.tap); });
+    document.addEventListener("focusin", (e) => { const cell = e.target.closest("[data-tap]");
+      if (cell && home(e)) App.light(home(e), cell.dataset.tap); });
     for (const back of ["popstate", "hashchange"]) window.addEventListener(back, onAddress);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Show.readTheme(); App.draw(); });
     for (const live of document.querySelectorAll("[id^=live-]")) App.watcher.observe(live);
@@ -88,7 +98,8 @@
     if (link && !e.ctrlKey && !e.metaKey && !e.shiftKey) { e.preventDefault(); return App.go(link.dataset.step); }
     if (canvas && Show.maps.has(canvas.id)) return pick(canvas, Show.cellAt(canvas, e), home(e));
     const cell = e.target.closest("td[data-tap]");
-    if (cell && /^g[36]-w|^[FB]\d+-g[36]-w/.test(cell.id)) return App.set({ step: home(e), ["t" + State.layerOf(home(e))]: Number(cell.dataset.tap) });
+    if (cell && /^g[36]-w|^[FB]\d+-g[36]-w/.test(cell.id)) return App.set({ step: home(e),
+      ["t" + State.layerOf(home(e))]: Number(cell.dataset.tap) });
     if (!b) return;
     if (b.dataset.photo) App.set({ photo: Number(b.dataset.photo), target: null }, { push: true });
     if (b.dataset.go) { const [key, v] = b.dataset.go.split("="); App.set({ step: home(e), [key]: Number(v) }); }
@@ -111,12 +122,15 @@
     const t = e.target, { set: key, edit, index } = t.dataset;
     if (t.id === "number") return choosePhoto();
     if (t.id === "keys") return void (App.keysOn = t.checked);
-    if (edit && Number.isFinite(t.valueAsNumber)) { State.edit(edit, Number(index), t.valueAsNumber); return App.set({ step: home(e) }); }
+    if (edit && Number.isFinite(t.valueAsNumber)) { State.edit(edit, Number(index), t.valueAsNumber);
+      return App.set({ step: home(e) }); }
     if (!key) return;
-    const words = ["pad", "preset", "parts", "toy"], value = t.type === "checkbox" ? Number(t.checked) : words.includes(key) ? t.value : Number(t.value);
+    const words = ["pad", "preset", "parts", "toy"], value = t.type === "checkbox" ? Number(t.checked) : words.includes(key)
+      ? t.value : Number(t.value);
     const range = t.type === "number" && t.step !== "any" ? Math.round(Math.min(t.max, Math.max(t.min, value || 0))) : value;
     const name = key === "k" && t.type === "number" ? "class" : key;
-    App.set({ step: home(e) || A.S.step, [name]: key === "toy" ? t.value === "1" : Number.isNaN(range) ? A.S[key] : range }, { push: ["mirror", "dx", "dy", "parts", "target"].includes(key) });
+    App.set({ step: home(e) || A.S.step, [name]: key === "toy" ? t.value === "1" : Number.isNaN(range) ? A.S[key] : range },
+      { push: ["mirror", "dx", "dy", "parts", "target"].includes(key) });
   }
 
   function choosePhoto() {
@@ -129,13 +143,17 @@
   function onToggle(e) {
     if (!e.target.open) return;
     if (e.target.dataset.table) Show.fillTable(e.target);
-    if (e.target.matches("details.code")) // the source stands once in the page; a step shows a copy
-      e.target.querySelector("div").replaceChildren(...e.target.dataset.code.split(" ").map((id) => { const copy = $(id).cloneNode(true); copy.removeAttribute("id"); return copy; }));
+    if (!e.target.matches("details.code")) return;
+    // The source stands once in the page; a step shows a copy.
+    const copies = e.target.dataset.code.split(" ").map((id) => $(id).cloneNode(true));
+    copies.forEach((copy) => copy.removeAttribute("id"));
+    e.target.querySelector("div").replaceChildren(...copies);
   }
 
   let pointed = false;
   function onPoint(e) {
-    const step = e.target.closest && home(e), canvas = step && e.target.closest("canvas"), cell = step && e.target.closest("[data-tap]");
+    const step = e.target.closest && home(e), canvas = step && e.target.closest("canvas"),
+      cell = step && e.target.closest("[data-tap]");
     if (cell) App.light(step, cell.dataset.tap);
     else if (canvas && Show.maps.has(canvas.id)) App.pointAt(step, canvas.id, ...Show.cellAt(canvas, e));
     else if (pointed && App.views[A.S.step]) App.light(A.S.step, "none");
@@ -145,7 +163,10 @@
   // ---- the photo sheet
 
   function drawSheet(file) {
-    $("sheet").innerHTML = file.data.photos.map((r) => `<button type="button" data-photo="${r.number}" aria-pressed="false"><canvas id="sheet-${r.number}" aria-hidden="true"></canvas><b>${r.number}</b> ${escape(file.data.classes[r.label])}<small>${r.predicted === r.label ? "✓ right" : `✗ says ${escape(file.data.classes[r.predicted])}`}</small></button>`).join("");
+    const names = file.data.classes.map(escape);
+    $("sheet").innerHTML = file.data.photos.map((r) => `<button type="button" data-photo="${r.number}" aria-pressed="false">`
+      + `<canvas id="sheet-${r.number}" aria-hidden="true"></canvas><b>${r.number}</b> ${names[r.label]}`
+      + `<small>${r.predicted === r.label ? "✓ right" : `✗ says ${names[r.predicted]}`}</small></button>`).join("");
     for (const n of State.numbers()) Show.mosaic($(`sheet-${n}`), State.photo(n), 28, 28, 1, 1, false);
   }
 

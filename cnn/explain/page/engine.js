@@ -31,7 +31,7 @@ const Engine = (() => {
       top: rows.before, bottom: rows.after, left: cols.before, right: cols.after };
   }
 
-  // Calls visit(o, q, t) for each real (not padded) pair: offset o of an output cell, q of an input cell, t of the weights between.
+  // Calls visit(o, q, t) for each real (not padded) pair: where an output cell, an input cell and the weights between begin.
   function eachTap(g, visit) {
     for (let i = 0; i < g.OH; i++) for (let j = 0; j < g.OW; j++)
       for (let u = 0; u < g.k; u++) {

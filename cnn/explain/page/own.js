@@ -36,7 +36,8 @@ const Own = (() => {
 
   // Arrow keys move the pen, Space paints, Delete wipes; Tab leaves as everywhere.
   function onKey(e) {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key], clamp = (v) => Math.max(0, Math.min(27, v));
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key],
+      clamp = (v) => Math.max(0, Math.min(27, v));
     if (step) { pen = [clamp(pen[0] + step[0]), clamp(pen[1] + step[1])]; show(); }
     else if (e.key === " " || e.key === "Delete") dab(...pen, e.key === " " ? 255 : 0);
     else return;
@@ -45,9 +46,12 @@ const Own = (() => {
 
   // Any picture, scaled to fit into 28x28 and turned into grey; light things on dark ground are what the network knows.
   async function load(file) {
-    const ctx = Object.assign(document.createElement("canvas"), { width: 28, height: 28 }).getContext("2d", { willReadFrequently: true });
+    const ctx = Object.assign(document.createElement("canvas"), { width: 28, height: 28 }).getContext("2d",
+      { willReadFrequently: true });
     let picture;
-    try { picture = await createImageBitmap(file); } catch { return void ($("paper-state").textContent = `${file.name}: expected a picture, this is none that the browser can read`); }
+    try { picture = await createImageBitmap(file);
+      } catch { return void ($("paper-state").textContent = `${file.name}: expected a picture, this is none that the browser `
+      + `can read`); }
     const scale = 28 / Math.max(picture.width, picture.height), w = picture.width * scale, h = picture.height * scale;
     ctx.fillStyle = $("invert").checked ? "#fff" : "#000";
     ctx.fillRect(0, 0, 28, 28);
@@ -69,8 +73,10 @@ const Own = (() => {
     $("load").addEventListener("change", () => $("load").files[0] && load($("load").files[0]));
     $("wipe").addEventListener("click", () => { pixels.fill(0); show(); });
     $("turn").addEventListener("click", () => { pixels.forEach((v, n) => { pixels[n] = 255 - v; }); show(); });
-    $("take").addEventListener("click", () => { for (let n = 0; n < 784; n++) pixels[n] = Math.round(State.A.x[n] * 255); show(); });
-    $("use").addEventListener("click", () => App.set({ photo: "own", px: pixels.slice(), target: null, dx: 0, dy: 0, mirror: 0, parts: "" }, { push: true }));
+    $("take").addEventListener("click", () => { for (let n = 0; n < 784; n++) pixels[n] = Math.round(State.A.x[n] * 255);
+      show(); });
+    $("use").addEventListener("click",
+      () => App.set({ photo: "own", px: pixels.slice(), target: null, dx: 0, dy: 0, mirror: 0, parts: "" }, { push: true }));
     show();
   }
 

@@ -9,7 +9,8 @@ const Proof = (() => {
 
   // Base64, strictly: a letter that does not belong there, or bits that no byte would show, are an error.
   function bytes(base64) {
-    const text = base64.trim(), padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0, out = new Uint8Array((text.length / 4) * 3 - padding);
+    const text = base64.trim(), padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0,
+      out = new Uint8Array((text.length / 4) * 3 - padding);
     let bad = text.length % 4, rest = 0;
     for (let i = 0, n = 0; i < text.length; i += 4) {
       let word = 0;
@@ -81,11 +82,13 @@ const Proof = (() => {
       if (!(distance <= this.tolerance)) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`);
       else this.largest = Math.max(this.largest, distance);
     }
-    equal(what, got, expected) { this.count++; if (got !== expected) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`); }
+    equal(what, got, expected) { this.count++;
+      if (got !== expected) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`); }
     tensor(what, got, expected) {
       if (got.length !== expected.length) return this.equal(`${what}, length`, got.length, expected.length);
       const scale = summary(expected).max, before = this.failures.length;
-      for (let n = 0; n < got.length && this.failures.length === before; n++) this.close(`${what}[${n}]`, got[n], expected[n], scale);
+      for (let n = 0; n < got.length && this.failures.length === before;
+        n++) this.close(`${what}[${n}]`, got[n], expected[n], scale);
     }
   }
 

@@ -14,7 +14,8 @@ const Show = (() => {
   function grad(v) {
     const a = Math.abs(v), extra = settings.digits - 5;
     const decimals = [100, 10, 1, 0.1, 0.01, 0.001].findIndex((limit) => a >= limit);
-    const text = v === 0 ? "0" : decimals < 0 ? v.toExponential(Math.max(1, 3 + extra)) : v.toFixed(Math.max(1, decimals + 1 + extra));
+    const text = v === 0 ? "0" : decimals < 0 ? v.toExponential(Math.max(1, 3 + extra))
+      : v.toFixed(Math.max(1, decimals + 1 + extra));
     return mark(v > 0 ? "+" + text : text);
   }
   const percent = (v) => (100 * v).toFixed(1) + " %";
@@ -48,8 +49,15 @@ const Show = (() => {
     return table(caption, head, rows, `class="grid" data-grid="${k}"`);
   }
 
+  const pair = (...parts) => `<div class="pair">${parts.join("")}</div>`;
+  // Matrices with a sign between them: equation(a, "×", b, "=", c).
+  const equation = (...parts) => `<div class="equation">${parts
+    .map((part, n) => (n % 2 ? `<b aria-hidden="true">${part}</b>` : part)).join("")}</div>`;
+  const sums = (caption, rows) => table(caption, null, rows, 'class="sum"');
+
   const tone = (v) => (v > 0 ? "pos" : v < 0 ? "neg" : "nil");
-  const bar = (v, max, text = "") => `<span class="bar ${tone(v)}" style="--w:${max ? Math.abs(v) / max : 0}"><i></i></span>${text}`;
+  const bar = (v, max, text = "") => `<span class="bar ${tone(v)}" `
+    + `style="--w:${max ? Math.abs(v) / max : 0}"><i></i></span>${text}`;
 
   // ---- maps
 
@@ -60,7 +68,8 @@ const Show = (() => {
     maps.set((id = full(id)), m);
     return `<figure class="map${m.wide ? " wide" : ""}"><figcaption id="${id}-c">${m.caption}</figcaption>
       <canvas id="${id}" tabindex="0" role="img" aria-label="${escape(describe(m))}"></canvas>
-      <details data-table="${id}"><summary>as a table</summary><div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-c"></div></details></figure>`;
+      <details data-table="${id}"><summary>as a table</summary><div class="scroll" tabindex="0" role="region" `
+        + `aria-labelledby="${id}-c"></div></details></figure>`;
   }
 
   const value = (m, i, j) => m.data[(i * m.W + j) * m.C + m.ch];
@@ -81,13 +90,15 @@ const Show = (() => {
   function readTheme() {
     const css = getComputedStyle(document.documentElement);
     const rgb = (name) => css.getPropertyValue(name).trim().match(/\w\w/g).map((h) => parseInt(h, 16));
-    theme = { paper: rgb("--map0"), ink: rgb("--map1"), pos: rgb("--pos"), neg: rgb("--neg"), mark: css.getPropertyValue("--mark").trim() };
+    theme = { paper: rgb("--map0"), ink: rgb("--map1"), pos: rgb("--pos"), neg: rgb("--neg"),
+      mark: css.getPropertyValue("--mark").trim() };
   }
 
   const BLACK = [10, 10, 12], WHITE = [255, 255, 255];
   // Photos and what ReLU leaves go from black to white; numbers of both signs to blue (positive) and orange (negative).
   function colour(v, max, twoSided) {
-    const share = max ? Math.min(1, Math.abs(v) / max) : 0, [from, to] = twoSided ? [theme.paper, v < 0 ? theme.neg : theme.pos] : [BLACK, WHITE];
+    const share = max ? Math.min(1, Math.abs(v) / max) : 0, [from, to] = twoSided ? [theme.paper,
+      v < 0 ? theme.neg : theme.pos] : [BLACK, WHITE];
     return from.map((c, k) => Math.round(c + (to[k] - c) * (twoSided ? Math.sqrt(share) : share)));
   }
 
@@ -98,25 +109,29 @@ const Show = (() => {
     const cell = Math.max(3, Math.floor((m.wide ? 1280 : 560) / Math.max(rows, cols))), ctx = canvas.getContext("2d");
     canvas.width = cols * cell; canvas.height = rows * cell;
     let max = 0, twoSided = !!m.grad;
-    for (let i = 0; i < m.H; i++) for (let j = 0; j < m.W; j++) { const v = value(m, i, j); max = Math.max(max, Math.abs(v)); twoSided ||= v < 0; }
+    for (let i = 0; i < m.H; i++) for (let j = 0; j < m.W; j++) { const v = value(m, i, j); max = Math.max(max, Math.abs(v));
+      twoSided ||= v < 0; }
     const css = (c) => `rgb(${c})`;
     ctx.fillStyle = css(twoSided ? theme.paper : BLACK); ctx.fillRect(0, 0, canvas.width, canvas.height);
     ctx.strokeStyle = css(twoSided ? theme.ink : WHITE); ctx.lineWidth = 1;
     for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) {
       const i = r - top, j = c - left, x = c * cell, y = r * cell;
       if (i < 0 || j < 0 || i >= m.H || j >= m.W) { // padding is hatched
-        ctx.globalAlpha = 0.45; ctx.beginPath(); ctx.moveTo(x, y + cell); ctx.lineTo(x + cell, y); ctx.stroke(); ctx.globalAlpha = 1;
+        ctx.globalAlpha = 0.45; ctx.beginPath(); ctx.moveTo(x, y + cell); ctx.lineTo(x + cell, y); ctx.stroke();
+          ctx.globalAlpha = 1;
         continue;
       }
       const v = value(m, i, j);
       ctx.fillStyle = css(colour(v, max, twoSided)); ctx.fillRect(x, y, cell - (cell > 8 ? 1 : 0), cell - (cell > 8 ? 1 : 0));
       if (v < 0 && cell > 9) { // a negative number also wears a minus sign
-        ctx.fillStyle = css(Math.abs(v) / max > 0.3 ? theme.paper : theme.ink); ctx.fillRect(x + cell / 4, y + cell / 2 - 1, cell / 2, 2);
+        ctx.fillStyle = css(Math.abs(v) / max > 0.3 ? theme.paper : theme.ink);
+          ctx.fillRect(x + cell / 4, y + cell / 2 - 1, cell / 2, 2);
       }
     }
     const outline = (i, j, h, w, width, dash) => {
       for (const [style, line] of [[css(WHITE), width + 3], [theme.mark, width]]) {
-        ctx.strokeStyle = style; ctx.lineWidth = line; ctx.setLineDash(dash); ctx.strokeRect((j + left) * cell, (i + top) * cell, w * cell, h * cell);
+        ctx.strokeStyle = style; ctx.lineWidth = line; ctx.setLineDash(dash);
+          ctx.strokeRect((j + left) * cell, (i + top) * cell, w * cell, h * cell);
       }
       ctx.setLineDash([]);
     };
@@ -131,7 +146,8 @@ const Show = (() => {
     canvas.width = columns * (W + gap); canvas.height = rows * (H + gap);
     const image = ctx.createImageData(canvas.width, canvas.height), max = data.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
     for (let n = 0; n < data.length; n++) {
-      const c = n % C, cell = (n - c) / C, i = Math.floor(cell / W) + Math.floor(c / columns) * (H + gap), j = (cell % W) + (c % columns) * (W + gap);
+      const c = n % C, cell = (n - c) / C, i = Math.floor(cell / W) + Math.floor(c / columns) * (H + gap),
+        j = (cell % W) + (c % columns) * (W + gap);
       image.data.set([...colour(data[n], max, twoSided), 255], 4 * (i * canvas.width + j));
     }
     ctx.putImageData(image, 0, 0);
@@ -145,7 +161,8 @@ const Show = (() => {
     x.forEach((v, n) => {
       const left = (n % 28) * cell, top = Math.floor(n / 28) * cell;
       ctx.fillStyle = `rgb(${colour(v, 1, false)})`; ctx.fillRect(left, top, cell, cell);
-      ctx.fillStyle = v > 0.5 ? "#000" : v > 0 ? "#fff" : "#55555c"; ctx.fillText(Math.round(v * 255), left + cell / 2, top + cell / 2);
+      ctx.fillStyle = v > 0.5 ? "#000" : v > 0 ? "#fff" : "#55555c";
+        ctx.fillText(Math.round(v * 255), left + cell / 2, top + cell / 2);
     });
   }
 
@@ -162,5 +179,6 @@ const Show = (() => {
     details.querySelector("div").innerHTML = table(m.caption, ["row", ...Array.from({ length: m.W }, (_, j) => j)], rows);
   }
 
-  return { $, settings, maps, fixed, signed, grad, percent, parse, escape, addsTo, table, grid, tone, bar, map, paint, mosaic, numbers, cellAt, fillTable, readTheme };
+  return { $, settings, maps, fixed, signed, grad, percent, parse, escape, addsTo, table, sums, pair, equation, grid, tone,
+    bar, map, paint, mosaic, numbers, cellAt, fillTable, readTheme };
 })();

@@ -100,54 +100,65 @@ const State = (() => {
     const S = A.S, c = cursor(id), n = layerOf(id), tap = c["t" + n];
     if (id === "L") return { k: S.k, s: S.s, pad: S.pad, filter: S.preset, toy: Number(S.toy), cell: [S.L.i, S.L.j] };
     if (ofUnits(id)) return { u: c.u, class: c.k };
-    if (/^(B8|B11|G)$/.test(id)) return { w: [Math.floor(tap / 3), tap % 3, n === 1 ? 0 : c.c2, c["f" + n]], ...(id === "G" ? { layer: n } : {}) };
+    if (/^(B8|B11|G)$/.test(id)) return { w: [Math.floor(tap / 3), tap % 3, n === 1 ? 0 : c.c2, c["f" + n]],
+      ...(id === "G" ? { layer: n } : {}) };
     if (/^(F12|B1|S|T)$/.test(id)) return {};
     return { cell: [c["i" + n], c["j" + n]], f: c["f" + n], ...(n === 2 ? { c: c.c2 } : {}),
       ...(/^(F3|F6|B12)$/.test(id) ? { tap } : {}), ...(id === "B4" ? { u: c.u } : {}) };
   }
 
   function address() {
-    const S = A.S, own = S.photo === "own" ? { px: btoa(String.fromCharCode(...S.px)).replace(/\+/g, "-").replace(/\//g, "_") } : {};
+    const S = A.S, own = S.photo === "own"
+      ? { px: btoa(String.fromCharCode(...S.px)).replace(/\+/g, "-").replace(/\//g, "_") } : {};
     const q = { photo: S.photo, ...own, step: S.step, ...shown(S.step), ...(S.target === null ? {} : { target: S.target }) };
     for (const key of ["dx", "dy", "mirror", "parts"]) if (S[key]) q[key] = S[key];
     return "#" + Object.entries(q).map(([key, v]) => `${key}=${encodeURIComponent(v).replace(/%2C/g, ",")}`).join("&");
   }
 
-  const whole = (text, low, high, otherwise) => (/^-?\d+$/.test(text ?? "") ? Math.min(high, Math.max(low, Number(text))) : otherwise);
+  const whole = (text, low, high, otherwise) => (/^-?\d+$/.test(text ?? "") ? Math.min(high, Math.max(low, Number(text)))
+    : otherwise);
   const among = (list, value, otherwise) => (list.includes(value) ? value : otherwise);
 
   function readPhoto(q) {
     const px = q.get("px") || "";
     if (q.get("photo") !== "own") return { photo: among(numbers(), Number(q.get("photo")), A.S.photo) };
-    const bytes = /^[\w-]{1048}$/.test(px.slice(0, 1048)) ? Proof.bytes(px.replace(/-/g, "+").replace(/_/g, "/")) : new Uint8Array();
+    const bytes = /^[\w-]{1048}$/.test(px.slice(0, 1048)) ? Proof.bytes(px.replace(/-/g, "+").replace(/_/g, "/"))
+      : new Uint8Array();
     return bytes.length === 784 ? { photo: "own", px: bytes } : {};
   }
 
   // Takes an address over into the state; what it does not name, or names wrongly, stays as it was. False: not one of ours.
   function read(hash) {
-    const plain = hash.slice(1).replace(/^step-/, ""), q = new URLSearchParams(ALL.includes(plain) ? `step=${plain}` : plain), S = A.S;
+    const plain = hash.slice(1).replace(/^step-/, ""), q = new URLSearchParams(ALL.includes(plain) ? `step=${plain}` : plain),
+      S = A.S;
     if (!q.has("step") && !q.has("photo")) return false;
-    const id = among(ALL, q.get("step"), S.step), list = (key) => (q.get(key) || "").split(","), w = list("w"), cell = list("cell");
+    const id = among(ALL, q.get("step"), S.step), list = (key) => (q.get(key) || "").split(","), w = list("w"),
+      cell = list("cell");
     Object.assign(S, readPhoto(q), { step: id, dx: whole(q.get("dx"), -6, 6, 0), dy: whole(q.get("dy"), -6, 6, 0),
       mirror: whole(q.get("mirror"), 0, 1, 0), parts: among(["halves", "quadrants"], q.get("parts"), ""),
       target: whole(q.get("target"), 0, 9, null), layer: whole(q.get("layer"), 1, 2, S.layer) });
     if (id === "L") {
-      Object.assign(S, { k: among([1, 2, 3, 5, 7], Number(q.get("k")), S.k), s: whole(q.get("s"), 1, 3, S.s), toy: q.get("toy") === "1",
-        pad: among(["same", "valid"], q.get("pad"), S.pad), preset: among([...Object.keys(Labs.PRESETS), "learned"], q.get("filter"), S.preset),
+      Object.assign(S, { k: among([1, 2, 3, 5, 7], Number(q.get("k")), S.k), s: whole(q.get("s"), 1, 3, S.s),
+        toy: q.get("toy") === "1",
+        pad: among(["same", "valid"], q.get("pad"), S.pad), preset: among([...Object.keys(Labs.PRESETS), "learned"],
+          q.get("filter"), S.preset),
         L: { i: whole(cell[0], 0, 27, S.L.i), j: whole(cell[1], 0, 27, S.L.j) } });
       return true;
     }
     const c = cursor(id), n = layerOf(id), tap = whole(q.get("tap"), 0, 8, c["t" + n]);
-    Object.assign(c, { u: whole(q.get("u"), 0, 127, c.u), k: whole(q.get("class"), 0, 9, c.k), c2: whole(q.get("c") ?? (n === 2 ? w[2] : null), 0, 31, c.c2),
+    Object.assign(c, { u: whole(q.get("u"), 0, 127, c.u), k: whole(q.get("class"), 0, 9, c.k),
+      c2: whole(q.get("c") ?? (n === 2 ? w[2] : null), 0, 31, c.c2),
       ["i" + n]: whole(cell[0], 0, SIDE[n] - 1, c["i" + n]), ["j" + n]: whole(cell[1], 0, SIDE[n] - 1, c["j" + n]),
-      ["f" + n]: whole(q.get("f") ?? w[3], 0, FILTERS[n] - 1, c["f" + n]), ["t" + n]: w.length === 4 ? whole(w[0], 0, 2, 1) * 3 + whole(w[1], 0, 2, 1) : tap });
+      ["f" + n]: whole(q.get("f") ?? w[3], 0, FILTERS[n] - 1, c["f" + n]),
+        ["t" + n]: w.length === 4 ? whole(w[0], 0, 2, 1) * 3 + whole(w[1], 0, 2, 1) : tap });
     return true;
   }
 
   const carry = (carried) => { file = carried; };
 
   function start() {
-    A.S = { photo: file.data.full.photo.number, px: new Uint8Array(784), step: "F3", target: null, dx: 0, dy: 0, mirror: 0, parts: "",
+    A.S = { photo: file.data.full.photo.number, px: new Uint8Array(784), step: "F3", target: null, dx: 0, dy: 0, mirror: 0,
+      parts: "",
       k: 3, s: 2, pad: "same", preset: "outline", toy: false, layer: 2, lr: 0.01, pace: 0.6, L: { i: 7, j: 7 }, F: {}, B: {} };
     reset();
     compute();
@@ -155,5 +166,6 @@ const State = (() => {
     if (read(location.hash)) compute();
   }
 
-  return { A, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, scaled, photo, numbers, compute, pass, step, edit, reset, spotlight, cursor, address, read, carry, start };
+  return { A, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, scaled, photo, numbers, compute, pass, step, edit, reset,
+    spotlight, cursor, address, read, carry, start };
 })();
