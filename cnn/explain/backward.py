@@ -35,9 +35,9 @@ def dlogits_view(t: Trace, step: Step, cursor: Cursor) -> View:
     ]
     return View(
         step, "the error at the output", "dlogits[k] = dLoss/dz[k] = p[k] - y[k]     y = 1 for the target, else 0",
-        "Backward asks of each number: would the loss grow if it grew? Minus says: more of this lowers the loss. At the logits the answer "
-        "is what the network said minus what it should say.",
-        cursor.but(unit=k), f"class k={k}, {t.class_names[k]}", parts, code=_on_logits, needle="gradient[photo, y_true] -= 1",
+        "d before a name is its gradient: how much the loss would grow if that number grew by 1. Minus: more of it lowers the loss. At the "
+        "logits it is what the network said minus what it should say.",
+        cursor.but(unit=k), "", parts, code=_on_logits, needle="gradient[photo, y_true] -= 1",
     )  # fmt: skip
 
 
@@ -60,8 +60,8 @@ def dense_kernel_view(t: Trace, step: Step, cursor: Cursor) -> View:
     parts.append(Line(["weights whose gradient is exactly 0: ", Num(100 * float(np.mean(dkernel == 0)), kind="percent"), " of ",
                        Num(dkernel.size, kind="count"), ": a silent input, or a closed unit"]))  # fmt: skip
     return View(
-        step, f"{stage.layer.name}: the gradient of its weights", "dW[n,u] = x[n] * dz[u]        db[u] = dz[u]",
-        "A weight carries one input to one unit. Its effect on the loss: what came in, times how much the unit matters (its dz).",
+        step, f"{stage.layer.name}: the gradient of its weights", "{dkernel}[n,u] = {x}[n] * {dz}[u]     {dbias}[u] = {dz}[u]".format(**v.letters(stage)),
+        f"A weight carries one input to one unit. Its gradient: what came in, times how much the unit matters ({v.letters(stage)['dz']}).",
         cursor.but(weight=(n, u)), f"weight n={n} u={u}, w = {stage.layer.params['kernel'][n, u]:+.6f}", [part for part in parts if part],
         code=Weighted.weight_grads, needle="x.T @ dz",
     )  # fmt: skip
@@ -90,7 +90,7 @@ def dense_dx_view(t: Trace, step: Step, cursor: Cursor) -> View:
     origin = v.flat_origin(t, step.stage, n)
     where = f"input n={n} of 0..{len(dx) - 1}" + (f", the cell (r, s, c) = {origin}" if origin else "")
     return View(
-        step, f"{stage.layer.name}: the gradient of its input", "dx[n] = SUM(u) W[n,u] * dz[u]",
+        step, f"{stage.layer.name}: the gradient of its input", "{dx}[n] = SUM(u) {kernel}[n,u] * {dz}[u]".format(**v.letters(stage)),
         f"This input went to {len(dz)} units. It shares in what each of them does to the loss, by the same weights.",
         cursor.but(unit=n), where, [table, v.total(t, names["dx"], (n,), terms, [row], "backward")], code=Dense.backward,
         needle='dz @ self.params["kernel"].T',
@@ -146,7 +146,7 @@ def pool_back_view(t: Trace, step: Step, cursor: Cursor) -> View:
         Line(["gradients that are not 0: ", Num(int(np.count_nonzero(dx)), kind="count"), " of ", Num(dx.size, kind="count")]),
     ]
     return View(
-        step, f"{layer.name}: back to the winners", "dx[winner of window i,j] += dy[i,j], every other cell 0",
+        step, f"{layer.name}: back to the winners", "{dx}[winner of window i,j] += {dy}[i,j], every other cell 0".format(**v.letters(stage)),
         "Only the largest number of each window went on, so only that cell gets the gradient. The others, which changed nothing, get 0.",
         cursor.but(cell=(i, j), filter=f), f"window i={i} j={j}   map f={f}   winner: cell ({r}, {s})", parts,
         Map(f"{names['dx']}, map {f}", dx[..., f], (r, s), signed=True), max_pool_backward_into.py_func
@@ -190,17 +190,17 @@ def conv_kernel_view(t: Trace, step: Step, cursor: Cursor) -> View:
     rest = float(terms.sum()) - running
     if live > len(order):
         rows.append(["rest", "", "", f"{live - len(order)} terms", "", Num(rest, kind="gradient"), Num(running + rest, kind="gradient")])
-    source = names["x"] if sum(v.pads(layer)) == 0 else f"{names['x']}pad"
+    source = v.letters(stage)["x"] + ("pad" if sum(v.pads(layer)) else "")
     line = Row(f"sum of {terms.size} products", Num(float(terms.sum()), kind="gradient"), tuple(row[-2] for row in rows))
     parts = [
-        Table(["rank", "i", "j", f"{source}[i+u,j+v,c]", f"{names['dz']}[i,j,f]", "product", "running sum"], rows),
+        Table(["rank", "i", "j", f"{source}[{v.at_window(layer)}, c]".replace(" ", ""), f"{v.letters(stage)['dz']}[i,j,f]", "product", "running sum"], rows),
         Line([f"{live} terms count, ", Num(terms.size - live, kind="count"), " are 0: ", *zero_causes(t, step.stage, values, gradients, (u, w, c, f))]),
         v.total(t, names["dkernel"], index, terms, [line], "backward"),
     ]
     if layer.use_bias:
         parts.append(Line([f"bias: {v.ref(names['dbias'], (f,))} = sum of all {names['dz']}[:,:,{f}] = ", v.num(t, names["dbias"], (f,), "gradient")]))
     return View(
-        step, f"{layer.name}: the gradient of one weight", "dW[u,v,c,f] = SUM(i,j) xpad[i*s+u, j*s+v, c] * dz[i,j,f]",
+        step, f"{layer.name}: the gradient of one weight", "{dkernel}[u,v,c,f] = SUM(i,j) {1}[{0}, c] * {dz}[i,j,f]".format(v.at_window(layer), source, **v.letters(stage)),
         f"The same weight was used at {terms.size} places. Its gradient adds up over all of them: what it was multiplied with, times how much "
         f"the result there matters.",
         cursor.but(weight=index), f"weight u={u} v={w} c={c} f={f}   w = {layer.params['kernel'][index]:+.6f}   places {terms.shape[0]}x{terms.shape[1]}",
@@ -236,11 +236,11 @@ def conv_dx_view(t: Trace, step: Step, cursor: Cursor) -> View:
     full = kernel.shape[0] * kernel.shape[1] * kernel.shape[3]
     shown = tuple(Num(value, kind="gradient") for value in scatter[marks == ""])
     line = Row(f"scatter: {int((marks == '').sum())} sums of {kernel.shape[3]} products", Num(float(scatter.sum()), kind="gradient"), shown)
-    parts = [Grids([Grid(f"scatter: SUM(f) dz * W[u,v,{c},f] from each window", scatter, "gradient", marks), "by u, v"])]
+    parts = [Grids([Grid(f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window", scatter, "gradient", marks)])]
     rows = [line]
     if layer.strides == (1, 1):
         parts_of_gather = gathered(layer, dz, kernel, (r, s, c))
-        parts.append(Grids([Grid(f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees", parts_of_gather, "gradient"), ""]))
+        parts.append(Grids([Grid(f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees", parts_of_gather, "gradient")]))
         same = abs(parts_of_gather.sum() - scatter.sum()) <= 1e-12 * max(np.abs(terms).sum(), 1e-300)
         rows.append(Row(f"gather, the rotated filter: {'the same' if same else 'DIFFERENT'}", Num(float(parts_of_gather.sum()), kind="gradient")))
     else:
@@ -248,7 +248,7 @@ def conv_dx_view(t: Trace, step: Step, cursor: Cursor) -> View:
     parts.append(v.total(t, names["dx"], (r, s, c), terms, rows, "backward"))
     parts.append(Line([Num(count, kind="count"), " products land on this cell, of at most ", Num(full, kind="count"), "" if count == full else ": the cell lies at the edge"]))
     return View(
-        step, f"{layer.name}: the gradient of its input", "dx[r,s,c] = SUM(i,j: window lies on r,s) SUM(f) dz[i,j,f] * W[u,v,c,f]",
+        step, f"{layer.name}: the gradient of its input", "{dx}[r,s,c] = SUM(i,j: window lies on r,s) SUM(f) {dz}[i,j,f] * {kernel}[u,v,c,f]".format(**v.letters(stage)),
         f"The cell lay under up to {kernel.shape[0] * kernel.shape[1]} windows, each time under another weight; each sends its share back. Seen from the "
         "cell they come in reverse order: so books rotate the filter by 180 degrees.",
         cursor.but(cell=(r, s), channel=c), f"input cell r={r} s={s}   channel c={c} of 0..{dx.shape[2] - 1}", parts,
@@ -304,7 +304,7 @@ def input_gradient_view(t: Trace, step: Step, cursor: Cursor) -> View:
             [f"all {sum(s.layer.count_params() for s in t.stages):,} weights move", Num(step_taken.loss, kind="loss"), Num(step_taken.loss_all, kind="loss")],
         ]),
         Line([f"one weight: loss {better}, by ", Num(step_taken.loss - step_taken.loss_one, kind="gradient"),
-              "; rate x gradient^2 foretells ", Num(step_taken.learning_rate * step_taken.gradient**2, kind="gradient")]),
+              "; foretold by rate x gradient^2: ", Num(step_taken.learning_rate * step_taken.gradient**2, kind="gradient")]),
     ]  # fmt: skip
     if not tiny:
         parts.append(Line(["(try a smaller learning rate with --learning-rate, or another weight)"]))

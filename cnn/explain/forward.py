@@ -28,7 +28,8 @@ def input_view(t: Trace, step: Step, cursor: Cursor) -> View:
         step, "the photo", "x[i,j] = byte / 255" if t.photo.dtype == np.uint8 else "x[i,j] as given",
         "A photo is a table of numbers. Here they go from 0 (black) to 1 (white).",
         cursor.but(cell=(i, j)), f"pixel i={i} j={j}, and its neighbours",
-        [Grids(grids), Line(["x at this pixel = ", v.num(t, "x", index, "total"), "     black pixels: ", Num(100 * black, kind="percent")])],
+        [Grids(grids), Line(["x at this pixel = ", v.num(t, "x", index, "total"), "     black pixels: ", Num(100 * black, kind="percent")]),
+         Line(["names to come: W weights, b bias, z sum, a after ReLU, p pooled, f in one row; i, j row and column, f filter, c channel"])],
         Map("photo", x[..., c], (i, j), main=True),
     )  # fmt: skip
 
@@ -87,8 +88,11 @@ def conv_view(t: Trace, step: Step, cursor: Cursor) -> View:
            "the photo looks like the filter.")  # fmt: skip
     if len(channels) > 1:
         say = f"This filter looks at all {len(channels)} maps of the layer before at once: {len(channels)} small tables of weights, one sum."
+    name, padded = v.letters(stage), "pad" if sum(v.pads(layer)) else ""
+    start = f"{name['bias']}[f] + " if layer.use_bias else ""
+    formula = f"{name['z']}[i,j,f] = {start}SUM(u,v,c) {name['x']}{padded}[{v.at_window(layer)}, c] * {name['kernel']}[u,v,c,f]"
     return View(
-        step, f"{layer.name}: one cell of the convolution", "z[i,j,f] = b[f] + SUM(u,v,c) xpad[i*s+u, j*s+v, c] * W[u,v,c,f]", say,
+        step, f"{layer.name}: one cell of the convolution", formula, say,
         cursor.but(cell=(i, j), filter=f, channel=c),
         f"output cell i={i} j={j}   filter f={f} of 0..{kernel.shape[3] - 1}   input channel c={c} of 0..{len(channels) - 1}",
         parts, Map(f"{names['z']}, filter {f}", z[..., f], (i, j), signed=True), Conv2D.forward, "@ kernel",
@@ -141,8 +145,8 @@ def relu_view(t: Trace, step: Step, cursor: Cursor) -> View:
               Num(100 * float(np.mean(z <= 0)), kind="percent"), " of all ", Num(z.shape[-1], kind="count"), " maps"]),  # fmt: skip
     ]
     return View(
-        step, f"{stage.layer.name}: {stage.layer.activation_name}", "a = max(0, z)" if is_relu(stage) else "a = softmax(z) over the channels",
-        "Positive numbers pass, negative ones become 0. Without such a bend, many layers could do no more than one.",
+        step, f"{stage.layer.name}: {stage.layer.activation_name}", f"{v.letters(stage)['y']} = max(0, {v.letters(stage)['z']})" if is_relu(stage) else "a = softmax(z) over the channels",
+        "Positive numbers pass (open), the others become 0 (closed). Without such a bend many layers could do no more than one.",
         cursor.but(cell=(i, j), filter=f), f"cell i={i} j={j}   filter f={f}   (marked with < >)", parts,
         Map(f"{name_y}, filter {f}", y[..., f], (i, j)), ReLU.forward, "np.maximum(x, 0)",
     )  # fmt: skip
@@ -176,7 +180,7 @@ def pool_view(t: Trace, step: Step, cursor: Cursor) -> View:
     if field:
         parts.append(Line([f"this cell sees rows {field[0]} to {field[1]} and columns {field[2]} to {field[3]} of the photo"]))
     return View(
-        step, f"{layer.name}: max pooling", "y[i,j,f] = max over the window of x[i*s+u, j*s+v, f]",
+        step, f"{layer.name}: max pooling", f"{v.letters(stage)['y'].replace('a', 'y')}[i,j,f] = MAX(u,v) {v.letters(stage)['x']}[{v.at_window(layer)}, f]",
         "Of each small window only the largest number goes on: what was found counts, not exactly where. Backward goes to that winner alone.",
         cursor.but(cell=(i, j), filter=f), f"output cell i={i} j={j}   map f={f} of 0..{y.shape[2] - 1}   [ ] is the winner", parts,
         Map(f"{names['y']}, map {f}", y[..., f], (i, j)), MaxPooling2D.forward, "max_pool(",
@@ -243,7 +247,7 @@ def dense_view(t: Trace, step: Step, cursor: Cursor) -> View:
     if field:
         parts.append(Line([f"the largest term saw rows {field[0]} to {field[1]}, columns {field[2]} to {field[3]} of the photo"]))
     return View(
-        step, f"{layer.name}: one unit", "z[u] = b[u] + SUM(n) x[n] * W[n,u]",
+        step, f"{layer.name}: one unit", "{z}[u] = {bias}[u] + SUM(n) {x}[n] * {kernel}[n,u]".format(**v.letters(stage)),
         f"Each unit weighs all {len(x)} numbers at once, for or against what it has learned to look for. {zeros} of them are 0 and add nothing.",
         cursor.but(unit=u), f"unit u={u} of 0..{len(z) - 1}; the {min(TOP, len(x))} largest of {len(x)} terms", parts, code=Dense.forward,
         needle='x @ self.params["kernel"]',
@@ -287,7 +291,7 @@ def logits_view(t: Trace, step: Step, cursor: Cursor) -> View:
         lines.append(Row(f"+ bias {v.ref(names['bias'], (u,))}", v.num(t, names["bias"], (u,), "total")))
         terms = np.append(terms, t.get(stage, "bias")[u])
     return View(
-        step, f"{stage.layer.name}: one number for each class", "z[k] = b[k] + SUM(u) x[u] * W[u,k]",
+        step, f"{stage.layer.name}: one number for each class", "{z}[k] = {bias}[k] + SUM(u) {x}[u] * {kernel}[u,k]".format(**v.letters(stage)),
         f"Each class adds up the {len(x)} units with weights of its own. The largest number (logit) wins.",
         cursor.but(unit=u), f"class k={u}, {t.class_names[u]}",
         [Table(["k", "class", "dot product", "bias", names["z"], ""], rows), v.total(t, names["z"], (u,), terms, lines, "forward")],

@@ -31,8 +31,8 @@ def target_line(t: Trace) -> str:
         "label": "the label",
         "prediction": "the network's answer; no label is known",
         "chosen": "as you chose",
-        "other": f"it is too sure of {names[t.predicted]}: there every gradient is almost 0",
-    }[t.why]
-    asked = "what would change if this were" if t.why == "other" else "target"
-    mark = "?" if t.why == "other" else ","
-    return f"{asked} {names[t.target]}{mark} p = {p[t.target]:.4g}, loss {t.loss:.4g} ({why})"
+    }.get(t.why)
+    numbers = f"p = {p[t.target]:.4g}, loss {t.loss:.4g}"
+    if t.why == "other":
+        return f"what if this were {names[t.target]}? {numbers} ({names[t.predicted]}'s gradients: ~ 0)"
+    return f"target {names[t.target]}, {numbers} ({why})"

@@ -374,7 +374,8 @@ def help_lines(width: int) -> list[str]:
         return ["Keys:", *lines]
     half = -(-len(lines) // 2)
     pairs = zip(lines[:half], lines[half:] + [""], strict=False)
-    return ["Keys", *[f" {a:<{(width - 3) // 2}} {b}".rstrip() for a, b in pairs]]
+    about = [" float32 is the network as it is used; all else is computed again in float64, with", " twice the digits. 'agrees': within 1e-5 of the tensor's largest number."]
+    return ["Keys", *about, *[f" {a:<{(width - 3) // 2}} {b}".rstrip() for a, b in pairs]]
 
 
 def sheet_lines(model, test, style: Style) -> list[str]:
