@@ -185,9 +185,9 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint, self.extra = delete_checkpoint, dict(extra or {})
 
     def on_restore(self, run):
-        from cnn import npz, saving
+        from cnn import document, npz, saving
 
-        run.settings |= saving.describe_run(self.model)
+        run.settings |= document.describe_run(self.model)
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         npz.remove_leftovers(self.path)
         if os.path.lexists(self.path):
@@ -219,20 +219,30 @@ class CSVLogger(Callback):
 
     def __init__(self, filename, separator=",", append=False):
         self.filename, self.separator, self.append = os.fspath(filename), separator, append
+        self.columns = None
 
     def on_train_begin(self, logs=None):
         self.columns = None
-        if not self.append:
-            open(self.filename, "w").close()
 
     def on_epoch_end(self, epoch, logs=None):
-        with open(self.filename, "a", newline="") as file:
+        first = self.columns is None
+        with open(self.filename, "w" if first and not self.append else "a", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)
-            if self.columns is None:
+            if first:
                 self.columns = sorted(logs)
                 if file.tell() == 0:
                     writer.writerow(["epoch", *self.columns])
             writer.writerow([epoch, *(logs.get(key, "") for key in self.columns)])
+
+    def get_state(self):
+        return {"columns": self.columns, "size": os.path.getsize(self.filename) if os.path.exists(self.filename) else 0}
+
+    def set_state(self, state):
+        """Go on with the file, without the rows of epochs that will be done again."""
+        size = checks.whole("CSVLogger", "size", state["size"], low=0, high=2**40)
+        if os.path.exists(self.filename):
+            os.truncate(self.filename, min(size, os.path.getsize(self.filename)))
+            self.columns = state["columns"]
 
 
 class Best:

@@ -7,7 +7,7 @@ import sys
 
 from cnn.errors import DataError, DivergedError, ModelFileError, UsageError
 
-COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "summary", "env")
+COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "gradcheck", "summary", "env")
 EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
 
 
@@ -31,8 +31,15 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if args.debug:
             raise
-        print(f"cnn {args.command}: {error or type(error).__name__}", file=sys.stderr)
+        print(f"cnn {args.command}: {one_line(error)}", file=sys.stderr)
         return exit_code(error)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says; of the system's errors the file and the reason, without the number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def exit_code(error: BaseException) -> int:

@@ -17,13 +17,13 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """Within this block the first SIGINT or SIGTERM is only noted in `received`; the second raises Interrupted at once.
 
-    With at_once set, so does the first.
+    After leave_at_once so does the first, with those last words.
     """
 
     NOTICE = b"\nStopping: this batch is finished and saved first. Once more leaves at once.\n"
 
     def __init__(self):
-        self.received, self.at_once, self.before = None, False, {}
+        self.received, self.last_words, self.before = None, None, {}
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
@@ -34,9 +34,13 @@ class Interrupts:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
+    def leave_at_once(self, last_words: str) -> None:
+        """From here on nothing needs an orderly end."""
+        self.last_words = last_words
+
     def _receive(self, number, frame):
-        if self.received or self.at_once:
-            raise Interrupted(number)
+        if self.received or self.last_words:
+            raise Interrupted(number, self.last_words or "left at once")
         self.received = number
         with contextlib.suppress(OSError):  # nobody may be reading
             os.write(2, self.NOTICE)  # not print, which may be what was interrupted

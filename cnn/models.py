@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn import checks, losses, metrics, optimizers, trainer, utils
+from cnn.fused import Twins
 from cnn.layers import Input, Layer, Linear, Softmax
 from kernels import threads
 
@@ -60,6 +61,7 @@ class Sequential:
         self.shards = threads.default_shards()
         self.dtype = np.dtype(np.float32)
         self.layers: list[Layer] = []
+        self.twins = Twins(self)
         self.input_shape: tuple[int, ...] | None = None  # one photo's; None until known
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.SparseCategoricalCrossentropy | None = None
@@ -113,6 +115,9 @@ class Sequential:
         shape = checks.shape(str(self), "build: input_shape", tuple(input_shape[1:]))
         if self.input_shape not in (None, shape):
             raise ValueError(f"{self}: build: this model is built for {self.input_shape}, got {shape}")
+        current = shape
+        for layer in self.layers:
+            current = layer.infer_shape(current)  # raises before the first layer is built for a shape that cannot be right
         current = shape
         for index, layer in enumerate(self.layers):
             current = self._build_layer(layer, current, index)
@@ -172,10 +177,12 @@ class Sequential:
             layer.params = new.params
 
     def astype(self, dtype) -> "Sequential":
-        """A copy of this model whose parameters are float32 or float64 numbers of their own."""
+        """A copy of this model with float32 or float64 parameters, and an optimizer, of its own."""
         self._require_built("astype")
         model = copy.copy(self)
-        model.dtype = np.dtype(dtype)
+        model.dtype, model.twins, model.optimizer = np.dtype(dtype), Twins(model), copy.deepcopy(self.optimizer)
+        for slot in model.optimizer.state.values() if model.optimizer else ():
+            slot.update({key: value.astype(dtype) for key, value in slot.items()})
         model.layers = [copy.copy(layer) for layer in self.layers]
         for layer in model.layers:
             layer.params = {key: value.astype(dtype) for key, value in layer.params.items()}
@@ -220,24 +227,32 @@ class Sequential:
         result = self.run_batch(x, y, input_gradient=input_gradient, training=False)
         return (result.loss, result.grads, result.dx) if input_gradient else (result.loss, result.grads)
 
-    def run_batch(self, x: Array, y: Array, step: int = 0, training: bool = True, input_gradient: bool = False) -> ShardResult:
-        """One forward and backward pass over checked x and y, in shards, added up in their order."""
-        layers, from_logits = self.logit_layers(), self.loss.from_logits or self.ends_in_softmax
+    def run_batch(self, x: Array, y: Array, step: int = 0, training=True, input_gradient=False, fast=False) -> ShardResult:
+        """One forward and backward pass over checked x and y, in shards, added up in their order.
 
-        def run_shard(shard):
+        fast: run the model's twin (see fused.py), whose gradients are valid until its next pass.
+        """
+        shards = shard_slices(len(x), self.shards)
+        networks = [self.twins.borrow() if fast else self.logit_layers() for _ in shards]
+        from_logits = self.loss.from_logits or self.ends_in_softmax
+
+        def run_shard(part):
+            layers, shard = part
             rngs = self._rngs(training, step, len(x), shard)
             outputs, caches = forward(layers, x[shard].astype(self.dtype, copy=False), training, rngs)
             loss, dy = self.loss.loss_and_gradient(y[shard], outputs, len(x), from_logits)
             grads, dx = backward(layers, caches, dy, input_gradient)
             return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
-        first, *others = threads.run(run_shard, shard_slices(len(x), self.shards))
-        for other in others:
-            for key, grad in other.grads.items():
-                first.grads[key] += grad
-        results = [first, *others]
+        results = threads.run(run_shard, zip(networks, shards, strict=True))
+        for network in networks if fast else ():
+            self.twins.give_back(network)
+        grads = results[0].grads
+        for result in results[1:]:
+            for key, grad in result.grads.items():
+                grads[key] += grad
         loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
-        return ShardResult(loss, correct, first.grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
+        return ShardResult(loss, correct, grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
 
     def _rngs(self, training, step, batch_size, shard):
         """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""

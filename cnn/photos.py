@@ -80,13 +80,16 @@ def probabilities(model, photos: Array) -> Array:
 
     Raises ValueError for a model that takes no such photos.
     """
-    scale = 1 / 255 if model.input_scale is None else model.input_scale
-    x = photos[..., None].astype(model.dtype) * model.dtype.type(scale)
-    y = model.predict(x, batch_size=250, verbose=0)
+    y = model.predict(model_input(model, photos), batch_size=250, verbose=0)
     if model.ends_in_softmax:
         return y
     e = np.exp(y - y.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
+
+
+def model_input(model, photos: Array) -> Array:
+    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; from 0 to 1 where it does not say."""
+    return photos[..., None] * model.dtype.type(1 / 255 if model.input_scale is None else model.input_scale)
 
 
 def class_names(model) -> Sequence[str]:

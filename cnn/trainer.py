@@ -7,6 +7,7 @@ import numpy as np
 from cnn import checks, metrics, utils
 from cnn.callbacks import CallbackList, History, ProgressBar
 from cnn.errors import DivergedError
+from cnn.layers import Softmax
 from cnn.resume import Run, RunningMean
 from kernels import threads
 
@@ -80,7 +81,7 @@ def train_step(model, x: Array, y: Array, step: int, where: str = "train_on_batc
 
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
-    result = model.run_batch(x, y, step)
+    result = model.run_batch(x, y, step, fast=True)
     require_finite(model, result.loss, where)
     model.optimizer.update(model.params, result.grads)
     return batch_logs(model, result.loss, result.correct, len(x))
@@ -123,10 +124,10 @@ def evaluate(model, x, y, batch_size, verbose, callbacks, return_dict):
 
 def evaluate_checked(model, x, y, batch_size, watchers) -> dict[str, float]:
     """{"loss": ..., "accuracy": ...} over all of checked x and y."""
-    layers, from_logits = model.logit_layers(), model.loss.from_logits or model.ends_in_softmax
+    from_logits = model.loss.from_logits or model.ends_in_softmax
     mean = RunningMean()
     watchers.call("on_test_begin")
-    for step, (part, outputs) in enumerate(outputs_in_batches(model, layers, x, batch_size)):
+    for step, (part, outputs) in enumerate(outputs_in_batches(model, x, batch_size)):
         watchers.call("on_test_batch_begin", step)
         loss, _ = model.loss.loss_and_gradient(y[part], outputs, len(outputs), from_logits)
         mean.add(batch_logs(model, loss, metrics.count_correct(y[part], outputs), len(outputs)), len(outputs))
@@ -144,20 +145,24 @@ def predict(model, x, batch_size, verbose, callbacks) -> Array:
     watchers = CallbackList([*(callbacks or []), ProgressBar(checks_verbose(where, verbose))], model, {"steps": steps})
     y = np.empty((len(x), *model.output_shape), model.dtype)
     watchers.call("on_predict_begin")
-    for step, (part, outputs) in enumerate(outputs_in_batches(model, model.layers, x, batch_size)):
+    for step, (part, outputs) in enumerate(outputs_in_batches(model, x, batch_size)):
         watchers.call("on_predict_batch_begin", step)
-        y[part] = outputs
+        y[part] = Softmax().forward(outputs)[0] if model.ends_in_softmax else outputs
         watchers.call("on_predict_batch_end", step)
     watchers.call("on_predict_end")
     return y
 
 
-def outputs_in_batches(model, layers, x: Array, batch_size: int):
-    """Yield (slice of x, the layers' outputs for it), batch by batch; several batches are computed at once."""
+def outputs_in_batches(model, x: Array, batch_size: int):
+    """Yield (slice of x, outputs before a closing softmax), batch by batch; several batches are computed at once."""
     from cnn.models import forward
 
     def run(part):
-        return part, forward(layers, x[part].astype(model.dtype, copy=False))[0]
+        network = model.twins.borrow()
+        outputs, _ = forward(network, x[part].astype(model.dtype, copy=False))
+        outputs = outputs.copy()  # they may lie in an array that the twin's next pass uses again
+        model.twins.give_back(network)
+        return part, outputs
 
     parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
     at_once = 8 * threads.get_threads()  # few enough to keep progress visible and memory small

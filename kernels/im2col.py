@@ -1,14 +1,16 @@
 """im2col and its transpose col2im, compiled: they move data, the matrix product is left to BLAS.
 
-Both equal their loops in reference.py. The channels run innermost because they lie side
-by side in memory, so the inner loop is one straight copy (or sum) of neighbours.
+Both equal their loops in reference.py. What lies side by side in memory runs innermost, so
+that the inner loop is one straight copy (or sum) of neighbours.
 """
 
 import numpy as np
 from numba import njit
 
+Pads = tuple[int, int, int, int]  # top, bottom, left, right
 
-def im2col(x: np.ndarray, kernel_size: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int]) -> np.ndarray:
+
+def im2col(x: np.ndarray, kernel_size: tuple[int, int], strides: tuple[int, int], pads: Pads) -> np.ndarray:
     """columns[n,i,j, u,v,c] = x_padded[n, i*sh + u, j*sw + v, c]
 
     x (N, H, W, C) -> columns (N, OH, OW, kh, kw, C), contiguous: reshape it to
@@ -16,14 +18,16 @@ def im2col(x: np.ndarray, kernel_size: tuple[int, int], strides: tuple[int, int]
     """
     photos, height, width, channels = x.shape
     top, bottom, left, right = pads
-    out_h = (height + top + bottom - kernel_size[0]) // strides[0] + 1
-    out_w = (width + left + right - kernel_size[1]) // strides[1] + 1
+    x_padded = np.zeros((photos, height + top + bottom, width + left + right, channels), x.dtype)
+    x_padded[:, top : top + height, left : left + width] = x
+    out_h = (x_padded.shape[1] - kernel_size[0]) // strides[0] + 1
+    out_w = (x_padded.shape[2] - kernel_size[1]) // strides[1] + 1
     columns = np.empty((photos, out_h, out_w, *kernel_size, channels), x.dtype)
-    im2col_into(columns, np.ascontiguousarray(x), strides, (top, left))
+    im2col_into(columns, x_padded, strides)
     return columns
 
 
-def col2im(columns: np.ndarray, x_shape: tuple[int, int, int, int], strides: tuple[int, int], pads: tuple[int, int, int, int]) -> np.ndarray:
+def col2im(columns: np.ndarray, x_shape: tuple[int, int, int, int], strides: tuple[int, int], pads: Pads) -> np.ndarray:
     """dx[n,r,s,c] = sum of all columns[n,i,j, u,v,c] with i*sh + u - top = r and j*sw + v - left = s
 
     columns (N, OH, OW, kh, kw, C) -> dx of x_shape (N, H, W, C).
@@ -34,24 +38,25 @@ def col2im(columns: np.ndarray, x_shape: tuple[int, int, int, int], strides: tup
 
 
 @njit(nogil=True, cache=True)
-def im2col_into(columns, x, strides, offset):
-    """Fill columns (N, OH, OW, kh, kw, C) from x (N, H, W, C); offset is (top, left) of the padding."""
-    (sh, sw), (top, left) = strides, offset
+def im2col_into(columns, x_padded, strides):
+    """Fill columns (N, OH, OW, kh, kw, C) from x_padded (N, H, W, C)."""
+    sh, sw = strides
     photos, out_h, out_w, kh, kw, channels = columns.shape
-    height, width = x.shape[1], x.shape[2]
     for n in range(photos):
         for i in range(out_h):
-            for j in range(out_w):
-                for u in range(kh):
-                    r = i * sh + u - top
+            for u in range(kh):
+                row = x_padded[n, i * sh + u]
+                if channels == 1 and sw == 1:  # then the longest straight run is along the row
                     for v in range(kw):
-                        s = j * sw + v - left
-                        if 0 <= r < height and 0 <= s < width:
+                        source, target = row[v:, 0], columns[n, i, :, u, v, 0]
+                        for j in range(out_w):
+                            target[j] = source[j]
+                else:  # else it is over the channels
+                    for j in range(out_w):
+                        for v in range(kw):
+                            source, target = row[j * sw + v], columns[n, i, j, u, v]
                             for c in range(channels):
-                                columns[n, i, j, u, v, c] = x[n, r, s, c]
-                        else:  # the window hangs over the edge: padding
-                            for c in range(channels):
-                                columns[n, i, j, u, v, c] = 0
+                                target[c] = source[c]
 
 
 @njit(nogil=True, cache=True)

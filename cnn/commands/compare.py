@@ -1,4 +1,4 @@
-"""`cnn compare`: the article's claim put to the test - a convolutional and a dense network on moved, mirrored, rearranged photos."""
+"""`cnn compare`: the article's claim put to the test, two networks on moved, mirrored and rearranged photos."""
 
 from cnn.commands import options, pictures
 
@@ -8,9 +8,9 @@ ARTICLE_PHOTO = 9  # its sandal
 
 def add_arguments(parser):
     options.add_model(parser)
-    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, a model file or run folder (default: the dense net shipped here)")
+    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)")
     options.add_data(parser)
-    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, and less sure")
+    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, less sure")
     parser.add_argument("--out", metavar="DIR", help="write compare.json and compare.png into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     pictures.add_look(parser)
@@ -19,18 +19,21 @@ def add_arguments(parser):
 def run(args):
     import json
 
-    from cnn import comparison, pretrained
+    from cnn import comparison
+    from cnn.commands import evaluation
     from cnn.datasets import fashion_mnist
+    from cnn.errors import UsageError
 
     model, path = options.open_model(args.model)
-    dense, dense_path = options.open_model(args.dense or pretrained.path("dense"))
+    dense, dense_path = options.open_model(args.dense or "dense")
     networks = {"CNN": model, "dense": dense}
-    pixels, labels = (array[: args.limit] for array in fashion_mnist.load_split("test", args.data))
+    test = fashion_mnist.load_split("test", args.data)
+    evaluation.warn_of_other_data(path, test, args.data)
+    if args.limit and args.limit > len(test[0]):
+        raise UsageError(f"--limit: expected at most {len(test[0])}, the number of test photos, got {args.limit}")
+    pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
-    said = comparison.sentences(result)
-    shoes = comparison.shoe_sentence(pixels, labels, result.class_names)
-    about = {name: _about(network, file) for (name, network), file in zip(networks.items(), (path, dense_path), strict=True)}
-    content = comparison.as_json(result, about, [*said, *([shoes] if shoes else [])])
+    content = report(result, networks, (path, dense_path), pixels, labels)
     if args.json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
@@ -57,8 +60,20 @@ def progress():
     return count
 
 
+def report(result, networks, files, pixels, labels):
+    """The comparison as `comparison.as_json` gives it, with the sentences and where the networks come from."""
+    from cnn import comparison
+
+    said = [*comparison.sentences(result), comparison.shoe_sentence(pixels, labels, result.class_names)]
+    about = {name: _about(network, file) for (name, network), file in zip(networks.items(), files, strict=True)}
+    return comparison.as_json(result, about, [text for text in said if text])
+
+
 def _about(model, path):
-    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by}
+    from cnn import datasets
+
+    fingerprint = datasets.fingerprint(*model.get_weights())
+    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by, "weights_sha256": fingerprint}
 
 
 def write(folder, content, result):
@@ -81,7 +96,8 @@ def print_report(result, content, pixels, labels, networks, style):
     from cnn import comparison, terminal
 
     count = int(result.counts.sum())
-    print(f"Right answers in percent, with 95% intervals, {count:,} test photos. >  <  mark a difference\noutside the intervals, =  none.\n")
+    print(f"Right answers in percent, with 95% intervals, {count:,} test photos.")
+    print("> and < mark a difference outside the intervals, = none.\n")
     print("\n".join(_table(result)) + "\n")
     print("\n".join(_class_table(result)) + "\n")
     if len(pixels) >= ARTICLE_PHOTO:
@@ -98,7 +114,8 @@ def _table(result):
     sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
     labels = [None] if sandal is None or not result.counts[sandal] else [None, sandal]
     heads = [f"all {result.counts.sum():,} photos", f"the {result.counts[sandal]:,} sandals" if len(labels) > 1 else ""]
-    lines = [f"{'':12} " + "   ".join(f"{head:31}" for head in heads), f"{'':12} " + "   ".join(["CNN              dense         "] * len(labels))]
+    rows = [f"{head:31}" for head in heads], [f"{'CNN':16} {'dense':14}"] * len(labels)
+    lines = [f"{'':12} " + "   ".join(row) for row in rows]
     for change in comparison.changes():
         cells = [_pair(result.score("CNN", change.name, k), result.score("dense", change.name, k)) for k in labels]
         lines.append(f"{change.name.removesuffix(' swapped'):12} " + "   ".join(f"{cell:31}" for cell in cells))
@@ -125,11 +142,12 @@ def _class_table(result):
     from cnn import comparison
 
     short = ("as are", "mirror", "halves", "quadr.")
-    lines = [f"{'by class':12}  {'CNN':30}  dense", f"{'':12}  " + "  ".join("".join(f"{word:>7}" for word in short) + "  " for _ in range(2))]
+    columns = "".join(f"{word:>7}" for word in short)
+    lines = [f"{'by class':12}  {'CNN':30}  dense", f"{'':12}  {columns}    {columns}"]
     for k, name in enumerate(result.class_names):
         if result.counts[k]:
-            cells = ["".join(f"{result.score(network, change, k).share * 100:7.1f}" for change in comparison.WHOLE) for network in result.correct]
-            lines.append(f"{name:12}  " + "    ".join(cells))
+            shares = [[result.score(network, change, k).share for change in comparison.WHOLE] for network in result.correct]
+            lines.append(f"{name:12}  " + "    ".join("".join(f"{share * 100:7.1f}" for share in row) for row in shares))
     return [line.rstrip() for line in lines]
 
 

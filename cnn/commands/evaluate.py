@@ -18,7 +18,9 @@ def run(args):
     from cnn.datasets import fashion_mnist
 
     model, path = options.open_model(args.model)
-    result = evaluation.evaluate(model, *fashion_mnist.load_split("test", args.data))
+    test = fashion_mnist.load_split("test", args.data)
+    evaluation.warn_of_other_data(path, test, args.data)
+    result = evaluation.evaluate(model, *test)
     if args.json:
         print(json.dumps({"model": str(path), **result.as_dict()}, indent=2))
     else:

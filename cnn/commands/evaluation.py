@@ -1,10 +1,14 @@
 """How good a model is on photos with known classes, as `cnn train` and `cnn evaluate` report it."""
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn import losses, metrics, trainer
+from cnn.commands import options
+from cnn.datasets import fingerprint
 
 PART, BATCH = 10_000, 100  # photos that become numbers together, and photos that pass the network together
 
@@ -60,7 +64,7 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     predicted, total = np.empty(len(photos), np.int64), 0.0
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]
-        for batch, outputs in trainer.outputs_in_batches(model, model.logit_layers(), x, BATCH):
+        for batch, outputs in trainer.outputs_in_batches(model, x, BATCH):
             total += loss(y[batch], outputs) * len(outputs)
             predicted[start:][batch] = outputs.argmax(axis=1)
     classes = model.class_names or tuple(f"class {k}" for k in range(model.output_shape[-1]))
@@ -69,4 +73,21 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
 
 def model_input(model, photos: np.ndarray) -> np.ndarray:
     """Photos (N, 28, 28) of bytes as the float32 numbers (N, 28, 28, 1) that the model takes."""
-    return photos[..., None] * np.float32(1 if model.input_scale is None else model.input_scale)
+    return photos[..., None] * np.float32(1 / 255 if model.input_scale is None else model.input_scale)
+
+
+def warn_of_other_data(path: Path, test, directory: str | None) -> None:
+    """Say on stderr when a model was trained on other data than it is now used on, or when nobody can tell."""
+    trained_on = _test_data_of(path.with_name("config.json"))
+    if trained_on is None and directory is not None:
+        options.log(f"warning: {path} does not say whether it was trained on photos like those in {directory}")
+    elif trained_on not in (None, fingerprint(*test)):
+        options.log(f"warning: {path} was trained on other data than {directory or 'Fashion-MNIST'}")
+
+
+def _test_data_of(config):
+    """The fingerprint of the test photos that belong to a run's training photos; None without a run."""
+    try:
+        return json.loads(config.read_text(encoding="utf-8"))["data"]["test_sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

@@ -22,6 +22,7 @@ def add_arguments(parser):
     parser.add_argument("--digits", metavar="3..9", type=options.whole(3, 9), default=4, help="digits after the point (default 4)")
     parser.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
     parser.add_argument("--figures", metavar="DIR", help="write fourteen pictures into this folder")
+    parser.add_argument("--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself")
     pictures.add_look(parser)
 
 
@@ -64,7 +65,7 @@ def run(args):
 
     test = fashion_mnist.load_split("test", args.data)
     photo = photos.find(args.photo, *test) if args.photo else None
-    model, _ = options.open_model(args.model)
+    model, path = options.open_model(args.model)
     target = find_class(args.target, photos.class_names(model))
     cursor = view.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, args.learning_rate, args.lab)
     shown = photo or photos.test_photo(9, *test)
@@ -74,6 +75,8 @@ def run(args):
         return write_json(t)
     if args.figures:
         return write_figures(t, args.figures, test)
+    if args.html:
+        return write_page(model, path, shown, target, test, args.html)
     if sys.stdin.isatty() and sys.stdout.isatty():
         from cnn.explain import screen
         from cnn.explain.walk import Walk
@@ -143,3 +146,23 @@ def write_figures(t, folder, test):
     for name, make in figures.FIGURES.items():
         figure, _ = make(t, test)
         pictures.write(figure, str(Path(folder) / f"{name}.png"))
+
+
+def write_page(model, path, shown, target, test, file):
+    """The page, in one file. Raises UsageError for a photo that is no test photo, or a model that the page does not know."""
+    import json
+    from pathlib import Path
+
+    from cnn import pretrained
+    from cnn.errors import UsageError
+    from cnn.explain import html
+
+    if shown.number is None:
+        raise UsageError(f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, in its last part")
+    dense, _ = options.open_model(str(pretrained.path("dense")))
+    measured = Path(pretrained.__file__).parents[1] / "refresher" / "compare.json"
+    ours = Path(path) == pretrained.path("cnn") and measured.exists()
+    comparison = json.loads(measured.read_text("utf-8")) if ours else None
+    page = html.page(model, dense, html.Example(shown.number, *test, comparison), target)
+    Path(file).write_text(page, "utf-8", newline="\n")
+    options.log(f"wrote {file}: {len(page.encode()):,} bytes, for any browser, without a network")

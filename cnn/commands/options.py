@@ -50,7 +50,7 @@ def _float(text):
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """--model MODEL, for `open_model`."""
-    parser.add_argument("--model", metavar="MODEL", help="a model file or the folder of a run (default: the trained model shipped here)")
+    parser.add_argument("--model", metavar="MODEL", help="a model file, the folder of a run, or cnn or dense: the trained models shipped here (default: cnn)")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def open_model(given: str | None):
     from cnn import pretrained, runs, saving
     from cnn.errors import ModelFileError
 
-    path = runs.model_file(pretrained.path("cnn") if given is None else given)
+    path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else runs.model_file(given)
     model = saving.load_model(path)
     shapes = model.input_shape, model.output_shape
     if shapes != ((28, 28, 1), (10,)):

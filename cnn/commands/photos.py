@@ -8,7 +8,8 @@ WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of the
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", metavar="MODEL", nargs="?", const="", help="with predictions, of this model file or run folder (MODEL left out: the trained model shipped here)")  # fmt: skip
+    parser.add_argument("--model", metavar="MODEL", nargs="?", const="",
+                        help="with predictions: of this model, or without MODEL of the one shipped here")  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="also write the sheet as a picture (.png, .pdf, .svg)")
     options.add_data(parser)
     pictures.add_look(parser)
@@ -19,16 +20,26 @@ def run(args):
     from cnn.datasets import fashion_mnist
 
     pictures.check("--out", args.out)
-    pixels, labels = fashion_mnist.load_split("test", args.data)
-    chosen = [photos.test_photo(number, pixels, labels) for number in range(1, min(COUNT, len(pixels)) + 1)]
-    model = None if args.model is None else options.open_model(args.model or None)[0]
-    names = fashion_mnist.CLASS_NAMES if model is None else photos.class_names(model)
-    predictions = None if model is None else photos.predict(model, chosen)
+    test = fashion_mnist.load_split("test", args.data)
+    chosen = [photos.test_photo(number, *test) for number in range(1, min(COUNT, len(test[0])) + 1)]
+    names, predictions = fashion_mnist.CLASS_NAMES, None
+    if args.model is not None:
+        predictions = _predictions(args, test, chosen)
+        names = predictions[0].class_names
     print_sheet(chosen, names, predictions, pictures.style(args))
     if args.out:
-        from cnn import plots
+        from cnn import plots  # matplotlib takes a while
 
         pictures.write(plots.photo_sheet(chosen, names, predictions), args.out)
+
+
+def _predictions(args, test, chosen):
+    from cnn import photos
+    from cnn.commands import evaluation
+
+    model, path = options.open_model(args.model or None)
+    evaluation.warn_of_other_data(path, test, args.data)
+    return photos.predict(model, chosen)
 
 
 def print_sheet(chosen, names, predictions, style):

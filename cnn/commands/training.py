@@ -1,138 +1,186 @@
-"""What `cnn train` does: settings, data, a run folder, the training itself, its result on the test photos."""
+"""What `cnn train` does: a run folder, the training itself, its result on the test photos."""
 
+import contextlib
+import os
 import shlex
 import threading
 import time
+import warnings
+from pathlib import Path
 
 import numpy as np
 
 import cnn
-from cnn import environment, optimizers, runs
-from cnn.callbacks import Callback, ProgressBar
-from cnn.commands import evaluation, network, options
-from cnn.commands.train import DEFAULTS
-from cnn.datasets import fashion_mnist
-from cnn.errors import UsageError
+from cnn import environment, optimizers, runs, saving
+from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar
+from cnn.commands import evaluation, network, options, settings
+from cnn.datasets import fingerprint
+from cnn.errors import DataError, DivergedError
 from cnn.interrupts import Interrupted, Interrupts
 
 
 def main(args) -> None:
     """Train as the arguments say and print the result. Raises what cnn.cli turns into messages and exit codes."""
     cnn.set_threads(args.threads)
-    settings = chosen(args)
-    model = compiled(settings)
-    train, test = photos(args.data, settings)
-    folder = runs.create(args.out, args.name, needed_bytes=20 * sum(value.nbytes for value in model.params.values()))
-    with runs.alone(folder), Interrupts() as interrupts:
-        announce(folder, settings, model, len(train[0]))
-        prepare_kernels(model, *train, settings["batch_size"])
-        seconds = fit(model, train, settings, folder, interrupts, args.verbose)
-        interrupts.at_once = True
-        report(folder, model, settings, seconds, test, plots=not args.no_plots)
+    warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError will say it in our words
+    args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
+    with Interrupts() as interrupts:
+        folder, chosen, state, (train, test) = start(args) if args.resume is None else take_up(args)
+        with runs.alone(folder):
+            announce(folder, chosen, state, train, test, args)
+            model = compiled(chosen)
+            model.made_by = settings.command(chosen, args.data)
+            data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
+            config = {"command": model.made_by, "settings": chosen, "data": data, "machine": machine()}
+            seconds = fit(model, train, config, folder, state, interrupts, args.verbose)
+            interrupts.leave_at_once(f"interrupted. The trained model is kept in {folder}")
+            report(folder, chosen, seconds, test, plots=not args.no_plots)
 
 
-def chosen(args) -> dict:
-    """The settings: flags given, defaults of the others. Raises UsageError for flags that do not go together."""
-    from kernels import threads
+def start(args):
+    """(a new run folder, its settings, None, the photos). What can be refused is refused before there is a folder."""
+    chosen = settings.chosen(args)
+    compiled(chosen)
+    photos = settings.photos(args.data, chosen)
+    return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, photos
 
-    given = {key: getattr(args, key) for key in DEFAULTS if getattr(args, key) is not None}
-    settings = DEFAULTS | given | network.settings(args)
-    return settings | {"shards": settings["shards"] or threads.default_shards()}
+
+def take_up(args):
+    """(the folder of an old run, its settings, the state it was left in, the photos). Raises UsageError, ModelFileError."""
+    folder = runs.find(args.resume, args.out)
+    _, state = saving.load_training(folder / runs.LAST)
+    chosen, args.data = settings.restored(args, state, folder)
+    return folder, chosen, state, settings.photos(args.data, chosen)
 
 
-def compiled(settings: dict):
-    """A new model of these settings, ready to train."""
-    model = network.build(*(settings[key] for key in network.DEFAULTS), settings["seed"])
-    model.shards = settings["shards"]
-    optimizer = optimizers.TABLE[settings["optimizer"]](learning_rate=settings["learning_rate"])
+def compiled(chosen: dict):
+    """A new model of these settings, ready to train. Raises UsageError where they give none."""
+    model = network.build(*(chosen[key] for key in network.DEFAULTS), chosen["seed"])
+    model.shards = chosen["shards"]
+    optimizer = optimizers.TABLE[chosen["optimizer"]](learning_rate=chosen["learning_rate"])
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def photos(directory: str | None, settings: dict):
-    """((train_x, train_y), (test_x, test_y)), as bytes, cut to --limit. Raises DataError, UsageError."""
-    (x, y), test = fashion_mnist.load_data(directory)
-    limit = settings["limit"] or len(x)
-    if limit > len(x):
-        raise UsageError(f"--limit: expected at most {len(x)}, the number of training photos, got {limit}")
-    held_back = limit - int(limit * (1 - settings["validation_split"]) + 1e-9)
-    if held_back == limit or (settings["validation_split"] and not held_back):
-        raise UsageError(f"--validation-split: {settings['validation_split']:g} of {limit} photos leaves one part empty")
-    return (x[:limit], y[:limit]), test
+def announce(folder: Path, chosen: dict, state, train, test, args) -> None:
+    """Say on stderr what will be done, and by what."""
+    lines = {"run folder": folder, "command": settings.command(chosen, args.data), "settings": settings.text(chosen),
+             "photos": f"{len(train[0]):,} to learn from, {len(test[0]):,} to test with",
+             "machine": ", ".join(f"{name} {value}" for name, value in machine().items()),
+             "threads": f"{cnn.get_threads()}; each batch is cut into {chosen['shards']} shards"}  # fmt: skip
+    if state is not None:
+        over = state.stopped or state.epoch >= chosen["epochs"]
+        lines["resumed"] = (f"finished already, after {state.epoch} epochs; here is its result again" if over else
+                            f"going on at epoch {state.epoch + 1}, batch {state.step + 1}")  # fmt: skip
+    options.log("".join(f"{name:<11} {text}\n" for name, text in lines.items()))
 
 
-def announce(folder, settings, model, count) -> None:
-    """Say on stderr, and in config.json, what will be done and by what."""
-    versions = environment.versions()
-    machine = {**versions, "BLAS": environment.blas_name(), "processor": environment.processor(), "threads": cnn.get_threads()}
-    runs.write_json(folder / "config.json", {"settings": settings, "machine": machine})
-    for key, value in settings.items():
-        options.log(f"{key.replace('_', ' '):<16} {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    options.log(f"{'parameters':<16} {model.count_params():,}")
-    options.log(f"{'photos':<16} {count:,}")
-    options.log(f"{'machine':<16} " + ", ".join(f"{name} {value}" for name, value in machine.items()))
-    options.log(f"{'run folder':<16} {folder}\n")
+def machine() -> dict[str, str]:
+    """What a result may depend on beside the settings."""
+    return {**environment.versions(), "BLAS": environment.blas_name(), "processor": environment.processor()}
 
 
-def prepare_kernels(model, x, y, batch_size: int) -> None:
+def fit(model, train, config: dict, folder: Path, state, interrupts, verbose: str) -> float:
+    """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
+    chosen = config["settings"]
+    x, y = evaluation.model_input(model, train[0]), train[1]
+    prepare_kernels(model, x[: chosen["batch_size"]], y[: chosen["batch_size"]])
+    bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
+    keeper = Keeper(folder, config, state)
+    best = [ModelCheckpoint(_literal(folder / runs.BEST), save_best_only=True)] if chosen["validation_split"] else []
+    try:
+        model.fit(x, y, chosen["batch_size"], chosen["epochs"], verbose=0, validation_split=chosen["validation_split"],
+                  callbacks=[bar, StopOnSignal(interrupts), *best, keeper])  # fmt: skip
+    except DivergedError as error:
+        raise DivergedError(f"{error}. The last good model is in {folder / runs.LAST}") from None
+    finally:
+        bar.close()
+    if model.stop_after_batch:
+        command = shlex.join(["cnn", "train", "--resume", str(folder)])
+        raise Interrupted(interrupts.received, f"stopped and saved. To go on:\n  {command}")
+    return keeper.seconds()
+
+
+def _literal(path):
+    """The path for ModelCheckpoint, which takes braces for fields."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def prepare_kernels(model, x, y) -> None:
     """Run one batch and forget it, so that the kernels are compiled before the clock starts; say so if that takes time."""
-    patience = threading.Timer(1.0, options.log, ["Compiling the kernels, once on this machine: about half a minute ..."])
+    patience = threading.Timer(1.0, options.log, ["Compiling the kernels, once on this machine ..."])
     patience.daemon = True
     patience.start()
     try:
-        result = model.run_batch(evaluation.model_input(model, x[:batch_size]), y[:batch_size].astype(np.int64))
+        result = model.run_batch(x, y.astype(np.int64))
         rehearsal = type(model.optimizer)()
         rehearsal.update({key: value.copy() for key, value in model.params.items()}, result.grads)
     finally:
         patience.cancel()
 
 
-def fit(model, train, settings, folder, interrupts, verbose) -> float:
-    """Train and keep the run folder up to date; the seconds it took. Raises Interrupted, DivergedError."""
-    x, y = train
-    bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
-    started = time.monotonic()
-    model.fit(evaluation.model_input(model, x), y, settings["batch_size"], settings["epochs"], verbose=0,
-              callbacks=[bar, Keeper(folder, interrupts)], validation_split=settings["validation_split"])  # fmt: skip
-    return time.monotonic() - started
+class StopOnSignal(Callback):
+    """Ends fit after the batch, or after the validation, in which a signal came."""
 
+    def __init__(self, interrupts: Interrupts):
+        self.interrupts = interrupts
 
-class Keeper(Callback):
-    """Keeps the run folder up to date after each epoch, and stops in good order when a signal has come."""
-
-    def __init__(self, folder, interrupts):
-        self.folder, self.interrupts = folder, interrupts
-        self.history = {}
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_after_batch = self.interrupts.received is not None
 
     def on_epoch_end(self, epoch, logs=None):
-        for key, value in sorted(logs.items()):
-            self.history.setdefault(key, []).append(value)
-        runs.write_history(self.folder / "history.csv", self.history)
-        if "val_loss" in logs and logs["val_loss"] <= min(self.history["val_loss"]):
-            self.model.save(self.folder / runs.BEST)
-        self._stop_if_asked()
-
-    def _stop_if_asked(self):
-        if self.interrupts.received:
-            command = shlex.join(["cnn", "train", "--resume", str(self.folder)])
-            raise Interrupted(self.interrupts.received, f"saved; to go on:  {command}")
+        self.on_train_batch_end(epoch)
 
 
-def report(folder, model, settings, seconds, test, plots: bool) -> None:
-    """The result on the test photos: metrics.json, pictures, and as the last line of stdout RESULT ..."""
+class Keeper(BackupAndRestore):
+    """Keeps config.json, last.npz and history.csv up to date; last.npz also holds the settings and the time spent."""
+
+    def __init__(self, folder: Path, config: dict, state):
+        extra = {"settings": config["settings"], "data": config["data"]["directory"], "seconds": 0.0}
+        super().__init__(folder, delete_checkpoint=False, extra=extra)
+        self.folder, self.config, self.state = folder, config, state
+        self.before, self.started = state.extra["seconds"] if state else 0.0, time.monotonic()
+
+    def seconds(self) -> float:
+        """How long the run has trained, over all its parts."""
+        return self.before + time.monotonic() - self.started
+
+    def on_restore(self, run):
+        if self.state and self.state.data != run.data:
+            raise DataError(f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
+                            f"got others ({run.data[:12]}...)")  # fmt: skip
+        runs.remove_leftovers(self.folder)
+        try:
+            super().on_restore(run)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()  # empty, because not even the beginning could be saved
+            raise
+        runs.write_json(self.folder / runs.CONFIG, self.config)
+
+    def save(self, run):
+        self.extra["seconds"] = self.seconds()
+        super().save(run)
+        runs.write_history(self.folder / runs.HISTORY, run.state().history)
+
+
+def report(folder: Path, chosen: dict, seconds: float, test, plots: bool) -> None:
+    """The result on the test photos of the model that the folder stands for: metrics.json, pictures, and RESULT ..."""
+    path = runs.model_file(folder)
+    model, history = saving.load_model(path), saving.load_training(folder / runs.LAST)[1].history
     result = evaluation.evaluate(model, *test)
-    figures = {"seed": settings["seed"], "time_s": round(seconds, 1)}
-    runs.write_json(folder / runs.METRICS, {**result.as_dict(), **figures})
+    about = {"model": path.name, "epochs": len(history["loss"]), "seed": chosen["seed"], "time_s": round(seconds, 1)}
+    runs.write_json(folder / runs.METRICS, {**result.as_dict(), **about})
     if plots:
-        draw(folder, model, result)
+        draw(folder, history, result)
+    print(f"model          {path}")
     print(result.text())
-    print(f"run folder     {folder}")
-    print(f"RESULT test_accuracy={result.accuracy:.4f} test_loss={result.loss:.4f} seed={settings['seed']} time_s={seconds:.1f}")
+    print(f"RESULT test_accuracy={result.accuracy:.4f} test_loss={result.loss:.4f} seed={chosen['seed']} time_s={seconds:.1f}")
 
 
-def draw(folder, model, result) -> None:
+def draw(folder: Path, history: dict, result) -> None:
     """curves.png and confusion_matrix.png."""
     from cnn import plots
 
-    plots.learning_curves(model.history.history).savefig(folder / "curves.png")
-    plots.confusion_matrix(result.confusion, model.class_names).savefig(folder / "confusion_matrix.png")
+    plots.learning_curves(history).savefig(folder / "curves.png")
+    plots.confusion_matrix(result.confusion, result.class_names).savefig(folder / "confusion_matrix.png")

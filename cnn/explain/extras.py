@@ -47,7 +47,7 @@ def im2col_view(t: Trace, step: Step, cursor: Cursor) -> View:
         cursor.but(cell=(i, j), filter=f), f"output cell i={i} j={j} is row {n}; filter f={f}",
         [table, Grids([Grid(f"columns, rows {first} to {first + 2}, first {marks.shape[1]} of {k} columns", matrix[shown], marks=marks)]),
          v.total(t, names["z"], (i, j, f), terms, rows, "forward")],
-        Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56])), v_function(im2col_into), "columns[n, i, j, u, v, c] = x",
+        Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56])), v_function(im2col_into), "target = row[j * sw + v], columns[n, i, j, u, v]",
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ LOOKS = {"CNN": (BLUE, "-", "o", ""), "dense": (ORANGE, "--", "s", "////")}
 
 
 def comparison(result: Comparison) -> Figure:
-    """Left all photos, right the sandals (where the data have them). Above the shifts sideways and up and down, below the rest."""
+    """Left all photos, right the sandals (where the data have them). Above the shifts along both axes, below the rest."""
     sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
     groups = [(None, f"All {result.counts.sum():,} photos")]
     if sandal is not None and result.counts[sandal]:
@@ -36,7 +36,8 @@ def _shifts(axes, result, label, direction, sideways):
         scores = [result.score(network, shift_name(d, 0) if sideways else shift_name(0, d), label) for d in steps.tolist()]
         low, high = np.array([score.interval for score in scores]).T
         name = {"dense": "dense net"}.get(network, network)
-        axes.plot(steps, [score.share for score in scores], line, color=color, marker=marker, markersize=7, linewidth=2.2, label=name)
+        shares = [score.share for score in scores]
+        axes.plot(steps, shares, line, color=color, marker=marker, markersize=7, linewidth=2.2, label=name)
         axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
     axes.set_xticks(steps[::2])
     axes.set_xlabel(direction, fontsize=13)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cnn.layers import Conv2D, MaxPooling2D
-from cnn.photos import Photo
+from cnn.photos import Photo, model_input
 from cnn.plots.style import DIVERGING, GREY, INK, bare, new_figure, show_photo
 
 Array = np.ndarray
@@ -29,10 +29,11 @@ def filters(model) -> Figure:
         grid[f].set_title(f"{f}", fontsize=11, color=INK, pad=3)
         if kernel.shape[0] <= 3:
             for u, v in np.ndindex(kernel.shape[:2]):
-                dark = abs(kernel[u, v, f]) > 0.6 * limit
-                grid[f].text(v, u, _short(kernel[u, v, f]), ha="center", va="center", fontsize=9.5, color="white" if dark else INK)
+                color = "white" if abs(kernel[u, v, f]) > 0.6 * limit else INK
+                grid[f].text(v, u, _short(kernel[u, v, f]), ha="center", va="center", fontsize=9.5, color=color)
     _scale(figure, shown, f"weight, {-limit:.2f} to {limit:.2f}")
-    figure.suptitle(f"What {layer.name} looks for: its {kernel.shape[-1]} filters of {kernel.shape[0]} x {kernel.shape[1]}", fontsize=16, color=INK)
+    height, width, count = kernel.shape
+    figure.suptitle(f"What {layer.name} looks for: its {count} filters of {height} x {width}", fontsize=16, color=INK)
     return figure
 
 
@@ -63,8 +64,9 @@ def feature_maps(model, photo: Photo, layer: str | None = None) -> Figure:
         silent = "" if maps[..., f].any() else "  silent"
         grid[f].set_title(f"{f}{silent}", fontsize=11, color=INK, pad=2, loc="left")
     _scale(figure, shown, f"activation, 0 to {maps.max():.2f}")
-    zero = float((maps == 0).mean())
-    figure.suptitle(f"{photo.title} behind {name}: {count} feature maps of {maps.shape[0]} x {maps.shape[1]}, {zero:.0%} of the cells are 0", fontsize=16, color=INK)
+    size, zeros = f"{maps.shape[0]} x {maps.shape[1]}", float((maps == 0).mean())
+    title = f"{photo.title} behind {name}: {count} feature maps of {size}, {zeros:.0%} of the cells are 0"
+    figure.suptitle(title, fontsize=16, color=INK)
     return figure
 
 
@@ -92,15 +94,14 @@ def journey(model, photo: Photo, maps: int = 6) -> Figure:
             bare(grid[row, column])
             grid[row, column].set_ylabel(f"map {f}", fontsize=11, color=INK)
         height, width, count = shown.shape
-        grid[0, column].set_title(f"{'max pooling' if isinstance(layer, MaxPooling2D) else layer.name}\n{height} x {width} x {count}", fontsize=13, color=INK)
+        name = "max pooling" if isinstance(layer, MaxPooling2D) else layer.name
+        grid[0, column].set_title(f"{name}\n{height} x {width} x {count}", fontsize=13, color=INK)
     return figure
 
 
 def activations(model, pixels: Array) -> dict[str, Array]:
     """What every layer makes of one photo (28, 28), uint8, by the layer's name; without the batch axis."""
-    scale = 1 / 255 if model.input_scale is None else model.input_scale
-    x = pixels.reshape(1, *model.input_shape).astype(model.dtype) * model.dtype.type(scale)
-    values = {}
+    x, values = model_input(model, pixels[None]), {}
     for layer in model.layers:
         x, _ = layer.forward(x)
         values[layer.name] = x[0]

@@ -31,14 +31,15 @@ def _curves(axes, history, key):
     for name, label, color, style, marker in lines:
         if name in history:
             axes.plot(epochs, history[name], color=color, linestyle=style, marker=marker, markersize=6, linewidth=2, label=label)
-            best = "highest" if key != "loss" else "lowest"
-            axes.annotate(f"{history[name][-1]:.3f}", (len(epochs), history[name][-1]), color=color, fontweight="bold",
+            value = history[name][-1]
+            axes.annotate(f"{value:.3f}" if key == "loss" else f"{value:.1%}", (len(epochs), value), color=color, fontweight="bold", fontsize=12,
                           xytext=(8, 0), textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
     axes.set_title({"loss": "Loss"}.get(key, "Accuracy"), fontsize=15, loc="left", color=INK)
     axes.set_xlabel("epoch", fontsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if key != "loss":
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.tick_params(labelsize=11)
     axes.grid(axis="y", color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.06)
@@ -75,6 +76,7 @@ def _name_classes(axes, class_names, counts, shares):
     axes.set_xlabel("the network says", fontsize=13)
     axes.set_ylabel("it is", fontsize=13)
     right = axes.secondary_yaxis("right")
+    right.set_ylabel("share recognised", fontsize=13)
     right.set_yticks(places, [f"{shares[k, k]:.1%}" for k in places], fontsize=11)
     for spines in (axes.spines, right.spines):
         spines[:].set_visible(False)

@@ -1,0 +1,102 @@
+"""`cnn gradcheck`: compare every gradient of a network with measured slopes; exit 1 when one is wrong."""
+
+import json
+
+from cnn.commands import options
+
+HELP = "check every gradient of a network against numerical derivatives"
+
+
+def add_arguments(parser):
+    options.add_model(parser)
+    options.add_data(parser)
+    parser.add_argument("--init", action="store_true", help="check the article's network as it is before any training")
+    parser.add_argument(
+        "--photos", type=options.whole(1, 10_000), default=8, metavar="N", help="test photos in the batch (default: 8)"
+    )
+    parser.add_argument(
+        "--samples", type=options.whole(30), default=60, metavar="N", help="numbers checked in each tensor (default: 60)"
+    )
+    parser.add_argument(
+        "--seed", type=options.whole(0, 2**32 - 1), default=0, metavar="N", help="draws photos, classes and numbers (default: 0)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def run(args):
+    from cnn import gradcheck
+
+    model = network_of(args)
+    x, y = draw_batch(model, args)
+    options.log(f"{args.photos} photos, classes drawn at random, float64")
+    options.log("kink: a number whose difference crosses the corner of a ReLU or of a pooling window; left out")
+    results = gradcheck.check_model(model, x, y, args.samples, seed=args.seed)
+    if args.json:
+        print(as_json(results))
+    else:
+        print(gradcheck.table(results))
+        explain(results, args.init)
+    return 0 if all(is_right(result, args.init) for result in results) else 1
+
+
+def network_of(args):
+    """The model to check, compiled. Raises UsageError, ModelFileError."""
+    from cnn import networks
+    from cnn.errors import UsageError
+
+    if args.init and args.model:
+        raise UsageError("--init and --model: expected one of them, got both")
+    model = networks.convolutional(seed=args.seed) if args.init else options.open_model(args.model)[0]
+    if model.loss is None:
+        model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def draw_batch(model, args):
+    """Test photos and classes, both at random. Raises DataError, UsageError.
+
+    A trained network is so sure of the right classes that their gradients would drown in rounding.
+    """
+    import numpy as np
+
+    from cnn.datasets import fashion_mnist
+    from cnn.errors import UsageError
+    from cnn.networks import INPUT_SCALE
+
+    photos, _ = fashion_mnist.load_split("test", args.data)
+    if args.photos > len(photos):
+        raise UsageError(f"--photos: expected at most the {len(photos)} photos there are, got {args.photos}")
+    rng = np.random.default_rng(args.seed)
+    chosen = photos[rng.choice(len(photos), args.photos, replace=False), :, :, None]
+    scale = INPUT_SCALE if model.input_scale is None else model.input_scale
+    return chosen * scale, rng.integers(model.output_shape[-1], size=args.photos)
+
+
+def is_right(result, fresh: bool) -> bool:
+    """Whether a tensor passes; with --init a bias that only has kinks is nobody's fault (see `explain`)."""
+    return result.passed or (fresh and result.verdict == "not comparable" and result.name.endswith("/bias"))
+
+
+def explain(results, fresh: bool) -> None:
+    """Say in words what the table does not: which number is furthest off, why a tensor could not be compared."""
+    for result in results:
+        if result.verdict == "WRONG":
+            worst = result.worst
+            print(f"{result.name}: furthest off at {list(worst.index)}: gradient {worst.analytic:.9g}, slope {worst.numeric:.9g}")
+        elif result.verdict == "not comparable":
+            print(f"{result.name}: only {result.checked} entries free of kinks")
+    if fresh and any(result.verdict == "not comparable" for result in results):
+        print("Biases start at 0, so over a black background every sum is exactly 0, the corner of ReLU: "
+              "there the loss has no slope. A trained network has none of this.")  # fmt: skip
+
+
+def as_json(results) -> str:
+    """The table as a JSON list."""
+    return json.dumps(
+        [
+            {"tensor": r.name, "shape": r.shape, "checked": r.checked, "kinks": r.kinks,
+             "error": r.error if r.checked else None, "verdict": r.verdict}
+            for r in results
+        ],
+        indent=2,
+    )  # fmt: skip

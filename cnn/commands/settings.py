@@ -1,0 +1,86 @@
+"""The settings of a run of `cnn train`: from flags, from a file, and back into flags."""
+
+import argparse
+import shlex
+
+from cnn.commands import network
+from cnn.commands.train import DEFAULTS, add_settings
+from cnn.datasets import fashion_mnist
+from cnn.errors import ModelFileError, UsageError
+from kernels import threads
+
+
+def given(args) -> dict:
+    """The settings that flags were given for."""
+    return {key: getattr(args, key) for key in DEFAULTS if getattr(args, key) is not None}
+
+
+def chosen(args) -> dict:
+    """Flags given, and defaults of the others. Raises UsageError for flags that do not go together."""
+    settings = DEFAULTS | given(args) | network.settings(args)
+    return settings | {"shards": settings["shards"] or threads.default_shards()}
+
+
+def restored(args, state, folder) -> tuple[dict, str | None]:
+    """(the settings of a saved run, its data directory), with --epochs and --data from the flags where given.
+
+    Raises UsageError for a flag that contradicts the run, ModelFileError for a file that `cnn train` has not written.
+    """
+    settings, directory, seconds = (state.extra.get(key) for key in ("settings", "data", "seconds"))
+    if not _valid(settings) or not isinstance(directory, str | None) or not isinstance(seconds, float) or seconds < 0:
+        raise ModelFileError(f"{folder}: expected a run of `cnn train`, got a training of another kind")
+    for key, value in given(args).items():
+        if key == "epochs" and value >= state.epoch + (state.step > 0):
+            settings["epochs"] = value
+        elif value != settings[key]:
+            raise UsageError(f"--{key.replace('_', '-')}: the run in {folder} has {_text(settings[key])}, got {_text(value)}: leave the flag out")
+    if args.name not in (None, folder.name):
+        raise UsageError(f"--name: the run in {folder} has its name already, got {args.name}: leave the flag out")
+    return settings, directory if args.data is None else args.data
+
+
+def _valid(settings) -> bool:
+    """Whether these settings, from a file, could have been given as flags."""
+    if not isinstance(settings, dict) or settings.keys() != DEFAULTS.keys():
+        return False
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_settings(parser)
+    try:
+        return given(parser.parse_args(flags(settings))) == {key: value for key, value in settings.items() if value is not None}
+    except (argparse.ArgumentError, TypeError):
+        return False
+
+
+def flags(settings: dict) -> list[str]:
+    """The flags that give these settings."""
+    return [f"--{key.replace('_', '-')}={_text(value)}" for key, value in settings.items() if value is not None]
+
+
+def command(settings: dict, directory: str | None) -> str:
+    """The command that repeats a run. What it would do anyway is left out, but not the shards: they differ by machine."""
+    told = {key: value for key, value in settings.items() if value != DEFAULTS[key]}
+    text = shlex.join(["cnn", "train", *flags(told), *([f"--data={directory}"] if directory is not None else [])])
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:2000]
+
+
+def _text(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def text(settings: dict) -> str:
+    """The settings in a line for people."""
+    left_out = [key for key, value in settings.items() if value is None]
+    left_out += ["filters", "kernel_size"] if settings["network"] == "dense" else []
+    return ", ".join(f"{key.replace('_', ' ')} {_text(value)}" for key, value in settings.items() if key not in left_out)
+
+
+def photos(directory: str | None, settings: dict):
+    """((train_x, train_y), (test_x, test_y)), as bytes, cut to --limit. Raises DataError, UsageError."""
+    (x, y), test = fashion_mnist.load_data(directory)
+    limit, split = settings["limit"] or len(x), settings["validation_split"]
+    if limit > len(x):
+        raise UsageError(f"--limit: expected at most {len(x)}, the number of training photos, got {limit}")
+    kept = int(limit * (1 - split) + 1e-9)  # as fit cuts them
+    if kept == 0 or (split and kept == limit):
+        raise UsageError(f"--validation-split: {split:g} of {limit} photos leaves one part empty")
+    return (x[:limit], y[:limit]), test

@@ -1,0 +1,273 @@
+// Drawing, pointing, playing and the keys.
+"use strict";
+
+const App = (() => {
+  const { $, settings, maps, paint, mosaic, fixed, grad } = Show;
+  const { A, STEPS, SIDE, FILTERS, layerOf, ofUnits, cursor } = State;
+  const VIEWS = { ...Forward, ...Backward, ...Labs };
+  const LABS = ["L", "M", "G", "T", "S"];
+  const TWIN = { F1: "B12", F2: "B12", F3: "B11", F4: "B11", F5: "B10", F6: "B8", F7: "B8", F8: "B7", F9: "B6", F10: "B4",
+    F11: "B2", F12: "B1",
+    B1: "F12", B2: "F11", B3: "F11", B4: "F10", B5: "F10", B6: "F9", B7: "F8", B8: "F6", B9: "F6", B10: "F5", B11: "F3",
+      B12: "F1" };
+  const LAYERS = ["F1", "F3", "F5", "F6", "F8", "F9", "F10", "F11", "F12", "B1", "B2", "B4", "B6", "B7", "B8", "B10", "B11",
+    "B12"];
+  const box = (step) => $("live-" + step);
+  const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  // ---- drawing
+
+  const views = {}, visible = new Set(), stale = new Set(), last = { F: "F3", B: "B8" };
+  const watcher = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
+    const step = target.id.slice(5);
+    if (!isIntersecting) return void visible.delete(step);
+    visible.add(step);
+    if (stale.has(step)) drawStep(step);
+  }), { rootMargin: "200px" });
+
+  function drawStep(step) {
+    const target = box(step), focused = document.activeElement && document.activeElement.id;
+    const open = [...target.querySelectorAll("details[open]")].map((d) => d.dataset.table);
+    for (const id of maps.keys()) if (id.startsWith(step + "-")) maps.delete(id);
+    settings.prefix = step + "-";
+    views[step] = VIEWS[step](A, cursor(step));
+    target.innerHTML = views[step].html;
+    target.querySelectorAll("canvas").forEach((canvas) => paint(canvas.id));
+    open.forEach((id) => { const d = target.querySelector(`[data-table="${id}"]`); if (d) d.open = true; });
+    target.querySelectorAll("table.grid").forEach((t) => { (t.querySelector("td.chosen")
+      || t.querySelector("td")).tabIndex = 0; });
+    if (focused && $(focused) && document.activeElement !== $(focused)) $(focused).focus({ preventScroll: true });
+    stale.delete(step);
+  }
+
+  // Two stages show one step each, the five labs are always there; what is out of sight is drawn when it comes into sight.
+  function draw() {
+    const { step } = A.S;
+    if (step[0] in last) last[step[0]] = step;
+    for (const id of STEPS) $("step-" + id).hidden = id !== last[id[0]];
+    for (const id of [last.F, last.B, ...LABS]) {
+      stale.add(id);
+      if (id === step || visible.has(id) || (id[0] in last && !views[id])) drawStep(id);
+    }
+    for (const link of document.querySelectorAll("[data-step]"))
+      if (link.dataset.step === step) link.setAttribute("aria-current", "step"); else link.removeAttribute("aria-current");
+    for (const way of "FB") if (views[last[way]]) $("now-" + way).textContent = `${last[way]}: ${views[last[way]].say}`;
+    drawVerdict();
+    drawNetwork();
+    setMicro(null);
+  }
+
+  function drawVerdict() {
+    const S = A.S, label = A.label, changes = [S.mirror && "mirrored", S.parts && `${S.parts} swapped`,
+      (S.dx || S.dy) && `moved ${S.dx} right, ${S.dy} down`, A.edited && "weights changed"].filter(Boolean);
+    $("verdict").textContent = (S.photo === "own" ? "your own photo" : `photo ${S.photo} = test[${S.photo - 1}]`)
+      + (changes.length ? ` (${changes.join(", ")})` : "") + `: model says ${A.classes[A.predicted]} `
+        + `${A.T.p[A.predicted].toFixed(4)}`
+      + (label === null ? "" : `, label ${A.classes[label]}: ${A.predicted === label ? "correct" : "WRONG"}`);
+    mosaic($("thumb"), A.x, 28, 28, 1, 1, false);
+    Show.numbers($("poster"), A.x);
+    const sure = label !== null && A.target !== label && S.target === null;
+    $("target-note").textContent = `The loss here is that of ${A.classes[A.target]}, p = ${grad(A.T.p[A.target]).slice(1)}.`
+      + (sure
+      ? ` The network is so sure of ${A.classes[label]} that its own slopes are almost 0. So the tour asks: what would change `
+        + `if this were a ${A.classes[A.target]}?` : "");
+    for (const b of document.querySelectorAll("[data-photo]")) b.setAttribute("aria-pressed",
+      String(Number(b.dataset.photo) === S.photo));
+  }
+
+  function drawNetwork() {
+    const rows = { x: [28, 1, 1], a1: [28, 32, 6], p1: [14, 32, 6], a2: [14, 64, 8], p2: [7, 64, 8], a3: [1, 128, 12],
+      p: [1, 10, 4] };
+    for (const [name, [side, C, columns]] of Object.entries(rows)) {
+      mosaic($("net-" + name), A.T[name], side, side, C, columns, false);
+      mosaic($("net-d" + name), name === "p" ? A.G.dlogits : A.G["d" + name], side, side, C, columns, true);
+    }
+  }
+
+  // ---- pointing, and the small steps
+
+  // Lights up tap t wherever the step shows it, in tables and in maps.
+  function light(step, t, more = {}) {
+    for (const e of document.querySelectorAll(".lit")) e.classList.remove("lit");
+    for (const e of box(step).querySelectorAll(`[data-tap="${t}"]`)) e.classList.add("lit");
+    for (const [id, m] of maps) if (id.startsWith(step + "-")) paint(id, more[id] || (m.taps && m.taps[t] ? [m.taps[t]] : []));
+  }
+
+  // The pointer on a cell of a map: a tap of the window lights up its weight; an output cell shows the window it reads;
+  // an input cell shows the output cells it feeds.
+  function pointAt(step, id, i, j) {
+    const m = maps.get(id), tap = m.taps
+      ? m.taps.findIndex(([a, b, h = 1, w = 1]) => i >= a && j >= b && i < a + h && j < b + w) : -1;
+    const near = [i - 1, j - 1, 3, 3], other = m.feeds || m.reads;
+    if (tap >= 0) return light(step, tap);
+    light(step, "none", { [id]: [[i, j]], ...(other ? { [other]: [near] } : {}) });
+  }
+
+  let micro = null, timer = null, pending = null, spoken = 0;
+  function setMicro(n) {
+    const { step } = A.S, { micro: list, say: sentence } = views[step], end = list.length - 1, slider = $("scrub-" + step[0]);
+    micro = n === null || end < 0 ? null : Math.max(0, Math.min(end, n));
+    if (slider) Object.assign(slider, { max: end + 1, value: micro === null ? 0 : micro + 1, disabled: end < 0 });
+    light(step, micro === null ? "none" : list[micro].tap);
+    say(micro === null ? `${step}: ${sentence}` : list[micro].say);
+  }
+
+  // The newest sentence on the screen; to a screen reader at most one a second.
+  function say(text) {
+    const line = $("now-" + A.S.step[0]);
+    if (line) line.textContent = text;
+    clearTimeout(pending);
+    pending = setTimeout(() => { $("speech").textContent = text; spoken = Date.now(); },
+      Math.max(0, 1000 - (Date.now() - spoken)));
+  }
+
+  // With reduced motion nothing moves by itself: play then takes one small step.
+  function play() {
+    const end = views[A.S.step].micro.length - 1, next = () => setMicro(micro === null || micro === end ? 0 : micro + 1);
+    if (calm()) return next();
+    if (timer || end < 0) stop();
+    else { next(); timer = setInterval(() => (micro === end ? stop() : next()), 1000 * A.S.pace); }
+    for (const b of document.querySelectorAll('[data-key="a"]')) b.setAttribute("aria-pressed", String(!!timer));
+  }
+  function stop() { clearInterval(timer); timer = null; }
+
+  function pace(seconds) {
+    A.S.pace = Math.min(4, Math.max(0.1, seconds));
+    for (const range of document.querySelectorAll("[data-pace]")) range.value = A.S.pace;
+    if (timer) { play(); play(); }
+    say(`one small step in ${A.S.pace.toFixed(1)} seconds`);
+  }
+
+  // ---- changing the state
+
+  const COMPUTED = ["photo", "px", "dx", "dy", "mirror", "parts", "target"];
+
+  // change: new values of the state or of the step's cursor. push: Back returns to before. show: bring the step into sight.
+  function set(change, { push = false, show = false } = {}) {
+    const S = A.S, before = S.step, stepChanged = "step" in change && change.step !== before;
+    if (timer) play();
+    if ("step" in change) S.step = change.step;
+    const c = cursor();
+    for (const [key, v] of Object.entries(change)) (/^([ijftc][12]|u)$/.test(key) || (key === "class") ? c
+      : S)[key === "class" ? "k" : key] = v;
+    if (S.k !== 3 && S.preset === "learned") S.preset = "outline";
+    if (COMPUTED.some((key) => key in change)) State.compute();
+    draw();
+    const url = State.address();
+    if (url !== location.hash) history[push || stepChanged ? "pushState" : "replaceState"](null, "", url);
+    if (show) reveal();
+  }
+
+  function reveal() {
+    const article = $("step-" + A.S.step);
+    (article.closest("div.lab") || article).scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+    article.querySelector("h3, h2").focus({ preventScroll: true });
+  }
+  const go = (step, more = {}) => set({ step, ...more }, { push: true, show: true });
+
+  // Some steps of gradient descent, a few at a time so that the page stays awake.
+  function descend(steps) {
+    const P = A.P;
+    (function some(left) {
+      if (A.P !== P) return;
+      for (const end = performance.now() + 60; left > 0 && performance.now() < end; left--) State.step(A.S.lr);
+      say(`${steps - left} of ${steps} steps of gradient descent: loss ${fixed(A.loss)}`);
+      if (left) setTimeout(some, 0, left); else { A.S.target = A.target; draw();
+        say(`loss ${fixed(A.loss)} after ${A.losses.length - 1} steps`); }
+    })(steps);
+  }
+
+  function undo() {
+    State.reset();
+    A.S.target = null;
+    State.compute();
+    set({});
+    say("back to the loaded weights");
+  }
+
+  function sample() {
+    if (A.S.step !== "G") go("G");
+    Labs.sample(A, (html, done) => {
+      A.sample = html;
+      if ($("sample")) $("sample").innerHTML = html;
+      if (done && html) say("the gradient check of the sample is finished");
+    });
+  }
+
+  function copyLink() {
+    const url = location.href.replace(/#.*/, "") + State.address(), done = () => say("the address of this step is copied");
+    const byHand = () => {
+      const area = Object.assign(document.createElement("textarea"), { value: url });
+      document.body.append(area); area.select(); document.execCommand("copy"); area.remove(); done();
+    };
+    if (navigator.clipboard) navigator.clipboard.writeText(url).then(done, byHand); else byHand();
+  }
+
+  // ---- the keys: the same letters as in the terminal
+
+  const near = (by) => STEPS[Math.max(0, Math.min(STEPS.length - 1, STEPS.indexOf(A.S.step) + by))];
+  const place = (step) => (STEPS.includes(step) ? STEPS.indexOf(step) : 0);
+  const clamp = (v, n) => Math.max(0, Math.min(n - 1, v));
+
+  function move(di, dj) {
+    const S = A.S, c = cursor(), n = layerOf(S.step), [i, j] = ["i" + n, "j" + n];
+    if (S.step === "L") { const l = Labs.lab(A); return set({ L: { i: clamp(l.i + di, l.g.OH), j: clamp(l.j + dj, l.g.OW) } }); }
+    if (ofUnits(S.step)) return set({ u: clamp(c.u + dj, 128), class: clamp(c.k + di, 10) });
+    set({ [i]: clamp(c[i] + di, SIDE[n]), [j]: clamp(c[j] + dj, SIDE[n]) });
+  }
+
+  // [ ] turn through the filters (units), { } through the channels (in layer 1, with its one channel, the taps; classes).
+  function turn(channel, by) {
+    const n = layerOf(A.S.step), c = cursor(), units = ofUnits(A.S.step);
+    const [name, count, now] = channel ? (units ? ["class", 10, c.k] : n === 2 ? ["c2", 32, c.c2] : ["t1", 9, c.t1])
+      : units ? ["u", 128, c.u] : ["f" + n, FILTERS[n], c["f" + n]];
+    set({ [name]: (now + by + count) % count });
+  }
+
+  const arrow = (di, dj) => (e) => move(di * (e.shiftKey ? 5 : 1), dj * (e.shiftKey ? 5 : 1));
+  const KEYS = {
+    n: () => go(near(1)), p: () => go(near(-1)),
+    " ": () => setMicro(micro === null ? 0 : micro + 1), Backspace: () => setMicro(micro ? micro - 1 : null),
+    ArrowUp: arrow(-1, 0), ArrowDown: arrow(1, 0), ArrowLeft: arrow(0, -1), ArrowRight: arrow(0, 1),
+    "[": () => turn(false, -1), "]": () => turn(false, 1), "{": () => turn(true, -1), "}": () => turn(true, 1),
+    PageUp: () => go(LAYERS.filter((s) => place(s) < place(A.S.step)).at(-1) || "F1"),
+    PageDown: () => go(LAYERS.find((s) => place(s) > place(A.S.step)) || "B12"),
+    f: () => A.S.step[0] === "B" && go(TWIN[A.S.step]), b: () => A.S.step[0] === "F" && go(TWIN[A.S.step]),
+    i: () => { $("number").focus(); $("number").select(); }, m: () => set({ mirror: 1 - A.S.mirror }, { push: true }),
+    "<": () => set({ dx: Math.max(-6, A.S.dx - 1) }, { push: true }),
+      ">": () => set({ dx: Math.min(6, A.S.dx + 1) }, { push: true }),
+    g: () => go("G", A.S.step[0] === "B" ? { layer: layerOf(A.S.step) } : {}), G: sample,
+    t: () => descend(1), T: () => descend(100), u: undo,
+    x: () => go("M"), l: () => go("L"), s: () => go("S"),
+    c: () => { const d = $("step-" + A.S.step).querySelector("details.code"); if (d) d.open = !d.open; },
+    d: () => { settings.digits = settings.digits === 9 ? 3 : settings.digits + 1; draw(); say(`${settings.digits} digits`); },
+    a: play, "+": () => pace(A.S.pace / 1.5), "-": () => pace(A.S.pace * 1.5),
+    j: () => { Object.assign(A.S, State.spotlight()); set({}); }, y: copyLink, "?": () => $("help").showModal(),
+  };
+
+  // Letters act only while the focus is in a lab, and not where one types; Space on a button presses the button.
+  function onKey(e) {
+    const home = e.target.closest(".lab"), press = e.key === " " && e.target.closest("button, summary, a"),
+      cell = e.target.closest("table.grid td");
+    if (!App.keysOn || !home || press || e.ctrlKey || e.altKey || e.metaKey || !KEYS[e.key]
+      || e.target.closest("input, select, textarea, #paper")) return;
+    e.preventDefault();
+    if (cell && e.key.startsWith("Arrow")) return within(cell, e.key);
+    if (!home.contains(box(A.S.step))) set({ step: homeStep(home) });
+    KEYS[e.key](e);
+  }
+  const homeStep = (lab) => (lab.dataset.home in last ? last[lab.dataset.home] : lab.dataset.home);
+
+  // Arrow keys inside a small matrix go from cell to cell.
+  function within(cell, key) {
+    const t = cell.closest("table"), k = Number(t.dataset.grid), cells = [...t.querySelectorAll("td")], n = cells.indexOf(cell);
+    const to = { ArrowLeft: n % k ? n - 1 : n, ArrowRight: (n + 1) % k ? n + 1 : n, ArrowUp: n - k, ArrowDown: n + k }[key];
+    if (!cells[to]) return;
+    cell.tabIndex = -1;
+    cells[to].tabIndex = 0;
+    cells[to].focus();
+  }
+
+  return { A, KEYS, keysOn: true, box, watcher, views, draw, set, go, reveal, light, pointAt, setMicro, say, pace, onKey,
+    homeStep };
+})();

@@ -1,0 +1,111 @@
+// The page proves itself: it unpacks what it carries, computes everything again and compares with the Python trace.
+// No document, no window: Node runs this same file in the tests.
+"use strict";
+
+const Proof = (() => {
+  const Net = typeof Engine === "undefined" ? require("./engine.js") : Engine;
+  const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", LOOKUP = new Int16Array(128).fill(-1);
+  for (let n = 0; n < 64; n++) LOOKUP[LETTERS.charCodeAt(n)] = n;
+
+  // Base64, strictly: a letter that does not belong there, or bits that no byte would show, are an error.
+  function bytes(base64) {
+    const text = base64.trim(), padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0,
+      out = new Uint8Array((text.length / 4) * 3 - padding);
+    let bad = text.length % 4, rest = 0;
+    for (let i = 0, n = 0; i < text.length; i += 4) {
+      let word = 0;
+      for (let k = 0; k < 4; k++) {
+        const filler = i + k >= text.length - padding, digit = filler ? 0 : LOOKUP[text.charCodeAt(i + k)] ?? -1;
+        if (digit < 0) bad = 1;
+        word = (word << 6) | (digit & 63);
+      }
+      for (const shift of [16, 8, 0]) if (n < out.length) out[n++] = word >> shift; else rest |= (word >> shift) & 255;
+    }
+    if (bad || rest) throw new Error("the file is damaged: this is not base64");
+    return out;
+  }
+
+  // SHA-256 as FIPS 180-4 writes it; the browser's own is not there on every page opened from a disk.
+  // Its constants are the first 32 bits of the fractions of cube and square roots of the first primes.
+  const primes = [];
+  for (let n = 2; primes.length < 64; n++) if (primes.every((p) => n % p)) primes.push(n);
+  const fraction = (v) => ((v - Math.floor(v)) * 4294967296) | 0;
+  const K = Int32Array.from(primes, (p) => fraction(Math.cbrt(p)));
+  const START = Int32Array.from(primes.slice(0, 8), (p) => fraction(Math.sqrt(p)));
+
+  function sha256(data) {
+    const padded = new Uint8Array(((data.length + 72) >> 6) << 6), view = new DataView(padded.buffer);
+    padded.set(data); padded[data.length] = 0x80;
+    view.setUint32(padded.length - 8, Math.floor(data.length / 0x20000000)); view.setUint32(padded.length - 4, data.length << 3);
+    const H = START.slice(), w = new Int32Array(64), turn = (x, n) => (x >>> n) | (x << (32 - n));
+    for (let at = 0; at < padded.length; at += 64) {
+      for (let i = 0; i < 64; i++) {
+        if (i < 16) { w[i] = view.getInt32(at + 4 * i); continue; }
+        const p = w[i - 15], q = w[i - 2];
+        w[i] = w[i - 16] + (turn(p, 7) ^ turn(p, 18) ^ (p >>> 3)) + w[i - 7] + (turn(q, 17) ^ turn(q, 19) ^ (q >>> 10));
+      }
+      let [a, b, c, d, e, f, g, h] = H;
+      for (let i = 0; i < 64; i++) {
+        const t1 = (h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + K[i] + w[i]) | 0;
+        const t2 = ((turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))) | 0;
+        h = g; g = f; f = e; e = (d + t1) | 0; d = c; c = b; b = a; a = (t1 + t2) | 0;
+      }
+      [a, b, c, d, e, f, g, h].forEach((v, n) => { H[n] += v; });
+    }
+    return [...H].map((v) => (v >>> 0).toString(16).padStart(8, "0")).join("");
+  }
+
+  // Python's numbers are little-endian in the file, whatever this machine prefers.
+  function numbers(base64, type) {
+    const raw = bytes(base64), view = new DataView(raw.buffer), wide = type === "float64" ? 8 : 4;
+    const read = wide === 8 ? (n) => view.getFloat64(8 * n, true) : (n) => view.getFloat32(4 * n, true);
+    return Float64Array.from({ length: raw.length / wide }, (_, n) => read(n));
+  }
+
+  // {W1, b1, ...} out of one block, in the order of the list of [name, shape].
+  function unpack(base64, layout) {
+    const all = numbers(base64, "float32"), P = {};
+    let at = 0;
+    for (const [name, shape] of layout) P[name] = all.slice(at, (at += Net.size(shape)));
+    if (at !== all.length) throw new Error(`expected ${at} weights, got ${all.length}`);
+    return P;
+  }
+
+  const summary = (t) => t.reduce((s, v) => ({ sum: s.sum + v, max: Math.max(s.max, Math.abs(v)) }), { sum: 0, max: 0 });
+
+  // Everything compared so far: a number counts as its distance in units of max(1, the largest number of its tensor).
+  class Report {
+    constructor(tolerance) { Object.assign(this, { tolerance, count: 0, largest: 0, failures: [] }); }
+    close(what, got, expected, scale) {
+      const distance = Math.abs(got - expected) / Math.max(1, scale);
+      this.count++;
+      if (!(distance <= this.tolerance)) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`);
+      else this.largest = Math.max(this.largest, distance);
+    }
+    equal(what, got, expected) { this.count++;
+      if (got !== expected) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`); }
+    tensor(what, got, expected) {
+      if (got.length !== expected.length) return this.equal(`${what}, length`, got.length, expected.length);
+      const scale = summary(expected).max, before = this.failures.length;
+      for (let n = 0; n < got.length && this.failures.length === before;
+        n++) this.close(`${what}[${n}]`, got[n], expected[n], scale);
+    }
+  }
+
+  // A photo's short record: for each tensor its sum and its largest size, the hash of the pooling winners, and the loss.
+  function checkPhoto(report, T, G, dense, record, label) {
+    for (const [name, [sum, max, length]] of Object.entries(record.tensors)) {
+      const s = summary(T[name] || G[name]);
+      report.close(`${label} max|${name}|`, s.max, max, max);
+      report.close(`${label} sum of ${name}`, s.sum, sum, max * Math.sqrt(length));
+    }
+    for (const name of ["argmax1", "argmax2"]) report.equal(`${label} winners ${name}`, sha256(T[name]), record[name]);
+    record.logits.forEach((v, k) => report.close(`${label} logit ${k}`, T.z4[k], v, record.tensors.z4[1]));
+    (record.dense || []).forEach((v, k) => report.close(`${label} dense net's probability ${k}`, dense.p[k], v, 1));
+    report.close(`${label} loss`, Net.lossOf(T.z4, record.target), record.loss, record.loss);
+  }
+
+  return { bytes, sha256, numbers, unpack, summary, Report, checkPhoto };
+})();
+
+if (typeof module !== "undefined") module.exports = Proof;

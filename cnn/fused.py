@@ -1,0 +1,212 @@
+"""The fast twin of a network: what fit, evaluate and predict really run. Read layers.py first; this is optional.
+
+A twin shares the parameters of its model and gives the plain layers' results to rounding,
+which tests/test_fused.py holds it to. It is faster for three reasons:
+- convolution, bias, ReLU and 2x2 pooling run as one step over a few photos at a time, so
+  that the columns and the product never leave the cache;
+- the backward products leave out the five numbers in six that pooling and ReLU make zero;
+- its large arrays are kept from batch to batch. So, unlike the layers, one twin serves one
+  pass at a time, and what it returns is valid until its next pass.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from kernels import fused, sparse
+from kernels.im2col import col2im_into, im2col_into
+
+Array = np.ndarray
+BLOCK_BYTES = 2**20  # of columns and products at a time: a processor's second cache holds them
+
+
+class Buffers:
+    """Named float32 arrays that are kept between passes, zero at first, at addresses that are multiples of 64."""
+
+    def __init__(self):
+        self.arrays: dict[str, Array] = {}
+
+    def __call__(self, name: str, *shape: int, dtype=np.float32) -> Array:
+        size = math.prod(shape)
+        if name not in self.arrays or self.arrays[name].size < size:
+            raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
+            offset = -raw.ctypes.data % 64
+            self.arrays[name] = raw[offset : offset + size * np.dtype(dtype).itemsize].view(dtype)
+        return self.arrays[name][:size].reshape(shape)
+
+
+class ConvPoolCache(NamedTuple):
+    x_padded: Array  # (N, H + top + bottom, W + left + right, C)
+    winners: Array  # (N, OH//2, OW//2, F), uint8
+
+
+class ConvPool:
+    """y = max_pool_2x2(activation(conv(x))), in one step: Conv2D and the MaxPooling2D behind it."""
+
+    draws = False
+
+    def __init__(self, conv: Conv2D, pool: MaxPooling2D):
+        self.conv, self.name = conv, conv.name
+        self.out_h, self.out_w, self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)
+        self.pool_shape = pool.output_shape
+        self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
+        # The kernels that leave out zeros know one kind of convolution, by far the most common.
+        _, width, channels = conv.input_shape
+        self.grey = channels == 1
+        lanes = conv.units if self.grey else channels
+        self.skips_zeros = sparse.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1) and lanes % sparse.CHANNELS == 0
+        self.where = sparse.window_starts(*self.pool_shape[:2], (self.pads[2] + width + self.pads[3]) * channels, channels)
+        self.buffer = Buffers()
+
+    @property
+    def params(self):
+        return self.conv.params
+
+    @staticmethod
+    def fits(conv, pool) -> bool:
+        """Whether this pair of layers can run as one."""
+        return (
+            isinstance(conv, Conv2D)
+            and isinstance(conv.activation, Linear | ReLU)
+            and isinstance(pool, MaxPooling2D)
+            and pool.pool_size == pool.strides == (2, 2)
+            and place_windows(pool, conv.output_shape, (2, 2))[2] == (0, 0, 0, 0)
+        )
+
+    def blocks(self, photos):
+        """Cut the batch into slices whose columns and products fit the cache; with each its columns and z, to fill."""
+        kh, kw = self.conv.kernel_size
+        channels, filters = self.conv.input_shape[2], self.conv.units
+        numbers = self.out_h * self.out_w * (kh * kw * channels + filters)
+        size = max(1, BLOCK_BYTES // (4 * numbers))
+        for start in range(0, photos, size):
+            count = min(size, photos - start)
+            columns = self.buffer("columns", count, self.out_h, self.out_w, kh, kw, channels)
+            yield slice(start, start + count), columns, self.buffer("z", count, self.out_h, self.out_w, filters)
+
+    def kernel_matrix(self):
+        return self.params["kernel"].reshape(-1, self.conv.units)  # (kh*kw*C, F)
+
+    def forward(self, x, training=False, rng=None):
+        photos, height, width, channels = x.shape
+        top, bottom, left, right = self.pads
+        x_padded = self.buffer("x_padded", photos, height + top + bottom, width + left + right, channels)
+        x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
+        y = self.buffer("y", photos, *self.pool_shape)
+        winners = self.buffer("winners", photos, *self.pool_shape, dtype=np.uint8)
+        kernel = self.kernel_matrix()
+        bias = self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units, np.float32)
+        for block, columns, z in self.blocks(photos):
+            im2col_into(columns, x_padded[block], self.conv.strides)
+            np.matmul(columns.reshape(-1, len(kernel)), kernel, out=z.reshape(-1, self.conv.units))
+            fused.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
+        return y, ConvPoolCache(x_padded, winners)
+
+    def backward(self, dy, cache, need_dx=True):
+        skips_zeros = self.skips_zeros and not (self.grey and need_dx)
+        product = self.backward_skipping_zeros if skips_zeros else self.backward_through_columns
+        dkernel, dx = product(np.ascontiguousarray(dy), cache, need_dx)
+        grads = {"kernel": dkernel}
+        if self.conv.use_bias:
+            grads["bias"] = np.empty(self.conv.units, np.float32)
+            fused.bias_gradient(grads["bias"], dy, cache.winners)
+        return dx, grads
+
+    def backward_through_columns(self, dy, cache, need_dx):
+        """The products of Conv2D.backward, block by block; the columns are made again rather than kept."""
+        kernel = self.kernel_matrix()
+        dkernel = np.zeros_like(kernel)
+        dx = self.buffer("dx", len(dy), *self.conv.input_shape)
+        for block, columns, dz in self.blocks(len(dy)):
+            im2col_into(columns, cache.x_padded[block], self.conv.strides)
+            fused.unpool(dz, dy[block], cache.winners[block])
+            dz = dz.reshape(-1, self.conv.units)
+            dkernel += columns.reshape(-1, len(kernel)).T @ dz
+            if need_dx:
+                np.matmul(dz, kernel.T, out=columns.reshape(-1, len(kernel)))  # dcolumns, in the place of columns
+                col2im_into(dx[block], columns, self.conv.strides, (self.pads[0], self.pads[2]))
+        return dkernel.reshape(self.params["kernel"].shape), dx if need_dx else None
+
+    def backward_skipping_zeros(self, dy, cache, need_dx):
+        """The same sums from the winners alone; the kernel lies here with its filters first: (F, 3, 3, C)."""
+        filters, channels = self.conv.units, self.conv.input_shape[2]
+        if self.grey:
+            dkernel = np.empty_like(self.params["kernel"])
+            sparse.kernel_gradient_of_grey(dkernel, dy, cache.winners, cache.x_padded)
+            return dkernel, None
+        padded_shape = cache.x_padded.shape[1:]
+        dkernel = self.buffer("dkernel", filters, 3, 3, channels)
+        sparse.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)
+        dkernel = np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0))
+        if not need_dx:
+            return dkernel, None
+        kernel = self.buffer("kernel", filters, 3, 3, channels)
+        kernel[:] = self.params["kernel"].transpose(3, 0, 1, 2)
+        dx, photo = self.buffer("dx", len(dy), *self.conv.input_shape), self.buffer("photo", *padded_shape)
+        sparse.input_gradient(dx, dy, cache.winners, kernel, self.where, (self.pads[0], self.pads[2]), photo)
+        return dkernel, dx
+
+
+class KeptDense:
+    """Dense with the arrays of its large gradients kept from pass to pass."""
+
+    draws = False
+
+    def __init__(self, dense: Dense, activation):
+        self.dense, self.name, self.activation, self.buffer = dense, dense.name, activation, Buffers()
+
+    @property
+    def params(self):
+        return self.dense.params
+
+    def forward(self, x, training=False, rng=None):
+        z = self.dense.add_bias(x @ self.params["kernel"])
+        y, active = self.activation.forward(z)
+        return y, (x, active)
+
+    def backward(self, dy, cache, need_dx=True):
+        x, active = cache
+        dz, _ = self.activation.backward(dy, active)
+        kernel = self.params["kernel"]
+        grads = {"kernel": np.matmul(x.T, dz, out=self.buffer("dkernel", *kernel.shape))}
+        if self.dense.use_bias:
+            grads["bias"] = dz.sum(axis=0)
+        return (np.matmul(dz, kernel.T, out=self.buffer("dx", *x.shape)) if need_dx else None), grads
+
+
+def twin(layers: list) -> list:
+    """Layers that compute the same logits as these: pairs that fit are one, a closing softmax is left out."""
+    twins, todo = [], list(layers)
+    while todo:
+        layer = todo.pop(0)
+        if todo and ConvPool.fits(layer, todo[0]):
+            twins.append(ConvPool(layer, todo.pop(0)))
+        elif isinstance(layer, Dense) and len(layer.input_shape) == 1:
+            closing = not todo and isinstance(layer.activation, Softmax)
+            twins.append(KeptDense(layer, Linear() if closing else layer.activation))
+        elif todo or not isinstance(layer, Softmax):
+            twins.append(layer)
+    return twins
+
+
+class Twins:
+    """Lends twins of one model to passes that run at the same time, and keeps them for the next."""
+
+    def __init__(self, model):
+        self.model, self.layers, self.free = model, [], []
+
+    def borrow(self) -> list:
+        if self.model.dtype != np.float32:
+            return self.model.logit_layers()
+        if self.layers != self.model.layers:
+            self.layers, self.free = list(self.model.layers), []
+        try:
+            return self.free.pop()
+        except IndexError:
+            return twin(self.layers)
+
+    def give_back(self, network: list) -> None:
+        if self.model.dtype == np.float32:
+            self.free.append(network)

@@ -1,0 +1,114 @@
+"""`python -m cnn.refresher`: measure, draw the pictures, and write README.md and compare.json beside this file."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cnn import comparison, photos, plots, runs, summary
+from cnn.commands import compare, evaluation, options
+from cnn.datasets import fashion_mnist
+from kernels.reference import window_geometry
+
+FOLDER = Path(__file__).parent
+DPI = 110
+SHOWN = (comparison.PLAIN, "1 left", "1 right", "2 left", "2 right", "4 left", "4 right", *comparison.WHOLE[1:])
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Everything anew, into this folder."""
+    networks, files = {}, []
+    for name, given in (("CNN", "cnn"), ("dense", "dense")):
+        networks[name], path = options.open_model(given)
+        files.append(path)
+    pixels, labels = fashion_mnist.load_split("test")
+    result = comparison.compare(networks, pixels, labels, compare.progress())
+    content = compare.report(result, networks, files, pixels, labels)
+    results = {name: evaluation.evaluate(model, pixels, labels) for name, model in networks.items()}
+    runs.write_json(folder / "compare.json", content)
+    runs.write_text(folder / "README.md", page(networks, results, content, pixels, labels))
+    for name, figure in figures(networks["CNN"], pixels, labels, results["CNN"], result).items():
+        save(figure, folder / f"{name}.png")
+
+
+def page(networks: dict, results: dict, content: dict, pixels: np.ndarray, labels: np.ndarray) -> str:
+    """The text, its numbers filled in. content: what `cnn compare --json` prints; results: an evaluation of each network."""
+    template = (FOLDER / "page.md").read_text(encoding="utf-8")
+    chosen = photos.predict(networks["CNN"], [photos.test_photo(k, pixels, labels) for k in range(1, 21)])
+    values = {"sheet_right": sum(p.right for p in chosen), "sheet_count": len(chosen), "photo9_says": chosen[8].says,
+              "photo9_label": chosen[8].class_names[chosen[8].photo.label], "filters": networks["CNN"].layers[0].units,
+              "summary": summary.summary_table(networks["CNN"], 76), "why": content["why"],
+              "table": table(content["results"]), "sentences": "\n".join(f"- {text}" for text in content["sentences"]),
+              "plain_verdict": content["sentences"][0].rsplit(": ", 1)[1].rstrip("."),
+              **_padding(), **_mistakes(results["CNN"])}  # fmt: skip
+    for name, model in networks.items():
+        low, high = results[name].interval
+        about = {"accuracy": f"{results[name].accuracy:.2%}", "interval": f"{low:.2%} to {high:.2%}",
+                 "parameters": f"{model.count_params():,}", "made_by": model.made_by}  # fmt: skip
+        values |= {f"{name.lower()}_{key}": value for key, value in about.items()}
+    return template.format_map(values)
+
+
+def _padding():
+    """The zeros before and after, for a 3x3 filter with stride 2 and 'same'."""
+    pads = {size: window_geometry(size, 3, 2, "same")[1:] for size in (5, 28)}
+    return {f"pad{size}_{side}": pads[size][k] for size in pads for k, side in enumerate(("before", "after"))}
+
+
+def _mistakes(result):
+    """The class that is found least and most, and what the first is taken for."""
+    names = result.class_names
+    found = [result.recalls()[name] for name in names]
+    worst, best = int(np.argmin(found)), int(np.argmax(found))
+    others = result.confusion[worst].copy()
+    others[worst] = 0
+    return {"hardest": names[worst], "hardest_recall": f"{found[worst]:.1%}", "hardest_count": int(others.max()),
+            "hardest_for": names[int(others.argmax())],
+            "easiest": names[best], "easiest_recall": f"{found[best]:.1%}"}  # fmt: skip
+
+
+def table(rows: list[dict]) -> str:
+    """The chief rows of `cnn compare --json` as a Markdown table."""
+    lines = ["| photos | CNN, all | dense, all | CNN, sandals | dense, sandals |", "|---|--:|--:|--:|--:|"]
+    for row in (row for row in rows if row["change"] in SHOWN):
+        scores = [row["CNN"], row["dense"], row["CNN"]["by_class"]["Sandal"], row["dense"]["by_class"]["Sandal"]]
+        cells = [comparison.percent(comparison.Score(s["correct"], s["count"])) for s in scores]
+        lines.append(f"| {row['change']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def figures(model, pixels, labels, result, compared) -> dict:
+    """All pictures of the page by name. The convolution and the pooling are shown where photo 9 is answered most strongly."""
+    chosen = [photos.test_photo(k, pixels, labels) for k in range(1, 21)]
+    predictions = photos.predict(model, chosen)
+    sandal = chosen[8]
+    maps = plots.activations(model, sandal.pixels)[model.layers[0].name]
+    i, j, f = (int(k) for k in np.unravel_index(maps.argmax(), maps.shape))
+    corner = tuple(min(max(k // 2 * 2 - 2, 0), 22) for k in (i, j))
+    return {
+        "photos": plots.photo_sheet(chosen, photos.class_names(model), predictions),
+        "card": plots.prediction_card(predictions[8]),
+        "convolution": plots.convolution_step(model, sandal, (i, j), f),
+        "filters": plots.filters(model),
+        "stride_and_padding": plots.stride_and_padding(),
+        "maps": plots.feature_maps(model, sandal),
+        "pooling": plots.pooling_step(model, sandal, f, corner),
+        "journey": plots.journey(model, sandal, maps=4),
+        "confusion_matrix": plots.confusion_matrix(result.confusion, result.class_names),
+        "compare": plots.comparison(compared),
+    }
+
+
+def save(figure, path: Path) -> None:
+    """A PNG of at most 256 colours, a third of the size: a page of ten should load quickly."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=DPI, format="png", metadata={"Software": None})
+    Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    options.log(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What several test files share."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from cnn import layers, models
+from cnn.datasets import fashion_mnist
+
+# Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, which is an error, not a pass.
+collect_ignore = [] if find_spec("torch") else ["test_parity.py"]
+
+
+def small_network(seed=0, shards=2, photo=(8, 8, 1), classes=10, optimizer="adam", compiled=True):
+    """A network of every kind of layer that a few photos of 8 x 8 can go through in no time."""
+    model = models.Sequential(
+        [
+            layers.Input(photo),
+            layers.Conv2D(4, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(5, (3, 2), padding="same"),
+            layers.ReLU(),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.2),
+            layers.Dense(12, activation="relu"),
+            layers.Dense(classes, activation="softmax"),
+        ],
+        seed=seed,
+    )
+    model.shards = shards
+    if compiled:
+        model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+    return model
+
+
+def random_biases(model, seed=0):
+    """Biases that are not 0: at 0 the black background of a photo would stand exactly on ReLU's corner."""
+    rng = np.random.default_rng(seed)
+    model.set_weights(
+        [w if w.ndim > 1 else rng.uniform(0.05, 0.2, w.shape) * rng.choice([-1, 1], w.shape) for w in model.get_weights()]
+    )
+    return model
+
+
+def random_batch(count=12, photo=(8, 8, 1), classes=10, seed=0):
+    """Photos of noise and classes for them."""
+    rng = np.random.default_rng(seed)
+    return rng.random((count, *photo), np.float32), rng.integers(classes, size=count)
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """The first 2,000 training photos, scaled to [0, 1], and their classes; read-only, so that no test spoils them."""
+    x, y = fashion_mnist.load_split("train")
+    x = (x[:2000, :, :, None] / 255).astype(np.float32)
+    x.flags.writeable = False
+    return x, y[:2000]
+
+
+@pytest.fixture(scope="session")
+def trained(photos):
+    """A small convolutional network after one epoch on real photos. Nobody may change it."""
+    model = models.Sequential(
+        [
+            layers.Conv2D(8, 3, padding="same", activation="relu", input_shape=(28, 28, 1)),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(12, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.shards = 2
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.fit(*photos, verbose=0)
+    return model

@@ -1,0 +1,96 @@
+"""What the tests of the page share: the page itself, made once, and its parts as the standard library finds them."""
+
+import base64
+import functools
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+
+from cnn import pretrained, saving
+from cnn.datasets import fashion_mnist
+from cnn.explain import html, trace
+
+NUMBER = 9
+
+
+@functools.cache
+def networks():
+    """The trained CNN and dense net."""
+    return tuple(saving.load_model(pretrained.path(name)) for name in pretrained.NAMES)
+
+
+@functools.cache
+def test_set():
+    """The test photos and labels."""
+    return fashion_mnist.load_split("test")
+
+
+@functools.cache
+def traced(number=NUMBER):
+    """The trace of one test photo."""
+    pixels, labels = test_set()
+    return trace(networks()[0], pixels[number - 1], None, int(labels[number - 1]), number)
+
+
+@functools.cache
+def text(number=NUMBER):
+    """The page about one test photo."""
+    return html.page(*networks(), html.Example(number, *test_set(), small_comparison()))
+
+
+@functools.cache
+def small_comparison():
+    """What `cnn compare` finds for a few photos."""
+    from cnn import comparison
+
+    found = comparison.compare(dict(zip(("CNN", "dense"), networks(), strict=True)), *(array[:40] for array in test_set()))
+    return comparison.as_json(found, {"CNN": {}, "dense": {}}, comparison.sentences(found))
+
+
+class Parts(HTMLParser):
+    """The page taken apart: every element's attributes, the text of scripts, and of cells with a data-ref."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.scripts, self.cells, self._open = [], {}, [], None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self._open = (tag, dict(attributes)) if tag in ("script", "style", "td") else self._open
+
+    def handle_endtag(self, tag):
+        if self._open and tag == self._open[0]:
+            self._open = None
+
+    def handle_data(self, data):
+        tag, attributes = self._open or ("", {})
+        if tag == "script":
+            key = attributes.get("id", f"script {len(self.scripts)}")
+            self.scripts[key] = self.scripts.get(key, "") + data
+        if tag == "td" and "data-ref" in attributes:
+            self.cells.append((attributes["data-ref"], attributes["data-format"], data))
+
+
+@functools.cache
+def parts(number=NUMBER):
+    """The page about one photo, parsed."""
+    return Parts(text(number))
+
+
+def data(number=NUMBER):
+    """The page's JSON."""
+    return json.loads(parts(number).scripts["trace"])
+
+
+def block(name, dtype):
+    """One of the page's blocks of numbers."""
+    return np.frombuffer(base64.b64decode(parts().scripts[name], validate=True), dtype)
+
+
+def damaged(page, block_id, position, letter="A"):
+    """The page with one letter of a block of numbers changed."""
+    start = re.search(rf'id="{block_id}">', page).end() + position
+    return page[:start] + (letter if page[start] != letter else "B") + page[start + 1 :]

@@ -1,0 +1,425 @@
+"""Every command as a user runs it: in a process of its own, with its output read."""
+
+import csv
+import json
+import os
+import pty
+import re
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pyte
+import pytest
+from commandline import ENVIRONMENT, PATIENCE, arrays, cnn, refused, result, same_bits, succeeds, write_photos
+from PIL import Image
+
+from cnn import models, saving
+from cnn.cli import COMMANDS, build_parser
+from cnn.layers import Dense, Flatten
+from cnn.networks import dense
+from cnn.resume import TrainingState
+
+QUICK = ("--network=dense", "--epochs=2", "--no-plots")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """(folder in which it was started, process) of one small training with validation data, 3 epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    flags = ("--filters=4,8", "--epochs=3", "--validation-split=0.2", "--batch-size=16", "--seed=7", f"--data={photos}")
+    return folder, succeeds("train", *flags, cwd=folder)
+
+
+# ---- train
+
+
+def test_last_line_of_train_is_the_result_that_metrics_hold(trained):
+    folder, process = trained
+    accuracy, loss, seed, seconds = result(process.stdout)
+    metrics = json.loads((folder / "runs/train/metrics.json").read_text())
+    assert (f"{metrics['test_accuracy']:.4f}", f"{metrics['test_loss']:.4f}") == (f"{accuracy:.4f}", f"{loss:.4f}")
+    assert (metrics["seed"], metrics["time_s"]) == (seed, seconds) == (7, seconds)
+    assert np.trace(metrics["confusion_matrix"]) / 200 == metrics["test_accuracy"]
+    assert metrics["interval_95"][0] < metrics["test_accuracy"] < metrics["interval_95"][1]
+
+
+def test_run_folder_holds_what_it_should(trained):
+    folder = trained[0] / "runs/train"
+    names = {"config.json", "history.csv", "metrics.json", "last.npz", "best.npz", "curves.png", "confusion_matrix.png"}
+    assert set(os.listdir(folder)) == names
+    for name in ("curves.png", "confusion_matrix.png"):
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 500
+            assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 20  # something is drawn
+    config = json.loads((folder / "config.json").read_text())
+    assert config["settings"]["filters"] == [4, 8] and config["settings"]["seed"] == 7
+    assert {"Python", "NumPy", "Numba", "BLAS", "processor"} <= config["machine"].keys()
+
+
+def test_history_has_a_row_an_epoch(trained):
+    with open(trained[0] / "runs/train/history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert list(rows[0]) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+    assert float(rows[2]["loss"]) < float(rows[0]["loss"])
+
+
+def test_redirected_progress_is_one_line_an_epoch_on_stderr(trained):
+    _, process = trained
+    steps = re.findall(r"^15/15 - \d+s - \d+[mu]?s/step - accuracy: \d.\d{4} - loss: .* - val_loss: \d.\d{4}$", process.stderr, re.M)
+    assert len(steps) == 3
+    assert not re.search("[\r\b\x1b━]", process.stderr + process.stdout)
+    assert "Epoch" not in process.stdout
+
+
+def test_effective_settings_are_announced(trained):
+    error = trained[1].stderr
+    for part in ("runs/train", "filters 4,8", "batch size 16", "seed 7", "NumPy ", "BLAS ", f"Python {sys.version.split()[0]}"):
+        assert part in error.split("Epoch 1/3")[0]
+
+
+def test_best_is_the_epoch_of_least_validation_loss(trained):
+    folder = trained[0] / "runs/train"
+    with open(folder / "history.csv") as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    assert saving.load_model(folder / "best.npz").epoch == losses.index(min(losses)) + 1
+    assert json.loads((folder / "metrics.json").read_text())["model"] == "best.npz"
+
+
+def test_model_says_how_it_was_made(trained):
+    model = saving.load_model(trained[0] / "runs/train")
+    assert model.class_names[8] == "Bag" and model.input_scale == 1 / 255
+    assert "--filters=4,8" in model.made_by and "--seed=7" in model.made_by
+
+
+def test_names_count_up_and_a_name_that_is_taken_is_refused(photos, tmp_path):
+    for folder in ("train", "train-2", "train-3"):
+        assert f"runs/{folder}" in succeeds("train", *QUICK, "--data", photos, cwd=tmp_path).stdout
+    before = (tmp_path / "runs/train-2/last.npz").read_bytes()
+    refused(2, "train-2 exists already", "train", *QUICK, "--name=train-2", "--data", photos, cwd=tmp_path)
+    assert (tmp_path / "runs/train-2/last.npz").read_bytes() == before
+    succeeds("train", *QUICK, "--name=my run {0} ü", "--out=else where", "--validation-split=.5", "--data", photos, cwd=tmp_path)
+    assert (tmp_path / "else where/my run {0} ü/best.npz").exists()
+
+
+def test_same_seed_same_bits_whatever_the_threads(photos, tmp_path):
+    for name, flags in {"a": ["--threads=1"], "b": ["--threads=2"], "c": ["--seed=1"]}.items():
+        succeeds("train", "--filters=4", "--epochs=1", "--no-plots", "--shards=2", "--data", photos, "--name", name, *flags, cwd=tmp_path)
+    last = {name: tmp_path / f"runs/{name}/last.npz" for name in "abc"}
+    assert same_bits(last["a"], last["b"])
+    assert not same_bits(last["a"], last["c"])
+
+
+def test_networks_and_optimizers(photos, tmp_path):
+    flags = ["--epochs=1", "--no-plots", f"--data={photos}"]
+    succeeds("train", "--network=dense", "--optimizer=sgd", "--learning-rate=0.1", *flags, cwd=tmp_path)
+    succeeds("train", "--filters=2,3,4", "--kernel-size=5", *flags, cwd=tmp_path)
+    assert {key: value.shape for key, value in arrays(tmp_path / "runs/train/last.npz").items()} == {
+        "dense/kernel": (784, 128), "dense/bias": (128,), "dense_1/kernel": (128, 10), "dense_1/bias": (10,)}  # fmt: skip
+    assert arrays(tmp_path / "runs/train-2/last.npz")["conv2d_2/kernel"].shape == (5, 5, 3, 4)
+
+
+def test_learns_real_photos(tmp_path):
+    done = succeeds("train", "--limit=6000", "--epochs=2", "--no-plots", cwd=tmp_path)
+    assert result(done.stdout)[0] > 0.80
+
+
+def test_live_progress_on_a_terminal(photos, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "cnn", "train", *QUICK, "--batch-size=2", "--data", photos]
+    environment = {**ENVIRONMENT, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=theirs, stdout=subprocess.PIPE, text=True, env=environment)
+    os.close(theirs)
+    received = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            received += chunk
+    except OSError:  # Linux says so when the other side is closed
+        pass
+    stdout, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and result(stdout)
+    screen = pyte.Screen(160, 40)
+    pyte.Stream(screen).feed(received.decode())
+    lines = [line.rstrip() for line in screen.display]
+    assert lines[lines.index("Epoch 2/2") + 1].startswith("150/150 " + "━" * 20)
+    assert re.search(r"[━─]{20} \d+s \d+[mu]?s/step - accuracy: ", received.decode())
+    assert received.count(b"\r") > 10  # it moved
+
+
+def test_verbose_0_is_quiet_about_progress(photos, tmp_path):
+    assert "Epoch" not in succeeds("train", *QUICK, "--verbose=0", "--data", photos, cwd=tmp_path).stderr
+
+
+BAD_FLAGS = {
+    "--epochs=0": "--epochs: expected a whole number from 1",
+    "--epochs=1.5": "--epochs: expected a whole number",
+    "--batch-size=0": "--batch-size: expected a whole number from 1",
+    "--batch-size=-1": "--batch-size: expected",
+    "--learning-rate=0": "--learning-rate: expected a number above 0, got '0'",
+    "--learning-rate=-1": "--learning-rate: expected",
+    "--learning-rate=inf": "--learning-rate: expected",
+    "--learning-rate=nan": "--learning-rate: expected",
+    "--learning-rate=fast": "--learning-rate: expected",
+    "--optimizer=lion": "--optimizer: invalid choice: 'lion'",
+    "--network=rnn": "--network: invalid choice",
+    "--validation-split=1": "--validation-split: expected a fraction from 0 to below 1",
+    "--validation-split=-0.1": "--validation-split: expected",
+    "--validation-split=0.9999": "--validation-split: 0.9999 of 300 photos leaves one part empty",
+    "--limit=0": "--limit: expected",
+    "--limit=301": "--limit: expected at most 300",
+    "--seed=-1": "--seed: expected a whole number from 0",
+    "--seed=4294967296": "--seed: expected",
+    "--threads=0": "--threads: expected",
+    "--shards=0": "--shards: expected",
+    "--filters=": "--filters: expected a whole number",
+    "--filters=8,0": "--filters: expected",
+    "--filters=8,8,8,8,8": "--filters: 5 convolutions are too many",
+    "--kernel-size=0": "--kernel-size: expected",
+    "--verbose=3": "--verbose: invalid choice",
+    "--name=": "--name: expected the name of a folder",
+    "--name=..": "--name: expected",
+    "--name=a/b": "--name: expected",
+    "--resume=nowhere": "--resume: expected the folder of a run",
+    "--momentum=1": "unrecognized arguments: --momentum=1",
+}
+
+
+@pytest.mark.parametrize(("flag", "reason"), BAD_FLAGS.items(), ids=BAD_FLAGS)
+def test_bad_flags_are_refused_by_name_before_anything_is_made(photos, tmp_path, flag, reason):
+    refused(2, reason, "train", "--data", photos, flag, cwd=tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_dense_takes_no_filters(tmp_path):
+    refused(2, "--filters: the dense network has no convolutions", "train", "--network=dense", "--filters=3", cwd=tmp_path)
+
+
+def test_data_that_cannot_be_used(photos, tmp_path):
+    refused(3, "expected a directory with data files", "train", "--data=nowhere", cwd=tmp_path)
+    page = write_photos(tmp_path / "page", 10, 10) / "t10k-labels-idx1-ubyte"
+    page.write_bytes(b"<html>404</html>")
+    for command in ("train", "evaluate"):
+        model = [] if command == "train" else ["--model", save_untrained(tmp_path / "untrained.npz")]
+        refused(3, "t10k-labels-idx1-ubyte: not an IDX file", command, "--data=page", *model, cwd=tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_place_that_cannot_be_written_is_reported_first(photos, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused(1, "file: cannot keep a run here: ", "train", *QUICK, "--data", photos, "--out=file", cwd=tmp_path)
+    refused(1, "cannot keep a run here: Not a directory", "train", *QUICK, "--data", photos, "--out=file/runs", cwd=tmp_path)
+
+
+def test_a_full_disk_is_reported_before_the_first_epoch(photos, tmp_path):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = refused(1, "last.npz.*File too large", "train", *QUICK, "--data", photos, cwd=tmp_path, preexec_fn=small_files)
+    assert "Epoch 1" not in done.stderr
+    assert os.listdir(tmp_path / "runs") == []
+
+
+def test_divergence_ends_with_5_and_keeps_the_last_good_model(photos, tmp_path):
+    flags = ("--learning-rate=1e6", "--optimizer=sgd", "--epochs=3", "--data", photos)
+    done = refused(5, r"epoch 1, step \d+: the loss became (nan|inf).*last good model is in runs/train/last.npz", "train", *flags, cwd=tmp_path)
+    assert "RuntimeWarning" not in done.stderr
+    assert all(np.isfinite(array).all() for array in arrays(tmp_path / "runs/train/last.npz").values())
+
+
+# ---- resume
+
+
+def test_resume_with_more_epochs_gives_the_bits_of_one_long_run(photos, tmp_path):
+    flags = ("--filters=4", "--validation-split=0.2", "--data", photos)
+    succeeds("train", *flags, "--epochs=4", "--name=long", cwd=tmp_path)
+    succeeds("train", *flags, "--epochs=2", "--name=parts", cwd=tmp_path)
+    done = succeeds("train", "--resume=parts", "--epochs=4", cwd=tmp_path)
+    assert "going on at epoch 3, batch 1" in done.stderr
+    for name in ("last.npz", "best.npz"):
+        assert same_bits(tmp_path / "runs/long" / name, tmp_path / "runs/parts" / name)
+    histories = [(tmp_path / f"runs/{run}/history.csv").read_text() for run in ("long", "parts")]
+    assert histories[0] == histories[1]
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(trained):
+    folder, process = trained
+    before = arrays(folder / "runs/train/last.npz")
+    done = succeeds("train", "--resume=runs/train", cwd=folder)
+    assert "finished already, after 3 epochs" in done.stderr and "Epoch" not in done.stderr
+    assert result(done.stdout)[:3] == result(process.stdout)[:3]
+    after = arrays(folder / "runs/train/last.npz")
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+CONTRADICTIONS = ("--batch-size=32", "--seed=8", "--filters=4", "--learning-rate=1e-2", "--optimizer=sgd", "--epochs=2",
+                  "--validation-split=0.5", "--limit=100", "--network=dense", "--kernel-size=5", "--shards=200", "--name=other")  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", CONTRADICTIONS)
+def test_resume_refuses_contradicting_flags_by_name(trained, flag):
+    refused(2, f"^cnn train: {flag.split('=')[0]}: the run in runs/train has .*: leave the flag out", "train", "--resume=train", flag, cwd=trained[0])
+
+
+def test_resume_accepts_flags_that_agree(trained):
+    succeeds("train", "--resume=train", "--batch-size=16", "--seed=7", "--filters=4,8", "--name=train", cwd=trained[0])
+
+
+def test_resume_refuses_other_photos(trained, tmp_path):
+    others = write_photos(tmp_path / "others", shift=1)
+    before = {path.name: path.read_bytes() for path in (trained[0] / "runs/train").iterdir()}
+    refused(3, "expected the photos that the run began with", "train", "--resume=train", "--data", others, cwd=trained[0])
+    assert before == {path.name: path.read_bytes() for path in (trained[0] / "runs/train").iterdir()}
+
+
+def test_resume_refuses_files_that_are_no_run(tmp_path):
+    refused(2, "--resume: expected the folder of a run", "train", "--resume=runs/train", cwd=tmp_path)
+    (tmp_path / "empty").mkdir()
+    refused(4, "last.npz: cannot be read: No such file", "train", "--resume=empty", cwd=tmp_path)
+    model = dense()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    history = {"History": {"epoch": [], "history": {}}}
+    for extra in ({}, {"settings": {"epochs": "os.system"}, "data": None, "seconds": 0.0}):
+        state = TrainingState(0, 0, {}, 0, False, {"epochs": 3}, "0" * 64, history, extra)
+        saving.save_training(model, tmp_path / "empty/last.npz", state)
+        refused(4, "empty: expected a run of `cnn train`", "train", "--resume=empty", cwd=tmp_path)
+
+
+def test_only_one_process_trains_in_a_folder(trained):
+    import fcntl
+
+    descriptor = os.open(trained[0] / "runs/train", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        refused(2, "another process is training in this folder", "train", "--resume=train", "--epochs=5", cwd=trained[0])
+    finally:
+        os.close(descriptor)
+
+
+# ---- evaluate
+
+
+def test_evaluate_in_a_fresh_process_gives_the_result_of_training(trained, photos):
+    folder, process = trained
+    found = json.loads(succeeds("evaluate", "--model=runs/train", "--data", photos, "--json", cwd=folder).stdout)
+    metrics = json.loads((folder / "runs/train/metrics.json").read_text())
+    assert found["model"] == "runs/train/best.npz"
+    assert {key: metrics[key] for key in ("test_accuracy", "test_loss", "confusion_matrix")} == {
+        key: found[key] for key in ("test_accuracy", "test_loss", "confusion_matrix")}  # fmt: skip
+
+
+def test_evaluate_agrees_with_the_library(trained, photos):
+    from cnn.datasets import fashion_mnist
+
+    folder, _ = trained
+    found = json.loads(succeeds("evaluate", "--model=runs/train/last.npz", "--data", photos, "--json", cwd=folder).stdout)
+    (x, y), model = fashion_mnist.load_split("test", photos), saving.load_model(folder / "runs/train/last.npz")
+    loss, accuracy = model.evaluate(x[..., None] * np.float32(1 / 255), y, verbose=0)
+    assert found["test_accuracy"] == accuracy
+    assert found["test_loss"] == pytest.approx(loss, rel=1e-5)
+    table = succeeds("evaluate", "--model=runs/train/last.npz", "--data", photos, cwd=folder).stdout
+    recall = {name: float(share) for name, share in re.findall(r"^(\S.*?)\s+(\d+\.\d)%  ", table, re.M)}
+    assert recall == {name: round(100 * share, 1) for name, share in found["recall"].items() if f"{name} " in table and name in recall}
+    assert len(recall) == 10
+
+
+def test_evaluate_warns_of_other_data(trained, photos, tmp_path):
+    folder, _ = trained
+    assert "warning" not in succeeds("evaluate", "--model=runs/train", "--data", photos, cwd=folder).stderr
+    assert "was trained on other data" in succeeds("evaluate", "--model=runs/train", cwd=folder).stderr
+    model = save_untrained(tmp_path / "untrained.npz")
+    assert "does not say whether" in succeeds("evaluate", "--model", model, "--data", photos, cwd=folder).stderr
+
+
+def test_foreign_models_are_refused(tmp_path):
+    refused(4, "nothing.npz: ", "evaluate", "--model=nothing.npz", cwd=tmp_path)
+    (tmp_path / "text.npz").write_text("hello")
+    refused(4, "text.npz: not an .npz file", "evaluate", "--model=text.npz", cwd=tmp_path)
+    (tmp_path / "folder").mkdir()
+    refused(4, "folder: expected a model file or the folder of a run", "evaluate", "--model=folder", cwd=tmp_path)
+    models.Sequential([Flatten(input_shape=(4, 4, 1)), Dense(3, activation="softmax")]).save(tmp_path / "small.npz")
+    refused(4, r"small.npz: expected a model that makes \(10,\) of \(28, 28, 1\)", "evaluate", "--model=small.npz", cwd=tmp_path)
+
+
+def save_untrained(path):
+    dense().save(path)
+    return path
+
+
+# ---- summary, env, help
+
+
+def test_summary_of_the_articles_network(tmp_path):
+    text = succeeds("summary", "--network=cnn", cwd=tmp_path).stdout
+    assert re.findall(r"│ (\S+) \((\w+)\) +│ \(None, ([\d, ]+)\) +│ +([\d,]+) │", text) == [
+        ("conv2d", "Conv2D", "28, 28, 32", "320"), ("max_pooling2d", "MaxPooling2D", "14, 14, 32", "0"),
+        ("conv2d_1", "Conv2D", "14, 14, 64", "18,496"), ("max_pooling2d_1", "MaxPooling2D", "7, 7, 64", "0"),
+        ("flatten", "Flatten", "3136", "0"), ("dense", "Dense", "128", "401,536"), ("dense_1", "Dense", "10", "1,290")]  # fmt: skip
+    assert "Total params: 421,642 (1.61 MB)" in text
+
+
+def test_summary_of_a_trained_model_and_of_both(trained):
+    assert "│ (None, 28, 28, 4) " in succeeds("summary", "--model=runs/train", cwd=trained[0]).stdout
+    refused(2, "--model and --filters: expected one of them", "summary", "--model=runs/train", "--filters=3", cwd=trained[0])
+
+
+def test_env_names_everything_a_bug_report_needs(photos, tmp_path):
+    text = succeeds("env", "--data", photos, cwd=tmp_path).stdout
+    facts = dict(re.findall(r"^(\S.*?)  +(\S.*)$|^(?:BLAS threads|Kernel cache|Numpy-cnn) (.*)$", text, re.M)[k][:2] for k in range(3)) | dict(
+        line.split(" ", 1) for line in text.splitlines())  # fmt: skip
+    assert facts["NumPy"].strip() == np.__version__
+    assert facts["Data"].strip() == f"300 + 200 photos in {photos}"
+    for name in ("Python", "Numba", "Matplotlib", "Processor", "Cores", "Threads", "BLAS ", "BLAS threads ", "AVX-512", "Kernel cache"):
+        assert re.search(rf"^{name} +\S", text, re.M), name
+    assert "expected a directory" in succeeds("env", "--data=nowhere", cwd=tmp_path).stdout
+
+
+def test_help_of_every_command(tmp_path):
+    text = succeeds("--help", cwd=tmp_path).stdout
+    for command in COMMANDS:
+        assert re.search(rf"^ +{command}\s", text, re.M)
+        assert f"usage: cnn {command}" in succeeds(command, "--help", cwd=tmp_path).stdout
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from cnn.cli import build_parser; build_parser(); print([m for m in ('numpy', 'numba', 'matplotlib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT).stdout == "[]\n"
+
+
+def test_no_command_is_a_usage_error(tmp_path):
+    refused(2, "required: COMMAND", cwd=tmp_path)
+    assert build_parser().prog == "cnn"
+
+
+# ---- pipes
+
+
+def test_a_closed_pipe_is_quiet(tmp_path):
+    command = f"{sys.executable} -m cnn summary --network=cnn | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
+    assert done.stdout == 'Model: "cnn"\n0\n' and done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_stop_nothing(photos, tmp_path, closed):
+    command = f"{sys.executable} -m cnn train {' '.join(QUICK)} --data '{photos}' {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert result(done.stdout) if ">&-" not in closed.split() else done.stdout == ""
+    assert (tmp_path / "runs/train/metrics.json").exists()
+    assert not list(tmp_path.glob("*.txt"))
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = cnn("evaluate", "--model=nothing.npz", "--debug", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_an_unknown_command_is_a_usage_error(tmp_path):
+    refused(2, "invalid choice: 'trian'", "trian", cwd=tmp_path)

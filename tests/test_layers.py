@@ -1,0 +1,360 @@
+"""Every layer: its gradients over a table of shapes, its shapes as in Keras, and what it must not do."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from cnn import layers
+from cnn.gradcheck import check_layer
+
+# name: (layer, shape of one photo). Kernels 1 to 7, strides 1 to 3, both paddings, rectangles, every activation.
+TABLE = {
+    "conv 1x1": (lambda: layers.Conv2D(3, 1), (4, 5, 2)),
+    "conv 1x1 stride 2": (lambda: layers.Conv2D(3, 1, strides=2), (5, 4, 2)),
+    "conv 2x2 same": (lambda: layers.Conv2D(2, 2, padding="same"), (5, 5, 2)),
+    "conv 3x3 valid": (lambda: layers.Conv2D(3, 3), (5, 6, 2)),
+    "conv 3x3 same relu": (lambda: layers.Conv2D(3, 3, padding="same", activation="relu"), (5, 6, 2)),
+    "conv 3x3 same softmax": (lambda: layers.Conv2D(3, 3, padding="same", activation="softmax"), (4, 4, 1)),
+    "conv 3x3 without bias": (lambda: layers.Conv2D(3, 3, use_bias=False), (5, 5, 1)),
+    "conv 3x3 same stride 2, even": (lambda: layers.Conv2D(2, 3, strides=2, padding="same"), (6, 6, 2)),
+    "conv 3x3 same stride 2, odd": (lambda: layers.Conv2D(2, 3, strides=2, padding="same"), (7, 5, 2)),
+    "conv 3x3 valid stride 3": (lambda: layers.Conv2D(2, 3, strides=3), (8, 7, 1)),
+    "conv 4x4 same": (lambda: layers.Conv2D(2, 4, padding="same"), (6, 5, 1)),
+    "conv 5x5 same stride 3": (lambda: layers.Conv2D(2, 5, strides=3, padding="same"), (7, 8, 1)),
+    "conv 6x6 valid": (lambda: layers.Conv2D(2, 6), (7, 6, 1)),
+    "conv 7x7 same": (lambda: layers.Conv2D(2, 7, padding="same"), (6, 5, 1)),
+    "conv 7x7 same stride 2 relu": (lambda: layers.Conv2D(2, 7, strides=2, padding="same", activation="relu"), (8, 8, 1)),
+    "conv 2x3": (lambda: layers.Conv2D(2, (2, 3)), (5, 6, 2)),
+    "conv 3x1 same, strides 1x2": (lambda: layers.Conv2D(2, (3, 1), strides=(1, 2), padding="same"), (5, 6, 2)),
+    "conv 1x5 same, strides 3x1": (lambda: layers.Conv2D(2, (1, 5), strides=(3, 1), padding="same"), (7, 6, 1)),
+    "conv stride above kernel": (lambda: layers.Conv2D(2, 2, strides=3), (8, 8, 2)),
+    "pool 2x2": (lambda: layers.MaxPooling2D(), (6, 4, 3)),
+    "pool 2x2, odd": (lambda: layers.MaxPooling2D(), (5, 7, 2)),
+    "pool 2x2 same, odd": (lambda: layers.MaxPooling2D(padding="same"), (5, 7, 2)),
+    "pool 3x3 stride 2, overlapping": (lambda: layers.MaxPooling2D(3, strides=2), (7, 7, 2)),
+    "pool 3x3 stride 1 same": (lambda: layers.MaxPooling2D(3, strides=1, padding="same"), (4, 5, 1)),
+    "pool 2x3, strides 1x2": (lambda: layers.MaxPooling2D((2, 3), strides=(1, 2)), (5, 7, 2)),
+    "pool 1x1 stride 3": (lambda: layers.MaxPooling2D(1, strides=3), (7, 5, 1)),
+    "dense": (lambda: layers.Dense(4), (5,)),
+    "dense relu": (lambda: layers.Dense(4, activation="relu"), (5,)),
+    "dense softmax": (lambda: layers.Dense(4, activation="softmax"), (5,)),
+    "dense without bias": (lambda: layers.Dense(4, use_bias=False), (5,)),
+    "dense, one unit": (lambda: layers.Dense(1), (1,)),
+    "dense on the last axis": (lambda: layers.Dense(3, activation="relu"), (2, 3, 4)),
+    "relu": (lambda: layers.ReLU(), (3, 4, 2)),
+    "softmax": (lambda: layers.Softmax(), (6,)),
+    "softmax on the last axis": (lambda: layers.Softmax(), (2, 2, 3)),
+    "flatten": (lambda: layers.Flatten(), (3, 4, 2)),
+    "flatten of a row": (lambda: layers.Flatten(), (3,)),
+    "dropout": (lambda: layers.Dropout(0.4), (4, 3)),
+    "dropout of nothing": (lambda: layers.Dropout(0), (4, 3)),
+}
+EVERY_LAYER = pytest.mark.parametrize(("make", "shape"), TABLE.values(), ids=TABLE)
+FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def batch(shape, count=2, seed=0, dtype=np.float64):
+    """Numbers that all differ, none of them 0: further apart than gradcheck's steps, so that no kink is near."""
+    size = count * int(np.prod(shape))
+    numbers = np.linspace(-1, 1, 2 * size)
+    return np.random.default_rng(seed).permutation(numbers)[:size].reshape(count, *shape).astype(dtype)
+
+
+def built(make, shape, dtype=np.float64, seed=3):
+    """The layer with random biases."""
+    layer = make()
+    rng = np.random.default_rng(seed)
+    layer.build(shape, rng, dtype)
+    if "bias" in layer.params:
+        layer.params["bias"][:] = rng.uniform(-0.5, 0.5, layer.params["bias"].shape)
+    return layer
+
+
+@EVERY_LAYER
+def test_gradients(make, shape):
+    """Each number of each parameter and of the input."""
+    for result in check_layer(built(make, shape), batch(shape), training=True):
+        assert result.kinks == 0
+        assert result.checked == np.prod(result.shape)
+        assert result.passed, f"{result.name}: {result.error} at {result.worst}"
+
+
+@EVERY_LAYER
+@FLOATS
+def test_dtype_in_is_dtype_out(make, shape, dtype):
+    """A float64 hidden among float32 numbers would slow training down to half, in silence."""
+    layer, x = built(make, shape, dtype), batch(shape, dtype=dtype)
+    y, cache = layer.forward(x, training=True, rng=np.random.default_rng(0))
+    dx, grads = layer.backward(np.ones_like(y), cache)
+    arrays = [y, dx, *grads.values(), *(part for part in _arrays(cache) if part.dtype.kind == "f")]
+    assert {array.dtype for array in arrays} == {np.dtype(dtype)}
+
+
+def _arrays(cache):
+    for part in cache:
+        if isinstance(part, np.ndarray):
+            yield part
+        elif hasattr(part, "_fields"):
+            yield from _arrays(part)
+
+
+@EVERY_LAYER
+def test_a_pass_writes_to_nothing_that_it_was_given(make, shape):
+    layer, x = built(make, shape), batch(shape)
+    x.flags.writeable = False
+    for value in layer.params.values():
+        value.flags.writeable = False
+    y, cache = layer.forward(x, training=True, rng=np.random.default_rng(0))
+    dy = np.ones_like(y)
+    for array in (y, dy, *_arrays(cache)):
+        array.flags.writeable = False
+    before = x.tobytes(), y.tobytes(), dy.tobytes()
+    first = layer.backward(dy, cache)
+    second = layer.backward(dy, cache)
+    assert (x.tobytes(), y.tobytes(), dy.tobytes()) == before
+    np.testing.assert_array_equal(first[0], second[0])
+
+
+@EVERY_LAYER
+def test_a_pass_leaves_no_trace_in_the_layer(make, shape):
+    layer = built(make, shape)
+    before = {key: value for key, value in vars(layer).items()}
+    y, cache = layer.forward(batch(shape), training=True, rng=np.random.default_rng(0))
+    layer.forward(batch(shape, seed=1))
+    layer.backward(y, cache)
+    assert vars(layer) == before
+
+
+@EVERY_LAYER
+def test_a_batch_is_its_photos_one_by_one(make, shape):
+    layer, x = built(make, shape), batch(shape, count=3)
+    together, cache = layer.forward(x)
+    dx, grads = layer.backward(together, cache)
+    passes = [layer.forward(x[n : n + 1]) for n in range(3)]
+    alone = [layer.backward(y, c) for y, c in passes]
+    np.testing.assert_allclose(np.concatenate([y for y, _ in passes]), together, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(np.concatenate([d for d, _ in alone]), dx, rtol=0, atol=1e-14)
+    for key, grad in grads.items():
+        np.testing.assert_allclose(sum(g[key] for _, g in alone), grad, rtol=0, atol=1e-13)
+
+
+@EVERY_LAYER
+def test_shapes_are_those_that_were_announced(make, shape):
+    layer = built(make, shape)
+    y, cache = layer.forward(batch(shape, count=3))
+    dx, grads = layer.backward(y, cache)
+    assert y.shape == (3, *layer.output_shape)
+    assert dx.shape == (3, *shape)
+    assert {key: grad.shape for key, grad in grads.items()} == {key: value.shape for key, value in layer.params.items()}
+
+
+@EVERY_LAYER
+def test_a_layer_can_be_called_alone(make, shape):
+    layer = make()
+    y = layer(batch(shape, dtype=np.float32))
+    assert y.shape == (2, *layer.output_shape)
+    assert y.dtype == np.float32
+    assert layer.count_params() == sum(w.size for w in layer.get_weights())
+    with pytest.raises(ValueError, match=type(layer).__name__):
+        layer(np.zeros((2, *shape, 7), np.float32))
+
+
+def test_an_input_that_does_not_fit_builds_nothing():
+    layer = layers.Conv2D(1, 3)
+    with pytest.raises(ValueError, match=r"expected input \(H, W, C\), got \(28, 28\)"):
+        layer(np.zeros((2, 28, 28)))
+    assert layer(np.zeros((2, 28, 28, 1))).shape == (2, 26, 26, 1)
+
+
+@EVERY_LAYER
+def test_the_configuration_makes_the_same_layer_again(make, shape):
+    layer = make()
+    again = type(layer)(**layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert again.infer_shape(shape) == layer.infer_shape(shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (layers.Conv2D(32, 3, padding="same"), (28, 28, 1), (28, 28, 32)),
+        (layers.Conv2D(32, 3), (28, 28, 1), (26, 26, 32)),
+        (layers.Conv2D(8, 7, strides=2, padding="SAME"), (28, 28, 3), (14, 14, 8)),
+        (layers.Conv2D(8, (5, 3), strides=(2, 3)), (28, 28, 3), (12, 9, 8)),
+        (layers.MaxPooling2D(), (28, 28, 32), (14, 14, 32)),
+        (layers.MaxPooling2D(), (7, 7, 64), (3, 3, 64)),
+        (layers.MaxPooling2D(padding="same"), (7, 7, 64), (4, 4, 64)),
+        (layers.MaxPooling2D(3, strides=1), (7, 9, 4), (5, 7, 4)),
+        (layers.Flatten(), (7, 7, 64), (3136,)),
+        (layers.Dense(10), (128,), (10,)),
+        (layers.Dense(10), (7, 7, 64), (7, 7, 10)),
+    ],
+)
+def test_shapes_are_those_of_keras(layer, shape, expected):
+    assert layer.infer_shape(shape) == expected
+
+
+def test_weights_have_the_shapes_and_order_of_keras():
+    conv, dense = layers.Conv2D(32, (3, 5)), layers.Dense(10)
+    conv(np.zeros((1, 9, 9, 4)))
+    dense(np.zeros((1, 128)))
+    assert [w.shape for w in conv.get_weights()] == [(3, 5, 4, 32), (32,)]
+    assert [w.shape for w in dense.get_weights()] == [(128, 10), (10,)]
+
+
+def test_a_convolution_slides_its_kernel_without_turning_it():
+    """The article's way of convolving; a turned kernel would give 4 1 at the first place instead."""
+    layer = layers.Conv2D(1, (1, 2))
+    layer.build((1, 3, 1), np.random.default_rng(0))
+    layer.set_weights([np.array([1.0, 4.0]).reshape(1, 2, 1, 1), [0.5]])
+    assert layer(np.array([1.0, 10.0, 100.0]).reshape(1, 1, 3, 1)).ravel().tolist() == [41.5, 410.5]
+
+
+# At the corners the derivative is what we say it is
+
+
+def test_relu_at_zero_lets_no_gradient_through():
+    _, cache = layers.ReLU().forward(np.array([[-1.0, -0.0, 0.0, 1e-300, 2.0]]))
+    assert layers.ReLU().backward(np.ones((1, 5)), cache)[0].tolist() == [[0, 0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("size", [2, 3, (1, 2), (4, 4)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_pooling_a_black_photo_keeps_the_sum_of_the_gradient(size, padding):
+    """Every window is one tie. Feeding each of the tied cells would multiply the gradient."""
+    layer = layers.MaxPooling2D(size, padding=padding)
+    y, cache = layer.forward(np.zeros((2, 8, 8, 3)))
+    dy = np.random.default_rng(0).integers(1, 9, y.shape).astype(float)
+    dx, _ = layer.backward(dy, cache)
+    assert dx.sum() == dy.sum()
+    assert np.count_nonzero(dx) == dy.size
+
+
+def test_softmax_of_huge_numbers():
+    y = layers.Softmax()(np.array([[1e4, -1e4, 1e4], [-1e4, -1e4, -1e4]]))
+    np.testing.assert_allclose(y, [[0.5, 0, 0.5], [1 / 3] * 3], rtol=1e-6)
+
+
+def test_dropout_keeps_the_mean_and_is_silent_outside_training():
+    x = np.ones((100, 200), np.float32)
+    layer = layers.Dropout(0.25)
+    y, _ = layer.forward(x, training=True, rng=np.random.default_rng(0))
+    assert set(np.unique(y).tolist()) == {0, np.float32(1 / 0.75)}
+    assert abs(y.mean() - 1) < 0.02
+    assert layer.forward(x)[0] is x
+    assert not layers.Dropout(1).forward(x, training=True, rng=np.random.default_rng(0))[0].any()
+
+
+# Weights
+
+
+def test_weights_are_copies_on_the_way_out_and_in():
+    layer = layers.Dense(2)
+    x = np.ones((1, 3), np.float32)
+    before = layer(x)
+    layer.get_weights()[0][:] = 7
+    np.testing.assert_array_equal(layer(x), before)
+    kernel = np.zeros((3, 2), np.float32)
+    layer.set_weights([kernel, [0, 0]])
+    kernel[:] = 7
+    assert not layer(x).any()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([], "Dense: set_weights: expected 2 arrays, got 0"),
+        ([np.zeros((3, 2))], "Dense: set_weights: expected 2 arrays, got 1"),
+        ([np.zeros((2, 3)), np.zeros(2)], r"Dense: set_weights: kernel: expected shape \(3, 2\), got \(2, 3\)"),
+        ([np.zeros((3, 2)), np.zeros((1, 2))], r"Dense: set_weights: bias: expected shape \(2,\), got \(1, 2\)"),
+        ([np.zeros((3, 2)), ["a", "b"]], "Dense: set_weights: bias: expected an array of numbers, got dtype <U1"),
+    ],
+)
+def test_weights_that_do_not_fit_change_nothing(weights, message):
+    layer = layers.Dense(2)
+    layer(np.ones((1, 3)))
+    before = layer.get_weights()
+    with pytest.raises(ValueError, match=message):
+        layer.set_weights(weights)
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_two_layers_alone_start_with_different_weights():
+    x = np.ones((1, 5), np.float32)
+    assert (layers.Dense(4)(x) != layers.Dense(4)(x)).any()
+
+
+# Arguments
+
+BAD_ARGUMENTS = {
+    "filters 0": (lambda: layers.Conv2D(0, 3), "Conv2D: filters: expected a whole number from 1 to 1,000,000, got 0"),
+    "filters -3": (lambda: layers.Conv2D(-3, 3), "Conv2D: filters: .* got -3"),
+    "filters 1.5": (lambda: layers.Conv2D(1.5, 3), "Conv2D: filters: .* got 1.5"),
+    "filters True": (lambda: layers.Conv2D(True, 3), "Conv2D: filters: .* got True"),
+    "filters huge": (lambda: layers.Conv2D(10**9, 3), "Conv2D: filters: .* got 1000000000"),
+    "kernel 0": (lambda: layers.Conv2D(1, 0), "Conv2D: kernel_size: expected a whole number from 1 to 1,000, got 0"),
+    "kernel of three": (
+        lambda: layers.Conv2D(1, (3, 3, 3)),
+        r"Conv2D: kernel_size: expected one or two whole numbers, got \(3, 3, 3\)",
+    ),
+    "kernel text": (lambda: layers.Conv2D(1, "3x3"), "Conv2D: kernel_size: expected a whole number .*, got '3x3'"),
+    "stride 0": (lambda: layers.Conv2D(1, 3, strides=(1, 0)), "Conv2D: strides: .* got 0"),
+    "padding": (lambda: layers.Conv2D(1, 3, padding="full"), "Conv2D: padding: expected 'valid' or 'same', got 'full'"),
+    "activation": (
+        lambda: layers.Conv2D(1, 3, activation="tanh"),
+        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'",
+    ),
+    "initializer": (
+        lambda: layers.Dense(1, kernel_initializer="ones"),
+        "initializer: expected one of 'glorot_uniform', .* got 'ones'",
+    ),
+    "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
+    "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
+    "input_shape text": (lambda: layers.Dense(1, input_shape="28"), "Dense: input_shape: expected a tuple .* got '28'"),
+    "dilation": (lambda: layers.Conv2D(1, 3, dilation_rate=2), "Conv2D: the argument 'dilation_rate' is not supported here"),
+    "groups": (lambda: layers.Conv2D(1, 3, groups=2), "Conv2D: the argument 'groups' is not supported here"),
+    "regularizer": (
+        lambda: layers.Dense(1, kernel_regularizer="l2"),
+        "Dense: the argument 'kernel_regularizer' is not supported here",
+    ),
+    "units": (lambda: layers.Dense(0), "Dense: units: .* got 0"),
+    "pool 0": (lambda: layers.MaxPooling2D(0), "MaxPooling2D: pool_size: .* got 0"),
+    "pool padding": (lambda: layers.MaxPooling2D(padding=None), "MaxPooling2D: padding: .* got None"),
+    "pool data_format": (lambda: layers.MaxPooling2D(data_format="channels_first"), "'data_format' is not supported here"),
+    "rate": (lambda: layers.Dropout(1.1), r"Dropout: rate: expected a number in \[0, 1\], got 1.1"),
+    "rate nan": (lambda: layers.Dropout(float("nan")), "Dropout: rate: .* got nan"),
+    "unknown": (lambda: layers.ReLU(max_value=6), "ReLU: the argument 'max_value' is not supported here"),
+    "kernel above photo": (
+        lambda: layers.Conv2D(1, 5)(np.zeros((1, 4, 9, 1))),
+        r"Conv2D: expected input of at least 5 x 5 \(the window\), got \(4, 9, 1\)",
+    ),
+    "pool on one cell": (lambda: layers.MaxPooling2D()(np.zeros((1, 1, 1, 3))), "MaxPooling2D: expected input of at least 2 x 2"),
+    "photos without channels": (
+        lambda: layers.Conv2D(1, 3)(np.zeros((2, 28, 28))),
+        r"Conv2D: expected input \(H, W, C\), got \(28, 28\)",
+    ),
+    "one row alone": (
+        lambda: layers.Dense(2)(np.zeros(5)),
+        r"Dense: x: expected shape .*, got \(5,\) \(one photo alone\? pass x\[None\]\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_articles_input_shape_gives_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layers.Conv2D(32, (3, 3), padding="same", activation="relu", input_shape=(28, 28, 1))
+
+
+def test_keras_other_names():
+    assert layers.Convolution2D is layers.Conv2D
+    assert layers.MaxPool2D is layers.MaxPooling2D

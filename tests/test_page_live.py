@@ -1,0 +1,575 @@
+"""The page alive: its engine in Node against the Python trace, and the page itself in headless Chromium, from the disk.
+
+These are slow and need Node, Chromium and the extra `page`; CI has them all. Where something is missing they fail:
+a check that skips itself checks nothing.
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import page
+import pytest
+
+from cnn import layers, transformations
+from cnn.explain import html, trace
+
+pytestmark = pytest.mark.slow
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+LAB = [(k, s, padding) for k in (1, 2, 3, 5, 7) for s in (1, 2, 3) for padding in ("same", "valid")]
+
+
+# ---- the engine in Node
+
+RUNNER = """
+const fs = require("fs"), Engine = require(process.argv[2] + "/engine.js"), Proof = require(process.argv[2] + "/proof.js");
+const file = (name) => new Float64Array(fs.readFileSync(name).buffer.slice(0));
+const job = JSON.parse(fs.readFileSync("job.json"));
+const read = (name) => { const b = fs.readFileSync(name); return new Float64Array(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
+const write = (name, t) => fs.writeFileSync(name, Buffer.from(Float64Array.from(t).buffer));
+if (job.what === "network") {
+  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), D = Object.fromEntries(["W1", "b1", "W2", "b2"].map((n) => [n, read("dense" + n)]));
+  const out = job.photos.map((given) => {
+    const x = Engine.arrange(read(given.file), given), T = Engine.forward(P, x), G = Engine.backward(P, T, given.target);
+    const all = { ...T, ...G, dense: Engine.denseNet(D, x).p, loss: [Engine.lossOf(T.z4, given.target)] };
+    const names = Object.keys(all);
+    write(given.file + ".out", names.flatMap((n) => Array.from(all[n])));
+    return names.map((n) => [n, all[n].length]);
+  });
+  fs.writeFileSync("out.json", JSON.stringify(out));
+} else if (job.what === "lab") {
+  job.cases.forEach(([k, s, padding, H, W, C, F], n) => {
+    const g = Engine.plan(H, W, C, F, k, s, padding), x = read(n + "x"), w = read(n + "w"), z = Engine.conv(g, x, w, read(n + "b"));
+    const { dW, db, dx } = Engine.convBackward(g, x, w, read(n + "dz"));
+    write(n + "out", [g.OH, g.OW, g.top, g.bottom, g.left, g.right, ...z, ...dW, ...db, ...dx]);
+  });
+} else if (job.what === "check") {
+  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), T = Engine.forward(P, read("x")), G = Engine.backward(P, T, job.target);
+  fs.writeFileSync("out.json", JSON.stringify(job.entries.map(([name, index]) => Engine.check(P, T, G, job.target, name, index))));
+} else if (job.what === "sha") {
+  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => Proof.sha256(Proof.bytes(t)))));
+} else if (job.what === "base64") {
+  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => { try { Proof.bytes(t); return "taken"; } catch { return "refused"; } })));
+}
+"""
+
+
+def node(folder, job, **arrays):
+    """Run the engine in Node on arrays, written as float64 files, in this folder."""
+    for name, array in arrays.items():
+        (folder / name).write_bytes(np.ascontiguousarray(array, np.float64).tobytes())
+    (folder / "run.js").write_text(RUNNER)
+    (folder / "job.json").write_text(json.dumps(job))
+    done = subprocess.run(["node", "run.js", str(html.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def parameters():
+    t = page.traced()
+    return {name: t[name] for name in html.PARAMETERS}
+
+
+def dense_parameters():
+    return {
+        f"dense{name}": value for name, value in zip(("W1", "b1", "W2", "b2"), page.networks()[1].params.values(), strict=True)
+    }
+
+
+def agree(name, found, expected):
+    """Within 1e-9 of the tensor's scale."""
+    expected = np.ravel(expected).astype(np.float64)
+    assert found.shape == expected.shape, name
+    assert np.abs(found - expected).max() <= 1e-9 * max(1, np.abs(expected).max()), name
+
+
+def cases():
+    """20 test photos and 50 random images; every third shifted, every fifth mirrored, every seventh rearranged."""
+    pixels, labels = page.test_set()
+    rng = np.random.default_rng(6)
+    images = [*pixels[:20], *rng.integers(0, 256, (50, 28, 28), dtype=np.uint8)]
+    for n, image in enumerate(images):
+        change = {"dx": int(rng.integers(-6, 7)), "dy": int(rng.integers(-6, 7))} if n % 3 == 1 else {}
+        change |= {"mirror": 1} if n % 5 == 2 else {}
+        change |= {"parts": ("halves", "quadrants")[n % 2]} if n % 7 == 3 else {}
+        yield image, change, int(labels[n]) if n < 20 else n % 10
+
+
+def changed(image, change):
+    """The same change by the package's own functions: parts, then mirror, then shift."""
+    if change.get("parts"):
+        image = getattr(transformations, f"swap_{change['parts']}")(image)
+    if change.get("mirror"):
+        # The page mirrors what it then takes apart: in this order it is the same picture.
+        image = transformations.mirror(image)
+    return transformations.shift(image, change.get("dx", 0), change.get("dy", 0))
+
+
+def test_forward_and_backward_equal_the_trace(tmp_path):
+    given = list(cases())
+    scaled = [np.float64(np.float32(image) * np.float32(1 / 255)) for image, _, _ in given]
+    job = {
+        "what": "network",
+        "photos": [{"file": f"photo{n}", "target": target, **change} for n, (_, change, target) in enumerate(given)],
+    }
+    node(tmp_path, job, **parameters(), **dense_parameters(), **{f"photo{n}": x for n, x in enumerate(scaled)})
+    dense = page.networks()[1].astype(np.float64)
+    for n, (names, (image, change, target)) in enumerate(
+        zip(json.loads((tmp_path / "out.json").read_text()), given, strict=True)
+    ):
+        t = trace(page.networks()[0], changed(image, change), target)
+        flat, at = np.frombuffer((tmp_path / f"photo{n}.out").read_bytes()), 0
+        expected = dict(t.tensors) | {"dense": dense(t["x"][None])[0], "loss": [t.loss]}
+        assert len(names) > 30
+        for name, size in names:
+            agree(f"image {n} {change}: {name}", flat[at : at + size], expected[name])
+            at += size
+
+
+def test_the_lab_equals_the_layer_on_all_its_settings(tmp_path):
+    rng, arrays, expected, settings = np.random.default_rng(7), {}, [], []
+    for k, s, padding in LAB:
+        for H, W, C, F in ((28, 28, 1, 1), (9, 8, 2, 3)):
+            n = len(settings)
+            layer = layers.Conv2D(F, k, s, padding)
+            layer.build((H, W, C), rng, np.float64)
+            layer.params["bias"] = rng.normal(size=F)
+            x = rng.normal(size=(1, H, W, C))
+            z, cache = layer.forward(x)
+            dz = rng.normal(size=z.shape)
+            dx, grads = layer.backward(dz, cache)
+            arrays |= {f"{n}x": x, f"{n}w": layer.params["kernel"], f"{n}b": layer.params["bias"], f"{n}dz": dz}
+            geometry = [*z.shape[1:3], *layers.place_windows(layer, (H, W, C), (k, k))[2]]
+            expected.append((geometry, np.concatenate([np.ravel(a) for a in (z, grads["kernel"], grads["bias"], dx)])))
+            settings.append([k, s, padding, H, W, C, F])
+    node(tmp_path, {"what": "lab", "cases": settings}, **arrays)
+    for n, (geometry, numbers) in enumerate(expected):
+        found = np.frombuffer((tmp_path / f"{n}out").read_bytes())
+        assert found[:6].tolist() == geometry, settings[n]
+        agree(settings[n], found[6:], numbers)
+
+
+def test_the_page_checks_gradients_as_python_does(tmp_path):
+    t = page.traced(12)
+    entries = [[name, int(n)] for name in html.PARAMETERS for n in np.argsort(-np.abs(t[f"d{name}"]), axis=None)[:4]]
+    node(tmp_path, {"what": "check", "target": t.target, "entries": entries}, **parameters(), x=t["x"])
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert sum(r["kinks"] == 0 for r in results) >= 24
+    for r in results:
+        assert r["analytic"] == pytest.approx(t[f"d{r['name']}"].ravel()[r["index"]], rel=1e-9)
+        assert r["kinks"] or r["relative"] < 1e-5, r
+
+
+def test_the_page_hashes_as_the_standard_does_and_takes_only_strict_base64(tmp_path):
+    import base64
+    import hashlib
+
+    blobs = [os.urandom(n) for n in (0, 1, 2, 3, 55, 56, 63, 64, 65, 1000)]
+    node(tmp_path, {"what": "sha", "texts": [base64.b64encode(blob).decode() for blob in blobs]})
+    assert json.loads((tmp_path / "out.json").read_text()) == [hashlib.sha256(blob).hexdigest() for blob in blobs]
+    node(tmp_path, {"what": "base64", "texts": ["QUJD", "QUI=", "QQ==", "QUJ", "QU D", "QUJé", "QUJ=", "QR==", "Q==="]})
+    assert json.loads((tmp_path / "out.json").read_text()) == ["taken"] * 3 + ["refused"] * 6
+
+
+# ---- the page in Chromium
+
+
+@functools.cache
+def chromium():
+    """Where Chromium is. Fails where there is none."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert found, "these tests need Chromium: apt-get install chromium, or set CHROMIUM"
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The page of photo 9 on the disk."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "page.html").write_text(page.text(), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def visit(browser, folder, request):
+    """A function that opens the page and waits for its self-check; at the end no request and no error may have happened."""
+    contexts, trouble = [], []
+
+    def open_page(address="", file="page.html", wait=True, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.route("**/*", lambda route: route.continue_() if route.request.url.startswith("file://") and ".html" in route.request.url
+                  else (trouble.append(f"request: {route.request.url}"), route.abort()))  # fmt: skip
+        tab.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+        tab.on(
+            "console",
+            lambda message: trouble.append(f"console: {message.text}") if message.type in ("error", "warning") else None,
+        )
+        tab.goto(f"file://{folder / file}{address}")
+        if wait:
+            tab.wait_for_function("document.documentElement.matches('.ready, .failed')", timeout=60_000)
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+def state(tab, name):
+    return tab.evaluate(f"App.A.S.{name}")
+
+
+def focus_lab(tab, step="F3"):
+    tab.evaluate(f"App.go('{step}')")
+    assert tab.evaluate("document.activeElement.closest('.lab') !== null")
+
+
+def test_it_opens_from_the_disk_and_proves_itself(visit):
+    tab = visit()
+    report = tab.inner_text("#report")
+    assert report.startswith("self-check ok: 20 photos, ") and page.data()["sha256"]["weights"][:16] in report
+    assert int(report.split(" photos, ")[1].split(" comparisons")[0].replace(",", "")) > 70_000
+    assert float(report.split("difference ")[1].split(",")[0]) < 1e-9
+    assert tab.inner_text("#verdict").startswith("photo 9 = test[8]: model says Sandal")
+    assert tab.inner_text("#verdict").endswith("label Sandal: correct")
+    assert tab.is_hidden("#alarm")
+
+
+def test_photo_12_can_be_typed(visit):
+    tab = visit()
+    focus_lab(tab)
+    tab.keyboard.press("i")
+    tab.keyboard.type("12")
+    tab.keyboard.press("Enter")
+    t = page.traced(12)
+    assert f"photo 12 = test[11]: model says {t.class_names[t.predicted]}" in tab.inner_text("#verdict")
+    assert tab.evaluate("App.A.loss") == pytest.approx(t.loss, rel=1e-9)
+    tab.fill("#number", "21")
+    tab.keyboard.press("Enter")
+    assert "expected a photo from 1 to 20, got 21" in tab.inner_text("#number-error") and state(tab, "photo") == 12
+
+
+KEYS = {  # key: (before, what to read, what it must be afterwards)
+    "n": ("F3", "S.step", "F4"), "p": ("F3", "S.step", "F2"), "PageDown": ("F3", "S.step", "F5"), "PageUp": ("F6", "S.step", "F5"),
+    "b": ("F6", "S.step", "B8"), "f": ("B8", "S.step", "F6"), "x": ("F3", "S.step", "M"), "l": ("F3", "S.step", "L"), "s": ("F3", "S.step", "S"),
+    "g": ("B8", "S.step", "G"), "m": ("F3", "S.mirror", 1), ">": ("F3", "S.dx", 1), "<": ("F3", "S.dx", -1), "y": ("F3", "S.step", "F3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_each_key_that_goes_somewhere(visit, key):
+    before, what, after = KEYS[key]
+    tab = visit()
+    focus_lab(tab, before)
+    tab.keyboard.press(key)
+    assert tab.evaluate(f"App.A.{what}") == after
+    if key == "y":
+        tab.wait_for_function("document.getElementById('now-F').textContent.includes('copied')")
+
+
+def test_each_key_that_moves_the_cursor(visit):
+    tab = visit("#photo=9&step=F6&cell=5,6&f=10&c=20")
+    focus_lab(tab, "F6")
+    cursor = lambda: tab.evaluate("[App.A.S.F.i2, App.A.S.F.j2, App.A.S.F.f2, App.A.S.F.c2]")  # noqa: E731
+    expected = [5, 6, 10, 20]
+    for key, place, by in (("ArrowDown", 0, 1), ("ArrowUp", 0, -1), ("ArrowRight", 1, 1), ("ArrowLeft", 1, -1), ("Shift+ArrowDown", 0, 5),
+                           ("Shift+ArrowRight", 1, 5), ("]", 2, 1), ("[", 2, -1), ("}", 3, 1), ("{", 3, -1)):  # fmt: skip
+        tab.keyboard.press(key)
+        expected[place] += by
+        assert cursor() == expected, key
+    tab.keyboard.press("j")
+    assert cursor() == tab.evaluate("(({F}) => [F.i2, F.j2, F.f2, F.c2])(State.spotlight())") != expected
+
+
+def test_small_steps_play_digits_code_and_help(visit):
+    tab = visit()
+    focus_lab(tab)
+    now = lambda: tab.inner_text("#now-F")  # noqa: E731
+    tab.keyboard.press("Space")
+    assert now().startswith("product 1 of 9: ")
+    tab.keyboard.press("Space")
+    assert now().startswith("product 2 of 9: ") and tab.locator("#live-F3 td.lit").count() == 4
+    tab.keyboard.press("Backspace")
+    assert now().startswith("product 1 of 9: ")
+    for key in "+++++++":
+        tab.keyboard.press(key)
+    assert state(tab, "pace") == pytest.approx(0.1)
+    tab.keyboard.press("-")
+    assert state(tab, "pace") == pytest.approx(0.15)
+    tab.keyboard.press("a")
+    tab.wait_for_function("document.getElementById('now-F').textContent.startsWith('ReLU')", timeout=20_000)
+    tab.keyboard.press("d")
+    assert (
+        tab.evaluate("Show.settings.digits") == 6
+        and tab.locator("#live-F3 .grid td").first.inner_text().split(".")[1].__len__() == 6
+    )
+    tab.keyboard.press("c")
+    assert "def forward" in tab.inner_text("#step-F3 details.code")
+    tab.keyboard.press("?")
+    assert tab.is_visible("#help")
+    tab.keyboard.press("Escape")
+    assert tab.is_hidden("#help")
+
+
+def test_training_keys_and_undo(visit):
+    tab = visit()
+    focus_lab(tab, "B12")
+    before = tab.evaluate("App.A.loss")
+    tab.keyboard.press("t")
+    tab.wait_for_function("App.A.losses.length === 2")
+    assert tab.evaluate("App.A.loss") < before
+    assert "weights changed" in tab.inner_text("#verdict")
+    tab.keyboard.press("T")
+    tab.wait_for_function("App.A.losses.length === 102", timeout=60_000)
+    assert tab.evaluate("App.A.losses.at(-1)") < 0.01
+    tab.keyboard.press("u")
+    assert tab.evaluate("App.A.loss") == before and "changed" not in tab.inner_text("#verdict")
+
+
+def test_the_sample_of_the_gradient_check(visit):
+    tab = visit()
+    focus_lab(tab, "B8")
+    tab.keyboard.press("G")
+    tab.wait_for_function("document.getElementById('sample')?.textContent.includes('290 of 290 done')", timeout=120_000)
+    rows = tab.locator("#sample tbody tr").all_inner_texts()
+    assert len(rows) == 8 and not any("DIFFERS" in row for row in rows), rows
+    assert sum("agrees" in row for row in rows) >= 5, rows
+
+
+def test_keys_act_only_in_a_lab_and_can_be_turned_off(visit):
+    tab = visit()
+    tab.evaluate("document.activeElement.blur()")
+    tab.keyboard.press("n")
+    tab.locator("#number").focus()
+    tab.keyboard.press("n")
+    assert state(tab, "step") == "F3"
+    focus_lab(tab)
+    tab.keyboard.press("?")
+    tab.locator("#keys").uncheck()
+    tab.keyboard.press("Escape")
+    focus_lab(tab)
+    tab.keyboard.press("n")
+    assert state(tab, "step") == "F3"
+
+
+def test_every_key_of_the_help_is_one_that_the_page_knows(visit):
+    tab = visit()
+    known = set(tab.evaluate("Object.keys(App.KEYS)"))
+    names = {"Space": " ", "←": "ArrowLeft", "↑": "ArrowUp", "→": "ArrowRight", "↓": "ArrowDown"}
+    told = {names.get(key, key) for keys, _ in html.KEYS for key in keys.split()}
+    assert told | {"?"} == known
+
+
+def test_a_weight_is_edited_and_its_effects_seen_and_undone(visit):
+    tab = visit("#photo=9&step=F3&cell=13,8&f=21&tap=4")
+    z = float(page.traced()["z1"][13, 8, 21])
+    x = float(page.traced()["x"][13, 8, 0])
+    w = float(page.traced()["W1"][1, 1, 0, 21])
+    assert tab.evaluate("App.A.T.z1[(13 * 28 + 8) * 32 + 21]") == pytest.approx(z, rel=1e-12)
+    box = tab.locator('#live-F3 [data-edit="W1"]')
+    box.fill("1.5")
+    box.press("Enter")
+    assert tab.evaluate("App.A.T.z1[(13 * 28 + 8) * 32 + 21]") == pytest.approx(z + (1.5 - w) * x, rel=1e-9)
+    assert tab.evaluate("App.A.T.p[5]") != float(page.traced()["p"][5]) and "weights changed" in tab.inner_text("#verdict")
+    focus_lab(tab)
+    tab.keyboard.press("u")
+    assert tab.evaluate("App.A.T.z1[(13 * 28 + 8) * 32 + 21]") == pytest.approx(z, rel=1e-12)
+
+
+@pytest.mark.parametrize("address", [
+    "#photo=9&step=B8&w=0,2,5,27", "#photo=12&step=F6&cell=3,4&f=9&c=2&tap=8", "#photo=1&step=F3&cell=27,0&f=31&tap=0&dx=-3&dy=2&mirror=1",
+    "#photo=20&step=L&k=7&s=1&pad=valid&filter=blur&toy=0&cell=3,9", "#photo=3&step=F10&u=17&class=4", "#photo=5&step=G&w=1,1,3,2&layer=2&target=7",
+    "#photo=7&step=S&parts=halves", "#photo=2&step=B12&cell=9,9&f=3&tap=2",
+])  # fmt: skip
+def test_an_address_brings_back_the_very_screen(visit, address):
+    tab = visit(address)
+    assert tab.evaluate("State.address()") == address
+    step = state(tab, "step")
+    shown = tab.inner_html(f"#live-{step}")
+    again = visit(address)
+    assert again.inner_html(f"#live-{step}") == shown
+
+
+def test_a_nonsensical_address_does_no_harm(visit):
+    tab = visit("#photo=99&step=Z9&cell=x,-5&f=1e9&w=1,2&mirror=7&parts=all&k=4&px=%3Cscript%3E&target=-1")
+    assert state(tab, "photo") == 9 and state(tab, "step") == "F3" and tab.inner_text("#report").startswith("self-check ok")
+
+
+def test_back_and_forward(visit):
+    tab = visit()
+    focus_lab(tab)
+    tab.keyboard.press("n")
+    tab.keyboard.press("n")
+    tab.keyboard.press("m")
+    assert (state(tab, "step"), state(tab, "mirror")) == ("F5", 1)
+    tab.go_back()
+    assert (state(tab, "step"), state(tab, "mirror")) == ("F5", 0)
+    tab.go_back()
+    assert state(tab, "step") == "F4" and tab.is_visible("#step-F4") and tab.is_hidden("#step-F5")
+    tab.go_forward()
+    assert state(tab, "step") == "F5"
+
+
+def test_pointing_lights_up_the_partners(visit):
+    tab = visit()
+    tab.evaluate("App.reveal()")
+    tab.locator("#F3-g3-w-5").hover()
+    lit = tab.evaluate("[...document.querySelectorAll('#live-F3 .lit')].map((e) => e.id)")
+    assert {"F3-g3-a-5", "F3-g3-w-5", "F3-g3-p-5"} <= set(lit)
+    tab.locator("#F3-g3-p-4").focus()
+    assert "lit" in tab.locator("#F3-g3-a-4").get_attribute("class")
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate("document.activeElement.id") == "F3-g3-p-5" and "lit" in tab.locator("#F3-g3-w-5").get_attribute("class")
+    i, j = state(tab, "F.i1"), state(tab, "F.j1")
+    box = tab.locator("#F3-m-x").bounding_box()
+    cell = box["width"] / 30
+    tab.mouse.move(box["x"] + (j + 1.5) * cell, box["y"] + (i + 1.5) * cell)
+    assert "lit" in tab.locator("#F3-g3-w-4").get_attribute("class")
+    tab.mouse.click(box["x"] + (j + 2.5) * cell, box["y"] + (i + 1.5) * cell)
+    assert state(tab, "F.j1") == j + 1
+
+
+def test_one_can_draw_by_keys_and_by_pointer_and_send_the_drawing_as_an_address(visit):
+    tab = visit()
+    tab.locator("#paper").focus()
+    for key in ("Space", "ArrowDown", "Space", "ArrowRight", "Space"):
+        tab.keyboard.press(key)
+    box = tab.locator("#paper").bounding_box()
+    tab.mouse.move(box["x"] + 50, box["y"] + 50)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 200, box["y"] + 50, steps=12)
+    tab.mouse.up()
+    tab.locator("#use").click()
+    assert tab.inner_text("#verdict").startswith("your own photo: model says ") and state(tab, "photo") == "own"
+    logits, address = tab.evaluate("[...App.A.T.z4]"), tab.evaluate("location.hash")
+    pixels = np.array(tab.evaluate("[...App.A.S.px]"), np.uint8).reshape(28, 28)
+    assert (pixels > 0).sum() > 20
+    np.testing.assert_allclose(logits, trace(page.networks()[0], pixels)["z4"], rtol=0, atol=1e-9)
+    assert visit(address).evaluate("[...App.A.T.z4]") == logits
+    tab.locator("#paper").focus()
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.id") != "paper"
+
+
+def test_a_picture_is_loaded_scaled_and_inverted(visit, tmp_path):
+    from PIL import Image
+
+    picture = np.full((56, 56), 255, np.uint8)
+    picture[10:46, 20:36] = 0
+    Image.fromarray(picture).save(tmp_path / "dark.png")
+    (tmp_path / "none.png").write_text("no picture")
+    tab = visit()
+    tab.set_input_files("#load", str(tmp_path / "dark.png"))
+    tab.wait_for_function("document.getElementById('paper-state').textContent.includes('144 of 784')")
+    tab.locator("#use").click()
+    assert tab.evaluate("App.A.x[14 * 28 + 14]") == 1 and tab.evaluate("App.A.x[0]") == 0
+    tab.set_input_files("#load", str(tmp_path / "none.png"))
+    tab.wait_for_function("document.getElementById('paper-state').textContent.startsWith('none.png: expected a picture')")
+
+
+def test_the_two_nets_look_at_the_same_moved_photo(visit):
+    tab = visit("#photo=9&step=S&dx=2&mirror=1")
+    pixels, _ = page.test_set()
+    moved = transformations.shift(transformations.mirror(pixels[8]), 2, 0)
+    x = np.float64(np.float32(moved[None, :, :, None]) * np.float32(1 / 255))
+    for name, model in zip(("T.p", "dense.p"), page.networks(), strict=True):
+        np.testing.assert_allclose(tab.evaluate(f"[...App.A.{name}]"), model.astype(np.float64)(x)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [320, 768, 1280])
+def test_nothing_runs_off_the_side(visit, width):
+    tab = visit(viewport={"width": width, "height": 800})
+    for step in ("F3", "F6", "F10", "F12", "B1", "B8", "B9", "B12", "L", "M", "G", "T", "S"):
+        tab.evaluate(f"App.go('{step}')")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, step
+    small = tab.evaluate("""[...document.querySelectorAll('button, select, input, summary')].filter((e) => e.offsetParent)
+      .filter((e) => e.getBoundingClientRect().height < 24 || e.getBoundingClientRect().width < 24).map((e) => e.outerHTML)""")
+    assert small == []
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"color_scheme": "dark"}, {"viewport": {"width": 320, "height": 800}}, {"color_scheme": "dark", "viewport": {"width": 320, "height": 800}},
+], ids=["light", "dark", "narrow", "dark narrow"])  # fmt: skip
+def test_axe_finds_nothing(visit, options):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = visit(**options)
+    for step in ("F3", "F6", "F10", "F12", "B1", "B4", "B8", "B9", "B12", "G"):
+        tab.evaluate(f"App.go('{step}')")
+        tab.wait_for_timeout(50)
+        tab.evaluate("['L', 'M', 'G', 'T', 'S'].forEach((id) => document.getElementById('live-' + id).scrollIntoView())")
+        tab.wait_for_timeout(100)
+        found = Axe().run(tab, options={"rules": {"scrollable-region-focusable": {"enabled": True}}}).response["violations"]
+        assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found] == [], step
+
+
+def test_reduced_motion_stops_what_moves_by_itself(visit):
+    tab = visit(reduced_motion="reduce")
+    focus_lab(tab)
+    tab.keyboard.press("a")
+    assert tab.inner_text("#now-F").startswith("product 1 of 9")
+    tab.wait_for_timeout(1500)
+    assert tab.inner_text("#now-F").startswith("product 1 of 9")
+    assert tab.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+def test_without_javascript_it_is_a_document(visit):
+    tab = visit(wait=False, java_script_enabled=False)
+    text = tab.locator("body").inner_text()
+    for step in ("One cell of the first convolution", "Back to one cell of pool1", "One weight of the second convolution"):
+        assert step in text
+    assert tab.locator("td[data-ref]").count() == len(page.parts().cells)
+    assert tab.locator("#live-F3 table").first.is_visible() and tab.is_hidden("#alarm") and tab.locator("#sheet").is_hidden()
+    assert "9 = test[8]" in text
+
+
+def damage(folder, name, position):
+    file = folder / f"damaged-{name}-{position}.html"
+    file.write_text(page.damaged(page.text(), name, position), "utf-8")
+    return file.name
+
+
+@pytest.mark.parametrize(("name", "position"), [
+    ("weights", 0), ("weights", 1_000_003), ("weights", 2_248_760), ("weights", 2_248_765), ("baseline", 5), ("baseline", 542_770), ("photo-bytes", 9_000),
+])  # fmt: skip
+def test_one_changed_letter_of_the_weights_or_photos_is_found(visit, folder, name, position):
+    tab = visit(file=damage(folder, name, position))
+    assert "SELF-CHECK FAILED" in tab.inner_text("#alarm") and tab.is_visible("#alarm")
+    assert tab.inner_text("#report").startswith("SELF-CHECK FAILED")
+    assert tab.locator("td[data-ref], canvas[id^=net-], .live table").count() == 0
+    assert tab.inner_text("#verdict") == "Hidden, because the self-check failed."
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ('"label":5', '"label":6'), ('"loss":', '"loss":1'), ("data-ref=\"z4[3]\" data-format=\"signed\">", "data-ref=\"z4[3]\" data-format=\"signed\">9"),
+    ("(v > 0 ? v : 0)", "(v > 1e-3 ? v : 0)"), ('{"schema"', '{schema'),
+], ids=["label", "loss", "table", "engine", "json"])  # fmt: skip
+def test_a_changed_trace_table_or_engine_is_found(visit, folder, old, new):
+    text = page.text()
+    assert old in text
+    (folder / "changed.html").write_text(text.replace(old, new), "utf-8")
+    tab = visit(file="changed.html")
+    assert tab.is_visible("#alarm") and tab.locator(".live table").count() == 0
