@@ -274,7 +274,18 @@ def span(numbers: list[int]) -> str:
     return f"{numbers[0]}:{numbers[-1] + 1}"
 
 
-LETTERS = {"x": "x", "z": "z", "y": "a", "kernel": "W", "bias": "b", "dx": "dx", "dy": "dy", "dz": "dz", "dkernel": "dW", "dbias": "db"}
+LETTERS = {
+    "x": "x",
+    "z": "z",
+    "y": "a",
+    "kernel": "W",
+    "bias": "b",
+    "dx": "dx",
+    "dy": "dy",
+    "dz": "dz",
+    "dkernel": "dW",
+    "dbias": "db",
+}
 
 
 def letters(stage) -> dict[str, str]:
