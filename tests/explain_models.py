@@ -50,11 +50,23 @@ def dense() -> Sequential:
 @cache
 def odd() -> Sequential:
     """What the article's network has not: stride 2, no padding, pools that overlap, layers of their own for ReLU and softmax."""
-    return with_biases(Sequential([
-        Conv2D(3, 5, strides=2, padding="valid", input_shape=(28, 28, 1)), ReLU(), MaxPooling2D(3, strides=2, padding="same"),
-        Conv2D(40, 3, strides=2, padding="same", activation="relu", use_bias=False), Conv2D(2, 2, padding="same"), Dropout(0.5), Flatten(),
-        Dense(7, use_bias=False), Dense(10), Softmax(),
-    ], seed=3))  # fmt: skip
+    return with_biases(
+        Sequential(
+            [
+                Conv2D(3, 5, strides=2, padding="valid", input_shape=(28, 28, 1)),
+                ReLU(),
+                MaxPooling2D(3, strides=2, padding="same"),
+                Conv2D(40, 3, strides=2, padding="same", activation="relu", use_bias=False),
+                Conv2D(2, 2, padding="same"),
+                Dropout(0.5),
+                Flatten(),
+                Dense(7, use_bias=False),
+                Dense(10),
+                Softmax(),
+            ],
+            seed=3,
+        )
+    )
 
 
 MODELS = {"tiny": tiny, "sure": sure, "dense": dense, "odd": odd}

@@ -80,7 +80,9 @@ def test_07_flatten():
 def test_08_prediction():
     t, figure, data = make("08")
     bars = figure.axes[1].patches
-    assert [bar.get_width() for bar in bars] == pytest.approx(t["p"].tolist(), abs=1e-6) and np.array_equal(data["p"], t.production["p"])
+    assert [bar.get_width() for bar in bars] == pytest.approx(t["p"].tolist(), abs=1e-6) and np.array_equal(
+        data["p"], t.production["p"]
+    )
 
 
 def test_09_gradient_flow():

@@ -10,6 +10,7 @@ import struct
 import sys
 import termios
 import time
+from pathlib import Path
 
 import explain_models as nets
 import pyte
@@ -17,9 +18,9 @@ import pytest
 
 from cnn import photos
 from cnn.explain import screen, text
-from cnn.explain.walk import KEYS, Walk
+from cnn.explain.keys import KEYS
+from cnn.explain.walk import Walk
 from cnn.terminal import Style
-from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 120  # seconds; against hanging only
@@ -36,7 +37,14 @@ class Terminal:
         self.master, self.slave = pty.openpty()
         self.resize(columns, rows)
         self.modes = termios.tcgetattr(self.slave)
-        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "PYTHONUTF8": "1", **environment}
+        environment = {
+            **os.environ,
+            "TERM": "xterm",
+            "PYTHONPATH": str(ROOT),
+            "LANG": "C.UTF-8",
+            "PYTHONUTF8": "1",
+            **environment,
+        }
         for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
             environment.pop(name, None)
         self.pid = os.fork()
@@ -90,7 +98,11 @@ class Terminal:
     def restored(self):
         """Echo and line mode as before, the cursor shown, the main screen back."""
         tail = self.bytes
-        return termios.tcgetattr(self.slave) == self.modes and tail.rindex(b"\x1b[?25h") > tail.rindex(b"\x1b[?25l") and tail.rindex(b"\x1b[?1049l") > tail.rindex(b"\x1b[?1049h")
+        return (
+            termios.tcgetattr(self.slave) == self.modes
+            and tail.rindex(b"\x1b[?25h") > tail.rindex(b"\x1b[?25l")
+            and tail.rindex(b"\x1b[?1049l") > tail.rindex(b"\x1b[?1049h")
+        )
 
     def close(self):
         if self.status is None:
@@ -185,7 +197,11 @@ def test_the_end_of_the_input_ends_it(start):
 def test_small_and_dumb_terminals_get_plain_text(start, options):
     terminal = start("9", **options)
     assert terminal.ended() == 0
-    assert b"plain text instead of screens" in terminal.bytes and b"\x1b[?1049h" not in terminal.bytes and b"B12 of B12" in terminal.bytes
+    assert (
+        b"plain text instead of screens" in terminal.bytes
+        and b"\x1b[?1049h" not in terminal.bytes
+        and b"B12 of B12" in terminal.bytes
+    )
 
 
 # ---- the keys, without a terminal
@@ -214,12 +230,36 @@ def press(walk, *keys):
 def test_every_key_of_the_help_does_something(walk):
     """From the step where it can: the screen or the state changes, and no key raises."""
     before_each = {"p": "n", "f": "b", "u": "t", "pageup": "n", "<": "m", "\x7f": " ", "{": "n", "[": "n"}
-    starts = {"{": "F6", "}": "F6", "[": "F3", "]": "F3", "up": "F3", "down": "F3", "left": "F3", "right": "F3", "j": "F3", "pageup": "F3", "pagedown": "F3",
-              "shift-up": "F3", "shift-down": "F3", "shift-left": "F3", "shift-right": "F3", "k": "L", "o": "L", "r": "L", "f": "B8"}  # fmt: skip
+    starts = {
+        "{": "F6",
+        "}": "F6",
+        "[": "F3",
+        "]": "F3",
+        "up": "F3",
+        "down": "F3",
+        "left": "F3",
+        "right": "F3",
+        "j": "F3",
+        "pageup": "F3",
+        "pagedown": "F3",
+        "shift-up": "F3",
+        "shift-down": "F3",
+        "shift-left": "F3",
+        "shift-right": "F3",
+        "k": "L",
+        "o": "L",
+        "r": "L",
+        "f": "B8",
+    }
     shown = [entry for entry in KEYS if entry]
     assert set(starts) <= set(shown)
     for key in shown:
-        fresh = Walk(nets.tiny(), photos.test_photo(9, *nets.test_set()), nets.test_set(), step=starts.get(key, "F3" if key != "?" else "F1"))
+        fresh = Walk(
+            nets.tiny(),
+            photos.test_photo(9, *nets.test_set()),
+            nets.test_set(),
+            step=starts.get(key, "F3" if key != "?" else "F1"),
+        )
         if key == "j":
             fresh.press("up")
         elif key in before_each and key not in starts:

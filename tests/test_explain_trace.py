@@ -14,10 +14,50 @@ from cnn.layers import Conv2D
 from cnn.models import Sequential
 
 ARTICLE = {
-    "x", "columns1", "z1", "a1", "p1", "argmax1", "columns2", "z2", "a2", "p2", "argmax2", "f", "z3", "a3", "z4", "p",
-    "W1", "b1", "W2", "b2", "W3", "b3", "W4", "b4", "dlogits", "dW4", "db4", "da3", "dz3", "dW3", "db3", "df", "dp2", "da2", "dz2",
-    "dW2", "db2", "dp1", "da1", "dz1", "dW1", "db1", "dx",
-}  # fmt: skip
+    "x",
+    "columns1",
+    "z1",
+    "a1",
+    "p1",
+    "argmax1",
+    "columns2",
+    "z2",
+    "a2",
+    "p2",
+    "argmax2",
+    "f",
+    "z3",
+    "a3",
+    "z4",
+    "p",
+    "W1",
+    "b1",
+    "W2",
+    "b2",
+    "W3",
+    "b3",
+    "W4",
+    "b4",
+    "dlogits",
+    "dW4",
+    "db4",
+    "da3",
+    "dz3",
+    "dW3",
+    "db3",
+    "df",
+    "dp2",
+    "da2",
+    "dz2",
+    "dW2",
+    "db2",
+    "dp1",
+    "da1",
+    "dz1",
+    "dW1",
+    "db1",
+    "dx",
+}
 
 
 def test_the_article_network_has_the_short_names():
@@ -29,7 +69,15 @@ def test_the_article_network_has_the_short_names():
 
 def test_other_networks_are_named_after_their_layers():
     tensors = nets.traced("dense").tensors
-    assert {"flatten:forward", "dense:z", "dense:forward", "dense/kernel", "dense/kernel:gradient", "dense:backward", "dx"} <= set(tensors)
+    assert {
+        "flatten:forward",
+        "dense:z",
+        "dense:forward",
+        "dense/kernel",
+        "dense/kernel:gradient",
+        "dense:backward",
+        "dx",
+    } <= set(tensors)
 
 
 @pytest.mark.parametrize("name", nets.MODELS)
@@ -94,7 +142,11 @@ def test_forward_by_plain_loops(number):
             z += padded(t["p1"][:, :, c], i + u - 1, j + v - 1) * float(t["W2"][u, v, c, f])
         assert z == pytest.approx(t["z2"][i, j, f], rel=1e-12, abs=1e-14)
     for r, s, c in itertools.product(range(7), range(7), range(4)):
-        assert t["f"][(r * 7 + s) * 4 + c] == t["p2"][r, s, c] == max(t["a2"][2 * r + u, 2 * s + v, c] for u in (0, 1) for v in (0, 1))
+        assert (
+            t["f"][(r * 7 + s) * 4 + c]
+            == t["p2"][r, s, c]
+            == max(t["a2"][2 * r + u, 2 * s + v, c] for u in (0, 1) for v in (0, 1))
+        )
     for name_x, name_w, name_b, name_z, unit in (("f", "W3", "b3", "z3", 17), ("a3", "W4", "b4", "z4", 5)):
         z = float(t[name_b][unit]) + math.fsum(float(a) * float(w) for a, w in zip(t[name_x], t[name_w][:, unit], strict=True))
         assert z == pytest.approx(t[name_z][unit], rel=1e-12, abs=1e-14)
@@ -118,16 +170,27 @@ def test_backward_by_plain_loops(number):
         won = t["argmax2"][i // 2, j // 2, f] == (i % 2) * 2 + j % 2
         assert t["da2"][i, j, f] == (t["dp2"][i // 2, j // 2, f] if won else 0)
         assert t["dz2"][i, j, f] == (t["da2"][i, j, f] if t["z2"][i, j, f] > 0 else 0)
-    for name_x, name_d, name_w, size, weights in (("p1", "dz2", "dW2", 14, [(0, 2, 1, 3), (1, 1, 0, 0)]), ("x", "dz1", "dW1", 28, [(2, 0, 0, 2), (0, 0, 0, 1)])):
+    for name_x, name_d, name_w, size, weights in (
+        ("p1", "dz2", "dW2", 14, [(0, 2, 1, 3), (1, 1, 0, 0)]),
+        ("x", "dz1", "dW1", 28, [(2, 0, 0, 2), (0, 0, 0, 1)]),
+    ):
         for u, v, c, f in weights:
-            terms = [padded(t[name_x][:, :, c], i + u - 1, j + v - 1) * t[name_d][i, j, f] for i, j in itertools.product(range(size), range(size))]
+            terms = [
+                padded(t[name_x][:, :, c], i + u - 1, j + v - 1) * t[name_d][i, j, f]
+                for i, j in itertools.product(range(size), range(size))
+            ]
             assert t[name_w][u, v, c, f] == pytest.approx(math.fsum(terms), rel=1e-10, abs=1e-13)
             assert t[name_w.replace("W", "b")][f] == pytest.approx(math.fsum(t[name_d][:, :, f].flat), rel=1e-10, abs=1e-13)
-    for name_d, name_w, name_dx, places in (("dz2", "W2", "dp1", [(0, 0, 1), (6, 7, 2)]), ("dz1", "W1", "dx", [(27, 13, 0), (13, 8, 0)])):
+    for name_d, name_w, name_dx, places in (
+        ("dz2", "W2", "dp1", [(0, 0, 1), (6, 7, 2)]),
+        ("dz1", "W1", "dx", [(27, 13, 0), (13, 8, 0)]),
+    ):
         filters = t[name_w].shape[3]
         for r, s, c in places:
-            terms = [padded(t[name_d][:, :, f], r - u + 1, s - v + 1) * t[name_w][u, v, c, f]
-                     for u, v, f in itertools.product(range(3), range(3), range(filters))]  # fmt: skip
+            terms = [
+                padded(t[name_d][:, :, f], r - u + 1, s - v + 1) * t[name_w][u, v, c, f]
+                for u, v, f in itertools.product(range(3), range(3), range(filters))
+            ]
             assert t[name_dx][r, s, c] == pytest.approx(math.fsum(terms), rel=1e-10, abs=1e-13)
 
 

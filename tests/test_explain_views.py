@@ -8,7 +8,7 @@ import explain_models as nets
 import numpy as np
 import pytest
 
-from cnn.explain import backward, extras, text
+from cnn.explain import backward_conv, extras, text
 from cnn.explain import view as v
 from cnn.explain.tour import show
 from cnn.explain.view import Cursor, Grid, Grids, Line, Num, Row, Sum, Table
@@ -16,9 +16,13 @@ from kernels import reference
 
 ARTICLE_STEPS = [f"{letter}{n}" for letter in "FB" for n in range(1, 13)]
 CURSORS = [
-    Cursor(), Cursor(cell=(0, 0), filter=0, channel=0, unit=0, weight=(0, 0, 0, 0)), Cursor(cell=(99, 99), filter=99, channel=99, unit=10**6, weight=(9, 9, 99, 99)),
-    Cursor(cell=(6, 5), filter=1, channel=1, unit=7, weight=(2, 0, 1, 1)), Cursor(cell=(3, 4)), Cursor(filter=1),
-]  # fmt: skip
+    Cursor(),
+    Cursor(cell=(0, 0), filter=0, channel=0, unit=0, weight=(0, 0, 0, 0)),
+    Cursor(cell=(99, 99), filter=99, channel=99, unit=10**6, weight=(9, 9, 99, 99)),
+    Cursor(cell=(6, 5), filter=1, channel=1, unit=7, weight=(2, 0, 1, 1)),
+    Cursor(cell=(3, 4)),
+    Cursor(filter=1),
+]
 
 
 def views(name, number=9):
@@ -36,11 +40,17 @@ def numbers(part):
     if isinstance(part, Num):
         yield part
     elif isinstance(part, Line | Grids | Table):
-        for item in [*part.parts] if isinstance(part, Line) else part.items if isinstance(part, Grids) else itertools.chain(*part.rows):
+        for item in (
+            [*part.parts] if isinstance(part, Line) else part.items if isinstance(part, Grids) else itertools.chain(*part.rows)
+        ):
             yield from numbers(item)
     elif isinstance(part, Grid):
         marks = np.full(part.values.shape, "") if part.marks is None else part.marks
-        yield from (Num(value, kind=part.kind) for value, mark in zip(part.values.flat, marks.flat, strict=True) if mark not in ("pad", "blank"))
+        yield from (
+            Num(value, kind=part.kind)
+            for value, mark in zip(part.values.flat, marks.flat, strict=True)
+            if mark not in ("pad", "blank")
+        )
     elif isinstance(part, Sum):
         yield from [row.num for row in part.rows] + [part.total]
 
@@ -49,7 +59,12 @@ def test_the_article_network_has_the_steps_of_the_specification():
     t = nets.traced("tiny")
     assert [step.id for step in v.steps(t)] == ARTICLE_STEPS
     kinds = {step.id: step.kind for step in v.steps(t)}
-    assert kinds["F9"] == "flatten" and kinds["B7"] == kinds["B10"] == "pool-back" and kinds["B8"] == "conv-dkernel" and kinds["B9"] == "conv-dx"
+    assert (
+        kinds["F9"] == "flatten"
+        and kinds["B7"] == kinds["B10"] == "pool-back"
+        and kinds["B8"] == "conv-dkernel"
+        and kinds["B9"] == "conv-dx"
+    )
     with pytest.raises(ValueError, match="expected F1 to F12, B1 to B12, M, G, L or S, got 'F13'"):
         v.find_step(t, "F13")
 
@@ -92,14 +107,29 @@ def test_printed_numbers_parse_back(digits):
             printed = text.number(num, digits)
             mantissa, _, exponent = printed.removesuffix(" %").partition("e")
             decimals = len(mantissa.partition(".")[2])
-            assert abs(text.parsed(printed) - num.value) <= 0.5000001 * 10.0 ** (int(exponent or 0) - decimals), (view.step, num, printed)
+            assert abs(text.parsed(printed) - num.value) <= 0.5000001 * 10.0 ** (int(exponent or 0) - decimals), (
+                view.step,
+                num,
+                printed,
+            )
             assert printed in lines, (view.step, num, printed)
 
 
-@pytest.mark.parametrize(("value", "kind", "printed"), [
-    (-1e-9, "product", "+0.00000"), (-1e-9, "value", "0.0000"), (1.23456e-7, "gradient", "+1.235e-07"), (0.0, "gradient", "0"), (-12.0, "gradient", "-12.00"),
-    (0.00012345, "probability", "1.234e-04"), (1.0, "probability", "1.0000"), (5, "count", "5"), (33.333, "percent", "33.3 %"), (0.5, "total", "+0.500000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "kind", "printed"),
+    [
+        (-1e-9, "product", "+0.00000"),
+        (-1e-9, "value", "0.0000"),
+        (1.23456e-7, "gradient", "+1.235e-07"),
+        (0.0, "gradient", "0"),
+        (-12.0, "gradient", "-12.00"),
+        (0.00012345, "probability", "1.234e-04"),
+        (1.0, "probability", "1.0000"),
+        (5, "count", "5"),
+        (33.333, "percent", "33.3 %"),
+        (0.5, "total", "+0.500000"),
+    ],
+)
 def test_number(value, kind, printed):
     assert text.number(Num(value, kind=kind)) == printed
 
@@ -116,7 +146,9 @@ def test_every_step_names_a_line_of_source():
     for _, view in itertools.chain(views("tiny"), views("dense"), views("odd")):
         if view.code is not None:
             assert view.needle in inspect.getsource(inspect.unwrap(getattr(view.code, "py_func", view.code))), view.step
-            assert text.source_lines(view, 80, 15)[0].startswith(" ") and any(line.startswith(">") for line in text.source_lines(view, 80, 15))
+            assert text.source_lines(view, 80, 15)[0].startswith(" ") and any(
+                line.startswith(">") for line in text.source_lines(view, 80, 15)
+            )
         else:
             assert view.step.kind in ("input",)
 
@@ -129,7 +161,7 @@ def test_zero_terms_are_counted_once_by_cause():
             stage = t.stages[view.step.stage]
             u, w, c, f = view.cursor.weight
             columns, dz = t.get(stage, "columns")[:, :, u, w, c], t.get(stage, "dz")[..., f]
-            parts = backward.zero_causes(t, view.step.stage, columns, dz, view.cursor.weight)
+            parts = backward_conv.zero_causes(t, view.step.stage, columns, dz, view.cursor.weight)
             counts = {name.strip(): num.value for num, name in zip(parts[1::3], parts[2::3], strict=True)}
             assert sum(counts.values()) == np.sum(columns * dz == 0)
             assert counts.get("ReLU closed", 0) == np.sum(t.get(stage, "z")[..., f] <= 0)
@@ -139,8 +171,8 @@ def test_zero_terms_are_counted_once_by_cause():
 def test_scatter_equals_gather(place):
     t = nets.traced("tiny")
     stage = t.stages[2]
-    terms, scatter, marks = backward.scattered(stage.layer, t["dz2"], t["W2"], place)
-    gather = backward.gathered(stage.layer, t["dz2"], t["W2"], place)
+    terms, scatter, marks = backward_conv.scattered(stage.layer, t["dz2"], t["W2"], place)
+    gather = backward_conv.gathered(stage.layer, t["dz2"], t["W2"], place)
     np.testing.assert_allclose(scatter[::-1, ::-1], gather, rtol=0, atol=1e-15)
     assert abs(gather.sum() - t["dp1"][place]) <= 1e-12 * np.abs(terms).sum()
     assert len(terms) == 4 * {0: 4, 1: 6, 2: 9}[sum(0 < x < 13 for x in place[:2])]
@@ -167,7 +199,10 @@ def test_receptive_fields():
     assert v.receptive_field(t, 3, (0, 0)) == (0, 6, 0, 6)
 
 
-@pytest.mark.parametrize(("step", "other"), [("F3", "B11"), ("F5", "B10"), ("F6", "B8"), ("F9", "B6"), ("F10", "B4"), ("F11", "B2"), ("F12", "B1"), ("F1", "B12")])
+@pytest.mark.parametrize(
+    ("step", "other"),
+    [("F3", "B11"), ("F5", "B10"), ("F6", "B8"), ("F9", "B6"), ("F10", "B4"), ("F11", "B2"), ("F12", "B1"), ("F1", "B12")],
+)
 def test_twins(step, other):
     t = nets.traced("tiny")
     assert v.twin(t, v.find_step(t, step)).id == other
@@ -184,17 +219,28 @@ def test_lab_equals_the_reference_loops(k, s, padding):
     for image, preset in ((extras.TOY, "outline"), (x, "learned")):
         if padding == "valid" and k > len(image):
             continue
-        lab = extras.run_lab(image, extras.preset_kernel(t, extras.LabSettings(k, s, padding, preset), 1), extras.LabSettings(k, s, padding, preset))
+        lab = extras.run_lab(
+            image,
+            extras.preset_kernel(t, extras.LabSettings(k, s, padding, preset), 1),
+            extras.LabSettings(k, s, padding, preset),
+        )
         out, before, after = reference.window_geometry(len(image), k, s, padding)
         assert lab.z.shape == (out, out) and lab.pads == (before, after, before, after)
         columns = reference.im2col(image[None, ..., None], (k, k), (s, s), lab.pads)[0, ..., 0]
         np.testing.assert_allclose(lab.z, np.einsum("ijuv,uv->ij", columns, lab.kernel), atol=1e-12)
 
 
-@pytest.mark.parametrize(("size", "k", "s", "padding", "out", "pads", "unused"), [
-    (28, 3, 1, "same", 28, (1, 1), 0), (28, 3, 2, "same", 14, (0, 1), 0), (5, 3, 2, "same", 3, (1, 1), 0), (28, 7, 1, "same", 28, (3, 3), 0),
-    (28, 2, 1, "same", 28, (0, 1), 0), (28, 3, 2, "valid", 13, (0, 0), 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "k", "s", "padding", "out", "pads", "unused"),
+    [
+        (28, 3, 1, "same", 28, (1, 1), 0),
+        (28, 3, 2, "same", 14, (0, 1), 0),
+        (5, 3, 2, "same", 3, (1, 1), 0),
+        (28, 7, 1, "same", 28, (3, 3), 0),
+        (28, 2, 1, "same", 28, (0, 1), 0),
+        (28, 3, 2, "valid", 13, (0, 0), 1),
+    ],
+)
 def test_the_articles_cases(size, k, s, padding, out, pads, unused):
     settings = extras.LabSettings(k, s, padding, "blur")
     lab = extras.run_lab(np.ones((size, size)), extras.preset_kernel(None, settings), settings)

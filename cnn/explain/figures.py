@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnn import comparison, optimizers, photos, plots
-from cnn.explain import backward, extras
+from cnn.explain import backward_conv, extras
 from cnn.explain import view as v
 from cnn.explain.text import number
 from cnn.explain.tour import photo_line, show
@@ -27,7 +27,11 @@ def sheet(t: Trace, test: Test) -> Result:
     """01: the first 20 test photos, what they are and what the model says."""
     chosen = [photos.test_photo(k, *test) for k in range(1, 21)]
     said = photos.predict(t.model, chosen)
-    data = {"pixels": np.stack([p.pixels for p in chosen]), "labels": [p.label for p in chosen], "predicted": [p.predicted for p in said]}
+    data = {
+        "pixels": np.stack([p.pixels for p in chosen]),
+        "labels": [p.label for p in chosen],
+        "predicted": [p.predicted for p in said],
+    }
     return plots.photo_sheet(chosen, t.class_names, said), data
 
 
@@ -44,13 +48,20 @@ def convolution(t: Trace, test: Test) -> Result:
     axes[0].set_title(photo_line(t).split(":")[0], fontsize=14, loc="left", color=INK)
     layer = t.stages[step.stage].layer
     rows, columns = v.window_rows(layer, view.cursor.cell, layer.kernel_size)
-    axes[0].add_patch(Rectangle((columns[0] - 0.5, rows[0] - 0.5), len(columns), len(rows), fill=False, edgecolor=ORANGE, linewidth=3))
+    axes[0].add_patch(
+        Rectangle((columns[0] - 0.5, rows[0] - 0.5), len(columns), len(rows), fill=False, edgecolor=ORANGE, linewidth=3)
+    )
     for axis, grid, title in zip(axes[1:], grids[::2], ("the window", "times the filter", "= the products"), strict=True):
         matrix(axis, grid.values, grid.kind, f"{title}\n{'' if grid.caption == 'products' else grid.caption}", grid.marks)
     z, a = total.total, max(0.0, total.total.value)
     words = "   ".join(f"{row.label} {number(row.num)}" for row in total.rows)
     figure.supxlabel(f"{words}   = {z.ref} {number(z)},   ReLU: {a:.6f}", fontsize=15, color=INK)
-    return figure, {"grids": [grid.values for grid in grids[::2]], "z": z.value, "cell": view.cursor.cell, "filter": view.cursor.filter}
+    return figure, {
+        "grids": [grid.values for grid in grids[::2]],
+        "z": z.value,
+        "cell": view.cursor.cell,
+        "filter": view.cursor.filter,
+    }
 
 
 def matrix(axes, values, kind: str, title: str, marks=None) -> None:
@@ -127,12 +138,16 @@ def pooling(t: Trace, test: Test) -> Result:
         left.add_patch(Rectangle((b * pw - 0.5, a * ph - 0.5), pw, ph, fill=False, edgecolor=GREY, linewidth=3))
         left.add_patch(Rectangle((s - s0 - 0.42, r - r0 - 0.42), 0.84, 0.84, fill=False, edgecolor=ORANGE, linewidth=4))
         if tie > 1:
-            left.text(b * pw - 0.4, (a + 1) * ph - 0.62, f"{tie} equal: the first wins", fontsize=12, color=ORANGE, fontweight="bold")
+            left.text(
+                b * pw - 0.4, (a + 1) * ph - 0.62, f"{tie} equal: the first wins", fontsize=12, color=ORANGE, fontweight="bold"
+            )
     for axes in (left, right):
         axes.images[0].set_clim(0, float(region.max()) or 1.0)
         for text in axes.texts:
             value = float(text.get_text()) if text.get_text().replace(".", "").isdigit() else 0
-            text.set_color(ORANGE if "equal" in text.get_text() else "white" if value < 0.5 * (float(region.max()) or 1.0) else INK)
+            text.set_color(
+                ORANGE if "equal" in text.get_text() else "white" if value < 0.5 * (float(region.max()) or 1.0) else INK
+            )
     return figure, {"region": region, "after": after, "winners": winners, "ties": ties, "filter": f}
 
 
@@ -164,7 +179,9 @@ def flatten(t: Trace, test: Test) -> Result:
     bottom.plot(indices.ravel(), y[indices.ravel()], "o", color=BLUE, markersize=4, label=f"map {c}")
     bottom.plot([n], [y[n]], "s", color=ORANGE, markersize=9, label=f"n = {n}")
     bottom.legend(frameon=False, fontsize=11, ncols=2)
-    bottom.set_xlabel(f"n = (r*{x.shape[1]} + s)*{x.shape[2]} + c = ({r}*{x.shape[1]} + {s})*{x.shape[2]} + {c} = {n}", fontsize=14, color=INK)
+    bottom.set_xlabel(
+        f"n = (r*{x.shape[1]} + s)*{x.shape[2]} + c = ({r}*{x.shape[1]} + {s})*{x.shape[2]} + {c} = {n}", fontsize=14, color=INK
+    )
     open_axes(bottom)
     return figure, {"indices": indices, "map": x[..., c], "row": y, "n": n}
 
@@ -201,7 +218,11 @@ def gradient_flow(t: Trace, test: Test) -> Result:
                 open_axes(axes)
             shape = "x".join(map(str, gradient.shape))
             axes.set_title(f"|{name}|\n{shape}\n{data[name]['zeros']:.1%} zeros", fontsize=11.5, loc="left", color=INK)
-    figure.suptitle(f"Backward, from the logits (top left) to the photo (bottom right); target {t.class_names[t.target]}", fontsize=15, color=INK)
+    figure.suptitle(
+        f"Backward, from the logits (top left) to the photo (bottom right); target {t.class_names[t.target]}",
+        fontsize=15,
+        color=INK,
+    )
     return figure, data
 
 
@@ -216,15 +237,41 @@ def weight_terms(t: Trace, test: Test) -> Result:
     figure = new_figure(12, 5.6)
     axes = figure.subplots()
     places = np.arange(1, len(bars) + 1)
-    axes.bar(places, bars, color=[BLUE if x >= 0 else "white" for x in bars], edgecolor=[BLUE if x >= 0 else ORANGE for x in bars],
-             hatch=["" if x >= 0 else "////" for x in bars], label="product (hatched: negative)")  # fmt: skip
-    axes.step(np.arange(1, len(running[: len(bars)]) + 1), running[: len(bars)], where="mid", color=INK, linewidth=2, label="running sum")
-    axes.axhline(view.sums[0].total.value, color=ORANGE, linestyle="--", linewidth=2, label=f"{view.sums[0].total.ref} = {number(view.sums[0].total)}")
+    axes.bar(
+        places,
+        bars,
+        color=[BLUE if x >= 0 else "white" for x in bars],
+        edgecolor=[BLUE if x >= 0 else ORANGE for x in bars],
+        hatch=["" if x >= 0 else "////" for x in bars],
+        label="product (hatched: negative)",
+    )
+    axes.step(
+        np.arange(1, len(running[: len(bars)]) + 1),
+        running[: len(bars)],
+        where="mid",
+        color=INK,
+        linewidth=2,
+        label="running sum",
+    )
+    axes.axhline(
+        view.sums[0].total.value,
+        color=ORANGE,
+        linestyle="--",
+        linewidth=2,
+        label=f"{view.sums[0].total.ref} = {number(view.sums[0].total)}",
+    )
     u, w, c, f = view.cursor.weight
     stage = t.stages[step.stage]
-    causes = backward.zero_causes(t, step.stage, t.get(stage, "columns")[:, :, u, w, c], t.get(stage, "dz")[..., f], (u, w, c, f))
+    causes = backward_conv.zero_causes(
+        t, step.stage, t.get(stage, "columns")[:, :, u, w, c], t.get(stage, "dz")[..., f], (u, w, c, f)
+    )
     words = "".join(part if isinstance(part, str) else number(part) for part in causes)
-    axes.set_title(f"One weight of {stage.layer.name}: {terms.size} products, {live} count, {terms.size - live} are 0\n({words})", fontsize=14, loc="left", color=INK)
+    axes.set_title(
+        f"One weight of {stage.layer.name}: {terms.size} products, {live} count, {terms.size - live} are 0\n({words})",
+        fontsize=14,
+        loc="left",
+        color=INK,
+    )
     axes.set_xlabel("product, the largest first", fontsize=13)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=12.5)
@@ -243,7 +290,14 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes = figure.subplots()
     low = max(1e-12, float(np.abs(smooth[smooth != 0]).min())) if (smooth != 0).any() else 1e-6
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
-    axes.plot(*smooth.T, "o", color=BLUE, markersize=6, alpha=0.7, label=f"{len(smooth)} numbers of {len(results)} tensors: all on the line")
+    axes.plot(
+        *smooth.T,
+        "o",
+        color=BLUE,
+        markersize=6,
+        alpha=0.7,
+        label=f"{len(smooth)} numbers of {len(results)} tensors: all on the line",
+    )
     axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=f"{len(kinks)} at a kink: no slope to compare with")
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("symlog", linthresh=max(low, 1e-8))
@@ -251,7 +305,12 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes.set_ylabel("(L(w+h) - L(w-h)) / 2h", fontsize=13)
     bad = [r.name for r in results if r.verdict == "WRONG"]
     worst = max((r.error for r in results if r.checked), default=0.0)
-    axes.set_title(f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else f'largest error of a tensor {worst:.0e}'}", fontsize=15, loc="left", color=INK)
+    axes.set_title(
+        f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else f'largest error of a tensor {worst:.0e}'}",
+        fontsize=15,
+        loc="left",
+        color=INK,
+    )
     axes.legend(frameon=False, fontsize=12, loc="upper left")
     axes.tick_params(labelsize=11)
     axes.locator_params(axis="both", numticks=9)
@@ -277,7 +336,9 @@ def im2col(t: Trace, test: Test) -> Result:
     titles = ("columns: a row is a window", "W: a column is a filter", "z: a row is an output cell")
     for axis, values, title, colours in zip(axes, (left, right, result), titles, ("gray", DIVERGING, DIVERGING), strict=True):
         limit = float(np.abs(values).max()) or 1.0
-        axis.imshow(values, cmap=colours, vmin=0 if colours == "gray" else -limit, vmax=limit, aspect="auto", interpolation="nearest")
+        axis.imshow(
+            values, cmap=colours, vmin=0 if colours == "gray" else -limit, vmax=limit, aspect="auto", interpolation="nearest"
+        )
         bare(axis)
         axis.set_title(f"{title}\n{values.shape[0]} x {values.shape[1]}", fontsize=13.5, loc="left", color=INK)
     axes[0].set_xlabel("@", fontsize=20, loc="right", color=INK)
@@ -292,7 +353,12 @@ def descent(t: Trace, test: Test) -> Result:
     data = {rate: losses(t, rate) for rate in (0.001, 0.0001)}
     for (rate, values), color, line, mark in zip(data.items(), (BLUE, ORANGE), ("-", "--"), "os", strict=True):
         axes.plot(values, line, color=color, marker=mark, markersize=5, linewidth=2, label=f"learning rate {rate:g}")
-    axes.set_title(f"{photo_line(t).split(':')[0]}, target {t.class_names[t.target]}: the loss falls step by step", fontsize=15, loc="left", color=INK)
+    axes.set_title(
+        f"{photo_line(t).split(':')[0]}, target {t.class_names[t.target]}: the loss falls step by step",
+        fontsize=15,
+        loc="left",
+        color=INK,
+    )
     axes.set_xlabel("steps of w - learning rate x gradient, all weights", fontsize=13)
     axes.set_ylabel("loss", fontsize=13)
     axes.set_ylim(bottom=0)
@@ -318,7 +384,19 @@ def losses(t: Trace, rate: float, steps: int = STEPS) -> list[float]:
 
 
 FIGURES = {
-    "01-photos": sheet, "02-convolution": convolution, "03-stride-and-padding": stride_and_padding, "04-filters": filters,
-    "05a-feature-maps": first_maps, "05b-feature-maps": last_maps, "06-pooling": pooling, "07-flatten": flatten, "08-prediction": card, "09-gradient-flow": gradient_flow,
-    "10-weight-gradient": weight_terms, "11-gradient-check": gradient_check, "12-shift-curves": shift_curves, "13-im2col": im2col, "14-descent": descent,
-}  # fmt: skip
+    "01-photos": sheet,
+    "02-convolution": convolution,
+    "03-stride-and-padding": stride_and_padding,
+    "04-filters": filters,
+    "05a-feature-maps": first_maps,
+    "05b-feature-maps": last_maps,
+    "06-pooling": pooling,
+    "07-flatten": flatten,
+    "08-prediction": card,
+    "09-gradient-flow": gradient_flow,
+    "10-weight-gradient": weight_terms,
+    "11-gradient-check": gradient_check,
+    "12-shift-curves": shift_curves,
+    "13-im2col": im2col,
+    "14-descent": descent,
+}

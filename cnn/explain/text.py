@@ -5,8 +5,8 @@ import textwrap
 
 import numpy as np
 
-from cnn.explain.trace import Trace
 from cnn.explain.tour import photo_line, show, target_line
+from cnn.explain.trace import Trace
 from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Sum, Table, View, steps
 from cnn.terminal import RESET, Style, draw_photo
 
@@ -26,11 +26,21 @@ def number(n: Num, digits: int = DIGITS) -> str:
     if n.kind == "probability" and 0 < value < 0.001:
         return f"{value:.{digits - 1}e}"
     formats = {
-        "value": f".{digits}f", "signed": f"+.{digits}f", "product": f"+.{digits + 1}f", "sum": "+.3f", "total": f"+.{digits + 2}f",
-        "probability": f".{digits}f", "percent": ".1f", "exact": ".12f", "loss": ".9g", "rate": "g",
-    }  # fmt: skip
+        "value": f".{digits}f",
+        "signed": f"+.{digits}f",
+        "product": f"+.{digits + 1}f",
+        "sum": "+.3f",
+        "total": f"+.{digits + 2}f",
+        "probability": f".{digits}f",
+        "percent": ".1f",
+        "exact": ".12f",
+        "loss": ".9g",
+        "rate": "g",
+    }
     text = format(value, formats[n.kind])
-    return (text if float(text) else text.replace("-0", "+0" if "+" in formats[n.kind] else "0", 1)) + (" %" if n.kind == "percent" else "")
+    return (text if float(text) else text.replace("-0", "+0" if "+" in formats[n.kind] else "0", 1)) + (
+        " %" if n.kind == "percent" else ""
+    )
 
 
 def parsed(text: str) -> float:
@@ -55,7 +65,10 @@ def head(view: View, of: str, width: int = 80, brief: bool = False, tiny: bool =
     formula = textwrap.wrap(view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
     lines = [joined] if len(joined) <= width else [title, *formula]
     lines += [] if brief else [f" {line}" for line in textwrap.wrap(view.say, width - 1)]
-    return [*lines, *(textwrap.wrap(f"at {view.where}", width, initial_indent=" ", subsequent_indent="    ") if view.where else [])]
+    return [
+        *lines,
+        *(textwrap.wrap(f"at {view.where}", width, initial_indent=" ", subsequent_indent="    ") if view.where else []),
+    ]
 
 
 def line_text(line: Line, width: int, digits: int, live: bool) -> list[str]:
@@ -82,8 +95,10 @@ def cell_text(cell, digits: int) -> str:
 def grid_text(grid: Grid, digits: int) -> list[str]:
     """A matrix under its caption, all lines of one length."""
     marks = np.full(grid.values.shape, "", object) if grid.marks is None else grid.marks
-    cells = [[MARKS.get(m, "{}").format(number(Num(x, kind=grid.kind), digits)) for x, m in zip(*row, strict=True)]
-             for row in zip(grid.values, marks, strict=True)]  # fmt: skip
+    cells = [
+        [MARKS.get(m, "{}").format(number(Num(x, kind=grid.kind), digits)) for x, m in zip(*row, strict=True)]
+        for row in zip(grid.values, marks, strict=True)
+    ]
     bracketed = any(m in ("won", "here") for m in marks.flat)
     # The closing bracket hangs over, so that the digits stand under each other.
     cells = [[cell + " " * (bracketed and not cell.endswith(("]", ">"))) for cell in row] for row in cells]
@@ -118,7 +133,9 @@ def side_by_side(blocks: list) -> list[str]:
     for block in blocks:
         wide = len(block) if isinstance(block, str) else len(block[0])
         middle = (tall + 1) // 2 if tall > 1 else 0
-        column = [block if k == middle else "" for k in range(tall)] if isinstance(block, str) else block + [""] * (tall - len(block))
+        column = (
+            [block if k == middle else "" for k in range(tall)] if isinstance(block, str) else block + [""] * (tall - len(block))
+        )
         columns.append([f"{line:<{wide}}" for line in column])
     return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
 
@@ -195,7 +212,9 @@ def draw_signed(values, style: Style) -> list[str]:
 def signed_cell(share: float, style: Style) -> str:
     """One character; colour (orange and blue) only repeats what the character says."""
     size = abs(share)
-    character = " " if size < 0.02 else "." if size < 0.1 else ("#" if size > 0.5 else "+") if share > 0 else ("=" if size > 0.5 else "-")
+    character = (
+        " " if size < 0.02 else "." if size < 0.1 else ("#" if size > 0.5 else "+") if share > 0 else ("=" if size > 0.5 else "-")
+    )
     if not style.colour or character in " .":
         return character
     return f"\x1b[38;5;{208 if share > 0 else 33}m{character}{RESET}"

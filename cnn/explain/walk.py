@@ -10,45 +10,36 @@ from cnn.datasets import fashion_mnist
 from cnn.errors import DataError, UsageError
 from cnn.explain import extras, text, trace
 from cnn.explain import view as v
+from cnn.explain.keys import KEYS, help_lines, sheet_lines
 from cnn.explain.tour import photo_line, show, target_line
 from cnn.explain.trace import network_input
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.terminal import Style
 
-KEYS = {  # key: (method, its argument, what the help says); one that shares the help of the key before says nothing
-    "n": ("go", 1, "next step"), "p": ("go", -1, "previous step"),
-    " ": ("reveal", 1, "Space: slowly, line by line"), "\x7f": ("reveal", -1, "Backspace: one back"),
-    "up": ("move", (-1, 0), "arrows: move the cell (Shift: by 5)"), "down": ("move", (1, 0), ""),
-    "left": ("move", (0, -1), ""), "right": ("move", (0, 1), ""),
-    "shift-up": ("move", (-5, 0), ""), "shift-down": ("move", (5, 0), ""), "shift-left": ("move", (0, -5), ""), "shift-right": ("move", (0, 5), ""),
-    "[": ("change_filter", -1, "[ ] filter, map or unit"), "]": ("change_filter", 1, ""),
-    "{": ("change_channel", -1, "{ } input channel"), "}": ("change_channel", 1, ""),
-    "pageup": ("change_layer", -1, "PgUp PgDn: previous, next layer"), "pagedown": ("change_layer", 1, ""),
-    "f": ("twin", "F", "the forward step of this layer"), "b": ("twin", "B", "the backward step of this layer"),
-    "j": ("jump", None, "jump to the largest number"),
-    "i": ("ask_photo", None, "another photo: number, Enter"), "m": ("mirror", None, "mirror the photo"),
-    "<": ("shift", -1, "< > shift the photo by a pixel"), ">": ("shift", 1, ""),
-    "e": ("next_target", None, "explain another class"),
-    "g": ("extra", "G", "gradient check of this weight"), "G": ("sample", None, "gradient check of all tensors"),
-    "t": ("learn", None, "one training step on this photo"), "T": ("train", None, "one training step on 32 photos"),
-    "u": ("undo", None, "undo all training"),
-    "x": ("extra", "M", "im2col: one matrix product"), "l": ("extra", "L", "convolution lab, with these keys:"),
-    "k": ("lab", "kernel_size", "   k size, s stride, v padding"), "s": ("stride_or_shifts", None, "else: moved and mirrored photos"),
-    "v": ("map_or_padding", None, "else: the map of this step"), "o": ("lab", "toy", "   o 5x5 image, r filter"), "r": ("lab", "preset", ""),
-    "c": ("toggle", "source", "the source line that computes this"), "d": ("more_digits", None, "more digits"),
-    "a": ("toggle", "playing", "play: a step every few seconds"), "+": ("faster", 0.5, "+ - faster, slower"), "-": ("faster", 2.0, ""),
-    "y": ("link", None, "the command that prints this step"), "?": ("toggle", "help", "this help"), "q": ("quit", None, "quit"),
-}  # fmt: skip
 UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
 WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
-LAB = {"kernel_size": extras.SIZES, "stride": extras.STRIDES, "padding": extras.PADDINGS, "toy": (False, True), "preset": (*extras.PRESETS, "learned")}
+LAB = {
+    "kernel_size": extras.SIZES,
+    "stride": extras.STRIDES,
+    "padding": extras.PADDINGS,
+    "toy": (False, True),
+    "preset": (*extras.PRESETS, "learned"),
+}
 
 
 class Walk:
     """The state of the interactive step-through; `press` changes it, `screen` shows it."""
 
-    def __init__(self, model, photo: photos.Photo | None, test, target: int | None = None, step: str = "F1", cursor: v.Cursor | None = None,
-                 digits: int = text.DIGITS):  # fmt: skip
+    def __init__(
+        self,
+        model,
+        photo: photos.Photo | None,
+        test,
+        target: int | None = None,
+        step: str = "F1",
+        cursor: v.Cursor | None = None,
+        digits: int = text.DIGITS,
+    ):
         self.loaded, self.model, self.test, self.target, self.digits = model, model, test, target, digits
         self.photo = photo or photos.test_photo(9, *test)
         self.sheet = photo is None  # begin with the sheet of photos
@@ -107,7 +98,9 @@ class Walk:
             return
         before, old = self.step, self.cursor
         self.step = self.tour[place]
-        if self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1:  # follow the cell into its window
+        if (
+            self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1
+        ):  # follow the cell into its window
             strides = self.trace.stages[self.step.stage].layer.strides
             self.cursors[self._key()] = v.Cursor(cell=(old.cell[0] // strides[0], old.cell[1] // strides[1]), filter=old.filter)
 
@@ -268,7 +261,9 @@ class Walk:
         optimizers.SGD(self.cursor.learning_rate).update(model.params, grads)
         self.model, self.target = model, before.target
         self.retrace()
-        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+        self.message = (
+            f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+        )
 
     def train(self) -> None:
         """One step on the next 32 training photos."""
@@ -276,7 +271,10 @@ class Walk:
         if not self.batch:
             self.training = fashion_mnist.load_split("train")
         x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
-        model.compile(optimizers.SGD(self.cursor.learning_rate), "sparse_categorical_crossentropy" if model.ends_in_softmax else SparseCategoricalCrossentropy(from_logits=True))
+        model.compile(
+            optimizers.SGD(self.cursor.learning_rate),
+            "sparse_categorical_crossentropy" if model.ends_in_softmax else SparseCategoricalCrossentropy(from_logits=True),
+        )
         loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
         self.batch += 1
         self.model = model
@@ -293,8 +291,14 @@ class Walk:
         results = extras.check_sample(self.trace)
         bad = [r.name for r in results if r.verdict == "WRONG"]
         kinks = sum(r.kinks for r in results)
-        self.message = f"{sum(r.checked for r in results)} numbers of {len(results)} tensors checked, {kinks} left out at kinks: " + (
-            f"WRONG in {', '.join(bad)}" if bad else f"worst error {max(r.error for r in results if r.checked):.0e}, all agree")  # fmt: skip
+        self.message = (
+            f"{sum(r.checked for r in results)} numbers of {len(results)} tensors checked, {kinks} left out at kinks: "
+            + (
+                f"WRONG in {', '.join(bad)}"
+                if bad
+                else f"worst error {max(r.error for r in results if r.checked):.0e}, all agree"
+            )
+        )
 
     # ---- how it is shown
 
@@ -364,30 +368,3 @@ class Walk:
         body = text.render(view, width, self.digits, live=True)
         for head in (*heads, text.head(view, of, width, tiny=True)):
             yield [*head, *body]
-
-
-def help_lines(width: int) -> list[str]:
-    """Every key and what it does, in two columns where there is room."""
-    entries = [(key if len(key) == 1 and key not in " \x7f" else "", said) for key, (_, _, said) in KEYS.items() if said]
-    lines = [f"{'' if said.startswith((key + ' ', '   ')) else key:>1} {said}"[: (width - 3) // 2 if width >= 80 else width] for key, said in entries]
-    if width < 80:
-        return ["Keys:", *lines]
-    half = -(-len(lines) // 2)
-    pairs = zip(lines[:half], lines[half:] + [""], strict=False)
-    return ["Keys", *[f" {a:<{(width - 3) // 2}} {b}".rstrip() for a, b in pairs]]
-
-
-def sheet_lines(model, test, style: Style) -> list[str]:
-    """The first 20 photos: number, label, answer, right or wrong."""
-    chosen = [photos.test_photo(number, *test) for number in range(1, min(20, len(test[0])) + 1)]
-    marks = ("✓", "✗") if style.unicode else ("+", "x")
-    rows = []
-    for said in photos.predict(model, chosen):
-        names = said.class_names
-        p = said.probabilities[said.predicted]
-        row = f"{said.photo.number:3} {names[said.photo.label]:11} {marks[0 if said.right else 1]} {said.says:11}"
-        rows.append(f"{row}  {p:.2f}" if style.width >= 80 else row)
-    half = -(-len(rows) // 2)
-    lines = [f" {a:<{len(rows[0]) + (3 if style.width >= 80 else 0)}}{b}".rstrip() for a, b in zip(rows[:half], rows[half:] + [""], strict=False)]
-    return ["The first 20 test photos: number, label, what the model says", "", *lines, "",
-            f" {marks[0]} right   {marks[1]} wrong", "", " i and a number: walk through that photo", " n: begin with photo 9, the sandal"]  # fmt: skip
