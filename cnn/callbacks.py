@@ -69,6 +69,9 @@ class CallbackList:
 class History(Callback):
     """What fit returns: history["loss"][k] and so on, epoch[k], params."""
 
+    def __init__(self):
+        self.epoch, self.history = [], {}  # also for a fit that is interrupted before it begins
+
     def on_train_begin(self, logs=None):
         self.epoch, self.history = [], {}
 
@@ -185,9 +188,9 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint, self.extra = delete_checkpoint, dict(extra or {})
 
     def on_restore(self, run):
-        from cnn import npz, saving
+        from cnn import document, npz, saving
 
-        run.settings |= saving.describe_run(self.model)
+        run.settings |= document.describe_run(self.model)
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         npz.remove_leftovers(self.path)
         if os.path.lexists(self.path):

@@ -50,8 +50,8 @@ class Comparison(NamedTuple):
 
     def score(self, network: str, change: str, label: int | None = None) -> Score:
         """A network's score under a change, over all photos or those of one class."""
-        right = self.correct[network][change]
-        return Score(int(right.sum()), int(self.counts.sum())) if label is None else Score(int(right[label]), int(self.counts[label]))
+        chosen = slice(None) if label is None else slice(label, label + 1)
+        return Score(int(self.correct[network][change][chosen].sum()), int(self.counts[chosen].sum()))
 
 
 def changes(reach: int = REACH) -> list[Change]:
@@ -75,7 +75,7 @@ def shift_name(dx: int, dy: int) -> str:
     return f"{abs(dx)} {'right' if dx > 0 else 'left'}" if dx else f"{abs(dy)} {'down' if dy > 0 else 'up'}"
 
 
-def compare(networks: dict[str, object], pixels: Array, labels: Array, done: Callable[[str], None] = lambda name: None) -> Comparison:
+def compare(networks: dict, pixels: Array, labels: Array, done: Callable[[str], None] = lambda name: None) -> Comparison:
     """Every network on photos (N, 28, 28), uint8, under every change. done(name) is called after each change.
 
     Raises ValueError for a model that takes no such photos.
@@ -108,18 +108,15 @@ VERDICTS = {
 }
 
 
-PHRASES = {MIRRORED: "Mirrored,", HALVES: "With left and right half swapped", QUADRANTS: "With the quadrants swapped"}
+PHRASES = {PLAIN: "On the photos as they are", MIRRORED: "Mirrored,", HALVES: "With left and right half swapped",
+           QUADRANTS: "With the quadrants swapped"}  # fmt: skip
 
 
 def sentences(result: Comparison, cnn: str = "CNN", dense: str = "dense") -> list[str]:
     """What the numbers say, and no more: plain photos, shifts, the mirror image, rearranged parts, the article's claim."""
     scores = partial(_scores, result, cnn, dense)
-    a, b = scores(PLAIN)
-    said = [f"On the photos as they are the CNN is right about {percent(a)}, the dense net about {percent(b)}: {VERDICTS[sign(a, b)]}."]
-    said += [_shift_sentence(result, cnn, dense, distance) for distance in (1, 2, 4, 6)]
-    for change in WHOLE[1:]:
-        a, b = scores(change)
-        said.append(f"{PHRASES[change]} the CNN is right about {percent(a)}, the dense net about {percent(b)}: {VERDICTS[sign(a, b)]}.")
+    said = [_all_photos(change, *scores(change)) for change in WHOLE]
+    said[1:1] = [_shift_sentence(result, cnn, dense, distance) for distance in (1, 2, 4, 6)]
     if "Sandal" in result.class_names:
         sandal = list(result.class_names).index("Sandal")
         if result.counts[sandal]:
@@ -129,6 +126,11 @@ def sentences(result: Comparison, cnn: str = "CNN", dense: str = "dense") -> lis
 
 def _scores(result, cnn, dense, change, label=None):
     return result.score(cnn, change, label), result.score(dense, change, label)
+
+
+def _all_photos(change, cnn, dense):
+    right = f"the CNN is right about {percent(cnn)}, the dense net about {percent(dense)}"
+    return f"{PHRASES[change]} {right}: {VERDICTS[sign(cnn, dense)]}."
 
 
 def _shift_sentence(result, cnn, dense, distance):
@@ -153,13 +155,20 @@ def _points(change):
 def _claim(change, plain, changed):
     """The article's claim: that a CNN still recognises such a sandal where a dense net does not."""
     cnn, dense = changed
-    said = f"Sandals {change}: the CNN recognises {percent(cnn)} of them, the dense net {percent(dense)}; as they are, {plain[0].share:.1%} and {plain[1].share:.1%}. "
+    said = f"Sandals {change}: the CNN recognises {percent(cnn)} of them, the dense net {percent(dense)}; "
+    said += f"as they are, {plain[0].share:.1%} and {plain[1].share:.1%}. "
     if cnn.interval[0] > 0.5 > dense.interval[1]:
         return said + "The article's claim holds here: most are recognised by the CNN, and by the dense net they are not."
     if sign(cnn, dense) == ">":
-        most = "both know most of them" if dense.interval[0] > 0.5 else "it does not know most of them" if cnn.interval[1] < 0.5 else "the rest is not clear"
-        return said + f"The article's claim holds in part: the CNN knows more of them than the dense net, but {most}."
+        return said + f"The article's claim holds in part: the CNN knows more of them than the dense net, but {_but(cnn, dense)}."
     return said + f"The article's claim does not hold here: {VERDICTS[sign(cnn, dense)]}."
+
+
+def _but(cnn, dense):
+    """Why a CNN that is better than the dense net does not make the claim true."""
+    if dense.interval[0] > 0.5:
+        return "both know most of them"
+    return "it does not know most of them" if cnn.interval[1] < 0.5 else "the rest is not clear"
 
 
 def percent(score: Score) -> str:
@@ -187,7 +196,9 @@ def shoe_sentence(pixels: Array, labels: Array, class_names: Sequence[str]) -> s
     """Which way the shoes point; None for data without shoes."""
     shoes = [(name, pixels[labels == k]) for k, name in enumerate(class_names) if name in ("Sandal", "Sneaker", "Ankle boot")]
     shares = [f"{one_way(chosen):.1%} of the {name.lower()}s" for name, chosen in shoes if len(chosen) > 1]
-    return f"Most shoes here point the same way: more like the mean photo of their class than its mirror image are {', '.join(shares)}." if shares else None
+    if not shares:
+        return None
+    return f"Which way shoes point here: more like the mean photo of their class than its mirror image are {', '.join(shares)}."
 
 
 def as_json(result: Comparison, about: dict, said: Sequence[str]) -> dict:
@@ -196,10 +207,12 @@ def as_json(result: Comparison, about: dict, said: Sequence[str]) -> dict:
     for change in changes():
         row = {"change": change.name, "dx": change.dx, "dy": change.dy}
         for network in result.correct:
-            by_class = {name: _numbers(result.score(network, change.name, k)) for k, name in enumerate(result.class_names) if result.counts[k]}
+            scores = {name: result.score(network, change.name, k) for k, name in enumerate(result.class_names)}
+            by_class = {name: _numbers(score) for name, score in scores.items() if score.count}
             row[network] = _numbers(result.score(network, change.name)) | {"by_class": by_class}
         rows.append(row)
-    return {"format": 1, "photos": int(result.counts.sum()), "networks": about, "results": rows, "sentences": list(said), "why": WHY}
+    return {"format": 1, "photos": int(result.counts.sum()), "networks": about,
+            "results": rows, "sentences": list(said), "why": WHY}  # fmt: skip
 
 
 def _numbers(score):

@@ -30,7 +30,6 @@ ENOUGH = 30  # a tensor needs this many entries free of kinks, or all of them wh
 INPUT = "input"  # the name under which dL/dx is checked, beside "conv2d/kernel" and so on
 
 
-
 class Pass(NamedTuple):
     """One layer's part in a forward pass."""
 
@@ -115,15 +114,17 @@ class TensorCheck(NamedTuple):
         return "ok" if self.comparable else "not comparable"
 
 
-def check_model(model: Sequential, x, y, samples: int | None = 60, names=None, seed: int = 0, tolerance: float = TOLERANCE) -> list[TensorCheck]:
+def check_model(
+    model: Sequential, x, y, samples: int | None = 60, names=None, seed: int = 0, tolerance: float = TOLERANCE
+) -> list[TensorCheck]:
     """Check the gradient of every parameter and of the input, for the loss of photos x (N, ...) of classes y (N,).
 
-    samples: how many entries of each tensor, drawn with `seed` (None: all). names: only
+    samples: how many entries of each tensor, at least 30, drawn with `seed` (None: all). names: only
     these tensors, such as "conv2d/kernel" or "input". The model must be compiled; it is
     not changed. Raises ValueError for bad arguments.
     """
     if samples is not None:
-        checks.whole("check_model", "samples", samples)
+        checks.whole("check_model", "samples", samples, low=ENOUGH)
     problem = Problem(model, x, y)
     rng = np.random.default_rng(checks.whole("check_model", "seed", seed, 0, 2**32 - 1))
     return [check_tensor(name, *problem.parts(name), samples, rng, tolerance) for name in names or problem.arrays]
@@ -148,17 +149,18 @@ def check_layer(layer: Layer, x: Array, samples: int | None = None, training: bo
         layer.build(x.shape[1:], np.random.default_rng(seed))
     layer, x = in_float64(layer), np.array(x, np.float64)
 
-    def run():
+    def run(x):
         return layer.forward(x, training, np.random.default_rng(seed))  # the same draws each time
 
-    y, cache = run()
+    y, cache = run(x)
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(y.shape)
     dx, grads = layer.backward(dy, cache)
 
     def measure():
-        y, cache = run()
-        return float((dy * y).sum()), [Pass(layer, x, cache)]
+        present = x.copy()  # x itself will be moved again, and the pass must be remembered as it was
+        y, cache = run(present)
+        return float((dy * y).sum()), [Pass(layer, present, cache)]
 
     tensors = {**{key: (layer.params[key], grads[key]) for key in layer.params}, INPUT: (x, dx)}
     return [check_tensor(name, *pair, measure, 1.0, samples, rng, tolerance) for name, pair in tensors.items()]
@@ -187,7 +189,7 @@ class Problem:
         start, _ = run_layers(self.layers[:first], self.x)
 
         def measure():
-            outputs, passes = run_layers(self.layers[first:], start)
+            outputs, passes = run_layers(self.layers[first:], start.copy())  # the input itself will be moved again
             loss, _ = self.model.loss.loss_and_gradient(self.y, outputs, len(outputs), self.from_logits)
             return loss, passes
 
@@ -221,7 +223,9 @@ def check_tensor(name: str, array: Array, gradient: Array, measure: Measure, rea
     return TensorCheck(name, array.shape, entries, tolerance)
 
 
-def check_entry(array: Array, index: tuple[int, ...], analytic: float, measure: Measure, reach: float = 1.0, steps=STEPS) -> Entry:
+def check_entry(
+    array: Array, index: tuple[int, ...], analytic: float, measure: Measure, reach: float = 1.0, steps=STEPS
+) -> Entry:
     """Measure the slope in array[index], with the first of the steps that crosses no kink; the array is as before afterwards.
 
     reach: the steps are divided by it, so that what is computed from the array moves by about a step.

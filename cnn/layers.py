@@ -38,10 +38,11 @@ class Layer:
 
     def build(self, input_shape: tuple[int, ...], rng: np.random.Generator, dtype=np.float32) -> tuple[int, ...]:
         """Allocate the parameters for inputs of this shape (no batch axis); return the output's shape."""
-        self.input_shape = tuple(input_shape)
-        self.output_shape = self.infer_shape(self.input_shape)
-        self.params = self.create_params(self.input_shape, rng, dtype)
-        return self.output_shape
+        input_shape = tuple(input_shape)
+        output_shape = self.infer_shape(input_shape)  # raises for an input that does not fit, which then builds nothing
+        self.params = self.create_params(input_shape, rng, dtype)
+        self.input_shape, self.output_shape = input_shape, output_shape
+        return output_shape
 
     def infer_shape(self, input_shape):
         """The shape of one output; raises ValueError, naming the layer, for an input it cannot take."""

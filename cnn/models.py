@@ -116,6 +116,9 @@ class Sequential:
         if self.input_shape not in (None, shape):
             raise ValueError(f"{self}: build: this model is built for {self.input_shape}, got {shape}")
         current = shape
+        for layer in self.layers:
+            current = layer.infer_shape(current)  # raises before the first layer is built for a shape that cannot be right
+        current = shape
         for index, layer in enumerate(self.layers):
             current = self._build_layer(layer, current, index)
         self.input_shape = shape
@@ -174,10 +177,12 @@ class Sequential:
             layer.params = new.params
 
     def astype(self, dtype) -> "Sequential":
-        """A copy of this model whose parameters are float32 or float64 numbers of their own."""
+        """A copy of this model with float32 or float64 parameters, and an optimizer, of its own."""
         self._require_built("astype")
         model = copy.copy(self)
-        model.dtype, model.twins = np.dtype(dtype), Twins(model)
+        model.dtype, model.twins, model.optimizer = np.dtype(dtype), Twins(model), copy.deepcopy(self.optimizer)
+        for slot in model.optimizer.state.values() if model.optimizer else ():
+            slot.update({key: value.astype(dtype) for key, value in slot.items()})
         model.layers = [copy.copy(layer) for layer in self.layers]
         for layer in model.layers:
             layer.params = {key: value.astype(dtype) for key, value in layer.params.items()}

@@ -62,8 +62,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = path, None  # a full disk does not say by itself which file suffered
+        if isinstance(error, OSError):  # a full disk does not say by itself which file suffered
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 
@@ -126,10 +126,11 @@ class Reader:
         signature, disk, first_disk, here, count, size, start, comment = END.unpack(self._bytes(total - END.size, END.size))
         if signature != b"PK\5\6" or (disk, first_disk, comment) != (0, 0, 0) or here != count:
             raise ModelFileError("not an .npz file, or cut short: the archive's directory is missing at its end")
-        if start + size + END.size != total or size > MAX_DIRECTORY:
+        if size > MAX_DIRECTORY:
+            raise ModelFileError(f"the archive's directory: expected at most {MAX_DIRECTORY:,} bytes, got {size:,}")
+        if start + size + END.size != total:
             raise ModelFileError(f"damaged: the archive's directory claims {size} bytes at {start}, the file has {total}")
-        members, at, end = {}, 0, 0
-        directory = self._bytes(start, size)
+        directory, members, at, end = self._bytes(start, size), {}, 0, 0
         for _ in range(count):
             name, offset, member, at = self._entry(directory, at)
             if offset != end or name in members:
@@ -167,7 +168,9 @@ class Reader:
         if found != shape and not (shape is None and len(found) == 1):
             raise ModelFileError(f"{name}: expected shape {shape or '(n,)'}, got {found}")
         size = math.prod(found) * np.dtype(dtype).itemsize
-        if size != member.size - header_size or size > max_bytes:
+        if size > max_bytes:
+            raise ModelFileError(f"{name}: expected at most {max_bytes:,} bytes, got {size:,}")
+        if size != member.size - header_size:
             raise ModelFileError(f"{name}: its header claims {size} bytes, there are {member.size - header_size}")
         data = self._bytes(member.start, member.size)
         if zlib.crc32(data) != member.checksum:

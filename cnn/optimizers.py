@@ -38,7 +38,7 @@ class Optimizer:
     def update(self, params: Params, grads: Params) -> None:
         """One step: change each array of params by what the array of the same name in grads asks for.
 
-        Raises ValueError where the names differ.
+        Raises ValueError, and changes nothing, where the names differ or what is remembered is of another shape.
         """
         if params.keys() != grads.keys():
             raise ValueError(f"{self.name}: expected gradients for {sorted(params)}, got {sorted(grads)}")
@@ -47,9 +47,17 @@ class Optimizer:
             for key, value in params.items():
                 if key not in values:
                     values[key] = np.zeros_like(value)
+                self._check_slot(slot, key, values[key], value)
         self.iterations += 1
         for key, value in params.items():
             self.step(value, grads[key], *(self.state[slot][key] for slot in self.slots))
+
+    def _check_slot(self, slot, key, old, param):
+        if (old.shape, old.dtype) != (param.shape, param.dtype):  # the kernels behind `step` would not notice
+            raise ValueError(
+                f"{self.name}: {slot} of {key}: expected shape {param.shape}, {param.dtype}, got {old.shape}, {old.dtype}: "
+                "the layers have changed, or this optimizer trains another model. Call compile() with a new one."
+            )
 
     def step(self, w, g, *slots):
         raise NotImplementedError

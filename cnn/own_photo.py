@@ -7,6 +7,7 @@ colour, unevenly lit, and cameras with noise; every step that was taken is told.
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,11 @@ from cnn.errors import DataError
 
 SIZE = 28
 MAX_PIXELS = 100_000_000
+LARGE = 1000  # pixels along a side, more than is ever needed
+ORIENTATION = 274  # the number of this entry in a camera's notes
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 WORKING_SIZE = 112  # where the thing is looked for; averaging down to it also takes most of a camera's noise away
+INVERTED = "inverted: bright on dark, as in the data set"
 
 Array = np.ndarray
 
@@ -27,16 +31,19 @@ class OwnPhoto(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> OwnPhoto:
-    """The photo in an image file, prepared. Raises DataError for a file that holds no picture, more than one, or nothing to see."""
-    colours, notes = read_colours(path)
+    """The photo in an image file, prepared. Raises DataError for a file with no picture, with several, or with nothing to see."""
+    colours, notes, size = read_colours(path)
     try:
-        return prepare(colours, notes)
+        return prepare(colours, notes, size)
     except DataError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from None
 
 
-def read_colours(path: str | os.PathLike) -> tuple[Array, list[str]]:
-    """The picture in a file, the right way up and free of transparency: float32 (H, W, 3) from 0 to 255, and notes."""
+def read_colours(path: str | os.PathLike) -> tuple[Array, list[str], tuple[int, int]]:
+    """The picture in a file, the right way up and free of transparency: float32 (H, W, 3) from 0 to 255, notes, and its size.
+
+    A very large one is handed on smaller, since nobody would see the difference.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     name = os.fspath(path)
@@ -46,8 +53,8 @@ def read_colours(path: str | os.PathLike) -> tuple[Array, list[str]]:
             with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
                 _check_image(name, image)
                 upright = ImageOps.exif_transpose(image)
-                turned = ["turned upright, as the camera noted"] if upright.size != image.size or image.getexif().get(274, 1) > 1 else []
-                return _colours(upright, turned)
+                turned = image.getexif().get(ORIENTATION, 1) > 1
+                return *_colours(upright, ["turned upright, as the camera noted"] if turned else []), upright.size
     except UnidentifiedImageError:
         size = os.path.getsize(path)
         got = "an empty file" if size == 0 else f"{size:,} bytes of something else"
@@ -85,16 +92,21 @@ def _colours(image, notes: list[str]) -> tuple[Array, list[str]]:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         if rgba.getextrema()[3][0] < 255:
-            image, notes = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba), [*notes, "laid on white, where transparent"]
-    return np.asarray(image.convert("RGB"), np.float32), notes
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            notes = [*notes, "laid on white, where transparent"]
+    image = image.convert("RGB")
+    return np.asarray(image.reduce(max(1, max(image.size) // LARGE)), np.float32), notes
 
 
-def prepare(colours: Array, notes: list[str]) -> OwnPhoto:
-    """Photo of the data set's kind from colours (H, W, 3). Raises DataError when there is nothing to see."""
+def prepare(colours: Array, notes: Sequence[str] = (), size: tuple[int, int] | None = None) -> OwnPhoto:
+    """Photo of the data set's kind from colours (H, W, 3). Raises DataError when there is nothing to see.
+
+    notes: what was done to the picture before; size: the width and height that it had then.
+    """
     height, width = colours.shape[:2]
     if (height, width) == (SIZE, SIZE):
         return _as_it_is(colours, notes)
-    small = _shrink(colours, WORKING_SIZE)
+    size, small = size or (width, height), _shrink(colours, WORKING_SIZE)
     difference, noise = _differences(small)
     seen = _thing(np.abs(difference).max(axis=2), noise)
     notes = [*notes, *_grey_notes(colours)]
@@ -107,11 +119,12 @@ def prepare(colours: Array, notes: list[str]) -> OwnPhoto:
         share = cut.size / seen.size
         notes.append(f"cut out the thing, {share:.0%} of the picture, and took the background away")
     pixels = _fit(cut)
-    scaled = f"scaled from {width} x {height} to {SIZE} pixels along its longer side, and centred"
-    return OwnPhoto(pixels, [*notes, scaled, *(["inverted: bright on dark, as in the data set"] if inverted else []), "contrast stretched"])
+    notes.append(f"scaled from {size[0]} x {size[1]} to {SIZE} pixels along its longer side, and centred")
+    notes += [INVERTED] if inverted else []
+    return OwnPhoto(pixels, [*notes, "contrast stretched"])
 
 
-def _as_it_is(colours: Array, notes: list[str]) -> OwnPhoto:
+def _as_it_is(colours: Array, notes: Sequence[str]) -> OwnPhoto:
     """A 28x28 picture needs no fitting in; it is inverted if its edge is bright."""
     notes = [*notes, *_grey_notes(colours)]
     grey = colours @ np.float32([0.299, 0.587, 0.114])
@@ -119,7 +132,7 @@ def _as_it_is(colours: Array, notes: list[str]) -> OwnPhoto:
         raise DataError("expected something to see, got a picture of one and the same brightness")
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if np.median(edge) > 127:
-        return OwnPhoto(np.rint(255 - grey).astype(np.uint8), [*notes, "inverted: bright on dark, as in the data set"])
+        return OwnPhoto(np.rint(255 - grey).astype(np.uint8), [*notes, INVERTED])
     return OwnPhoto(np.rint(grey).astype(np.uint8), notes or ["taken as it is: 28 x 28 grey values, bright on dark"])
 
 

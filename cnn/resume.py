@@ -6,6 +6,7 @@ the model with its optimizer, and what stands in TrainingState.
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 
 from cnn import datasets
 from cnn.callbacks import Callback
@@ -98,23 +99,41 @@ class Run:
 
     def _compare(self, state, where):
         """Raise ValueError unless the saved run and this one are the same, so far as they decide the result."""
-        ours, theirs = self.state(), state
-        pairs = [(key, theirs.settings.get(key), value) for key, value in ours.settings.items() if key not in FREE_TO_CHANGE]
-        pairs += [("data (SHA-256)", theirs.data, ours.data), ("callbacks", sorted(theirs.callbacks), sorted(ours.callbacks))]
-        for key, saved, given in pairs:
-            if saved != given:
+        ours = self.state()
+        for key in ("settings", "data", "callbacks"):
+            saved, given = _comparable(state, key), _comparable(ours, key)
+            for place, expected, got in _differences(key, saved, given):
                 raise ValueError(
-                    f"{self.model}: fit: cannot go on from {where}: {key}: expected {_short(saved)} as in the saved run, "
-                    f"got {_short(given)}. Delete that file to start anew."
+                    f"{self.model}: fit: cannot go on from {where}: {place}: expected {expected} as in the saved run, "
+                    f"got {got}. Delete that file to start anew."
                 )
 
 
+def _comparable(state: TrainingState, key: str):
+    value = getattr(state, key)
+    if key == "callbacks":
+        return sorted(value)  # their names
+    return {k: v for k, v in value.items() if k not in FREE_TO_CHANGE} if key == "settings" else value
+
+
+def _differences(place: str, saved, given) -> Iterator[tuple[str, object, object]]:
+    """(place, saved, given) for each value that differs between two nested documents."""
+    if isinstance(saved, dict) and isinstance(given, dict) and saved.keys() == given.keys():
+        for key in saved:
+            yield from _differences(f"{place}.{key}".removeprefix("settings."), saved[key], given[key])
+    elif isinstance(saved, list) and isinstance(given, list) and len(saved) == len(given):
+        for index, pair in enumerate(zip(saved, given, strict=True)):
+            yield from _differences(f"{place}[{index}]", *pair)
+    elif saved != given:
+        yield place, _short(saved), _short(given)
+
+
 def _names(callbacks: list[Callback]) -> dict[str, Callback]:
-    """EarlyStopping, EarlyStopping_1, ...: the same list of callbacks always gets the same names."""
+    """EarlyStopping, EarlyStopping 2, ...: the same list of callbacks always gets the same names."""
     named, seen = {}, Counter()
     for callback in callbacks:
         kind = type(callback).__name__
-        named[f"{kind}_{seen[kind]}" if seen[kind] else kind] = callback
+        named[f"{kind} {seen[kind] + 1}" if seen[kind] else kind] = callback
         seen[kind] += 1
     return named
 

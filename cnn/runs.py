@@ -16,9 +16,10 @@ import os
 import shutil
 from pathlib import Path
 
+from cnn import npz
 from cnn.errors import ModelFileError, UsageError
 
-LAST, BEST, METRICS = "last.npz", "best.npz", "metrics.json"
+LAST, BEST, METRICS, CONFIG, HISTORY = "last.npz", "best.npz", "metrics.json", "config.json", "history.csv"
 
 
 def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:
@@ -109,9 +110,11 @@ def write_history(path: Path, history: dict[str, list[float]]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with npz.replacing(str(path)) as file:
+        file.write(text.encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process had begun to write."""
+    for name in (LAST, BEST, METRICS, CONFIG, HISTORY):
+        npz.remove_leftovers(str(folder / name))

@@ -12,7 +12,7 @@ def summary_table(model, line_length: int | None = None) -> str:
     """
     width = line_length or min(88, shutil.get_terminal_size().columns - 4)
     ends = [int(width * share) for share in WIDTHS]
-    widths = [max(9, ends[0] - 4), max(9, ends[1] - ends[0] - 3), max(7, ends[2] - ends[1] - 3)]
+    widths = [max(9, ends[0] - 3), max(9, ends[1] - ends[0] - 4), max(7, ends[2] - ends[1] - 3)]
     rows = [(f"{layer.name} ({type(layer).__name__})", _shape(layer), _count(layer)) for layer in model.layers]
     lines = [f'Model: "{model.name}"', _rule("┏━┳┓", widths)]
     lines += _row(("Layer (type)", "Output Shape", "Param #"), widths, "┃") + [_rule("┡━╇┩", widths)]

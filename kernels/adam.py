@@ -8,12 +8,15 @@ import numpy as np
 from numba import njit
 
 
-
 def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
                 alpha: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
     """In place, for contiguous arrays of one shape and dtype:
     m += (1 - beta_1) (g - m),   v += (1 - beta_2) (g^2 - v),   w -= alpha m / (sqrt(v) + epsilon)
+
+    Raises ValueError for different shapes: the compiled loop checks no bounds and would write beside the arrays.
     """
+    if not w.shape == g.shape == m.shape == v.shape:
+        raise ValueError(f"adam_update: expected arrays of one shape, got {w.shape}, {g.shape}, {m.shape}, {v.shape}")
     scalars = [w.dtype.type(value) for value in (alpha, 1 - beta_1, 1 - beta_2, epsilon)]
     flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
     adam_into(flat_w, np.ascontiguousarray(g).reshape(-1), flat_m, flat_v, *scalars)

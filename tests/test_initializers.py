@@ -48,9 +48,7 @@ def test_shape_dtype_and_repeatability(initializer, dtype):
         assert (weights != draw(initializer, (3, 2, 4, 5), seed=1, dtype=dtype)).any()
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"), [((3, 5, 2, 7), (30, 105)), ((4, 6), (4, 6)), ((9,), (9, 9))]
-)
+@pytest.mark.parametrize(("shape", "expected"), [((3, 5, 2, 7), (30, 105)), ((4, 6), (4, 6)), ((9,), (9, 9))])
 def test_fans(shape, expected):
     assert initializers.fans(shape) == expected
 

@@ -1,13 +1,9 @@
 """Each compiled kernel equals its plain loops in kernels/reference.py, bit for bit where it only moves data."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kernels import adam, blas, im2col, pooling, reference, threads
 
@@ -179,7 +175,9 @@ def test_arrays_that_are_not_contiguous_give_the_same():
     same(im2col.im2col(x, kernel, strides, pads), im2col.im2col(x.copy(), kernel, strides, pads))
     columns = random((*im2col.im2col(x, kernel, strides, pads).shape[::-1],)).T
     same(im2col.col2im(columns, shape, strides, pads), im2col.col2im(columns.copy("C"), shape, strides, pads))
-    for got, expected in zip(pooling.max_pool(x, (2, 2), (2, 2), (0,) * 4), pooling.max_pool(x.copy(), (2, 2), (2, 2), (0,) * 4), strict=True):
+    for got, expected in zip(
+        pooling.max_pool(x, (2, 2), (2, 2), (0,) * 4), pooling.max_pool(x.copy(), (2, 2), (2, 2), (0,) * 4), strict=True
+    ):
         same(got, expected)
     y, winners = pooling.max_pool(x, (2, 2), (2, 2), (0,) * 4)
     dy = random(y.shape[::-1]).T
@@ -217,16 +215,6 @@ def test_adam_update_refuses_to_change_a_copy():
     w = np.abs(random((4, 6))).T
     with pytest.raises(ValueError, match="copy"):
         adam.adam_update(w, w.copy(), w.copy(), w.copy(), 0.1, 0.9, 0.999, 1e-7)
-
-
-def test_the_kernels_do_the_same_without_the_compiler():
-    """NUMBA_DISABLE_JIT=1 runs the very loops that are compiled otherwise."""
-    small = "(3x3 or 1x1 or 2x2 or rectangular or one or tie or nan or padding or adam) and not any_shape and not compiler"
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", __file__, "-k", small]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    run = subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout[-3000:]
-    assert run.stdout.count("PASSED") > 50
 
 
 # Threads

@@ -160,6 +160,13 @@ def test_a_layer_can_be_called_alone(make, shape):
         layer(np.zeros((2, *shape, 7), np.float32))
 
 
+def test_an_input_that_does_not_fit_builds_nothing():
+    layer = layers.Conv2D(1, 3)
+    with pytest.raises(ValueError, match=r"expected input \(H, W, C\), got \(28, 28\)"):
+        layer(np.zeros((2, 28, 28)))
+    assert layer(np.zeros((2, 28, 28, 1))).shape == (2, 26, 26, 1)
+
+
 @EVERY_LAYER
 def test_the_configuration_makes_the_same_layer_again(make, shape):
     layer = make()
@@ -288,18 +295,30 @@ BAD_ARGUMENTS = {
     "filters True": (lambda: layers.Conv2D(True, 3), "Conv2D: filters: .* got True"),
     "filters huge": (lambda: layers.Conv2D(10**9, 3), "Conv2D: filters: .* got 1000000000"),
     "kernel 0": (lambda: layers.Conv2D(1, 0), "Conv2D: kernel_size: expected a whole number from 1 to 1,000, got 0"),
-    "kernel of three": (lambda: layers.Conv2D(1, (3, 3, 3)), r"Conv2D: kernel_size: expected one or two whole numbers, got \(3, 3, 3\)"),
+    "kernel of three": (
+        lambda: layers.Conv2D(1, (3, 3, 3)),
+        r"Conv2D: kernel_size: expected one or two whole numbers, got \(3, 3, 3\)",
+    ),
     "kernel text": (lambda: layers.Conv2D(1, "3x3"), "Conv2D: kernel_size: expected a whole number .*, got '3x3'"),
     "stride 0": (lambda: layers.Conv2D(1, 3, strides=(1, 0)), "Conv2D: strides: .* got 0"),
     "padding": (lambda: layers.Conv2D(1, 3, padding="full"), "Conv2D: padding: expected 'valid' or 'same', got 'full'"),
-    "activation": (lambda: layers.Conv2D(1, 3, activation="tanh"), "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'"),
-    "initializer": (lambda: layers.Dense(1, kernel_initializer="ones"), "initializer: expected one of 'glorot_uniform', .* got 'ones'"),
+    "activation": (
+        lambda: layers.Conv2D(1, 3, activation="tanh"),
+        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'",
+    ),
+    "initializer": (
+        lambda: layers.Dense(1, kernel_initializer="ones"),
+        "initializer: expected one of 'glorot_uniform', .* got 'ones'",
+    ),
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
     "input_shape text": (lambda: layers.Dense(1, input_shape="28"), "Dense: input_shape: expected a tuple .* got '28'"),
     "dilation": (lambda: layers.Conv2D(1, 3, dilation_rate=2), "Conv2D: the argument 'dilation_rate' is not supported here"),
     "groups": (lambda: layers.Conv2D(1, 3, groups=2), "Conv2D: the argument 'groups' is not supported here"),
-    "regularizer": (lambda: layers.Dense(1, kernel_regularizer="l2"), "Dense: the argument 'kernel_regularizer' is not supported here"),
+    "regularizer": (
+        lambda: layers.Dense(1, kernel_regularizer="l2"),
+        "Dense: the argument 'kernel_regularizer' is not supported here",
+    ),
     "units": (lambda: layers.Dense(0), "Dense: units: .* got 0"),
     "pool 0": (lambda: layers.MaxPooling2D(0), "MaxPooling2D: pool_size: .* got 0"),
     "pool padding": (lambda: layers.MaxPooling2D(padding=None), "MaxPooling2D: padding: .* got None"),
@@ -307,11 +326,20 @@ BAD_ARGUMENTS = {
     "rate": (lambda: layers.Dropout(1.1), r"Dropout: rate: expected a number in \[0, 1\], got 1.1"),
     "rate nan": (lambda: layers.Dropout(float("nan")), "Dropout: rate: .* got nan"),
     "unknown": (lambda: layers.ReLU(max_value=6), "ReLU: the argument 'max_value' is not supported here"),
-    "kernel above photo": (lambda: layers.Conv2D(1, 5)(np.zeros((1, 4, 9, 1))), r"Conv2D: expected input of at least 5 x 5 \(the window\), got \(4, 9, 1\)"),
+    "kernel above photo": (
+        lambda: layers.Conv2D(1, 5)(np.zeros((1, 4, 9, 1))),
+        r"Conv2D: expected input of at least 5 x 5 \(the window\), got \(4, 9, 1\)",
+    ),
     "pool on one cell": (lambda: layers.MaxPooling2D()(np.zeros((1, 1, 1, 3))), "MaxPooling2D: expected input of at least 2 x 2"),
-    "photos without channels": (lambda: layers.Conv2D(1, 3)(np.zeros((2, 28, 28))), r"Conv2D: expected input \(H, W, C\), got \(28, 28\)"),
-    "one row alone": (lambda: layers.Dense(2)(np.zeros(5)), r"Dense: x: expected shape .*, got \(5,\) \(one photo alone\? pass x\[None\]\)"),
-}  # fmt: skip
+    "photos without channels": (
+        lambda: layers.Conv2D(1, 3)(np.zeros((2, 28, 28))),
+        r"Conv2D: expected input \(H, W, C\), got \(28, 28\)",
+    ),
+    "one row alone": (
+        lambda: layers.Dense(2)(np.zeros(5)),
+        r"Dense: x: expected shape .*, got \(5,\) \(one photo alone\? pass x\[None\]\)",
+    ),
+}
 
 
 @pytest.mark.parametrize(("make", "message"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)

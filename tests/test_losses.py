@@ -119,7 +119,9 @@ def test_a_feature_map_is_refused_and_flatten_named():
         SparseCategoricalCrossentropy()([1, 2], np.ones((2, 7, 7, 10)))
 
 
-@pytest.mark.parametrize("form", ["sparse_categorical_crossentropy", "Sparse_Categorical_Crossentropy", SparseCategoricalCrossentropy])
+@pytest.mark.parametrize(
+    "form", ["sparse_categorical_crossentropy", "Sparse_Categorical_Crossentropy", SparseCategoricalCrossentropy]
+)
 def test_losses_are_found_by_name_or_class(form):
     assert isinstance(losses.get(form), SparseCategoricalCrossentropy)
 

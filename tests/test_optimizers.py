@@ -7,6 +7,7 @@ import pytest
 
 from cnn import optimizers
 from cnn.optimizers import SGD, Adam
+from kernels.adam import adam_update
 
 GRADIENTS = [0.5, -2.0, 0.1, 0.0, 3.0]
 
@@ -92,6 +93,19 @@ def test_gradients_of_other_names_are_refused():
         SGD().update({"w": np.ones(1)}, {"v": np.ones(1)})
 
 
+@pytest.mark.parametrize("make", [Adam, lambda: SGD(momentum=0.9)])
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 2), np.float64), ((2,), np.float64), ((20,), np.float64), ((4,), np.float32)])
+def test_slots_of_another_shape_are_refused_and_nothing_changes(make, shape, dtype):
+    """The compiled loop over the weights would run past the end of what is remembered."""
+    optimizer = make()
+    optimizer.update({"w": np.ones(4)}, {"w": np.ones(4)})
+    w = np.ones(shape, dtype)
+    with pytest.raises(ValueError, match=r"of w: expected shape .*, got \(4,\), float64: .*Call compile\(\) with a new one"):
+        optimizer.update({"w": w}, {"w": np.ones(shape, dtype)})
+    assert (w == 1).all()
+    assert optimizer.iterations == 1
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -125,3 +139,11 @@ def test_optimizers_are_found_by_name_class_or_themselves():
 @pytest.mark.parametrize("optimizer", [SGD(0.2, 0.5, True), Adam(0.1, 0.8, 0.9, 1e-3)])
 def test_the_configuration_makes_the_same_optimizer_again(optimizer):
     assert type(optimizer)(**optimizer.get_config()).get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize("odd_one", range(4))
+def test_adams_kernel_refuses_arrays_of_different_shapes(odd_one):
+    arrays = [np.ones(6) for _ in range(4)]
+    arrays[odd_one] = np.ones(5)
+    with pytest.raises(ValueError, match="one shape"):
+        adam_update(*arrays, 0.001, 0.9, 0.999, 1e-7)

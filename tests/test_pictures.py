@@ -135,7 +135,8 @@ def test_a_window_at_the_corner_shows_the_padding(model, chosen):
 
 def test_stride_and_padding_says_what_the_layers_do():
     titles = [axes.get_title(loc="left") for axes in plots.stride_and_padding().axes]
-    assert [re.search(r"stride (\d), '(\w+)':  (\d+) → (\d+),  padding (\d) before and (\d) after", title).groups() for title in titles] == [
+    pattern = r"stride (\d), '(\w+)':  (\d+) → (\d+),  padding (\d) before and (\d) after"
+    assert [re.search(pattern, title).groups() for title in titles] == [
         ("1", "same", "28", "28", "1", "1"), ("2", "same", "28", "14", "0", "1"),
         ("2", "valid", "28", "13", "0", "0"), ("2", "same", "5", "3", "1", "1")]  # fmt: skip
     for title in titles:

@@ -56,8 +56,11 @@ def test_the_page_is_what_the_models_give(networks, data_set, content, text):
 
 def test_the_sentences_follow_from_the_counts(content, text):
     counts = np.array([score["count"] for score in content["results"][0]["CNN"]["by_class"].values()])
-    correct = {name: {row["change"]: np.array([score["correct"] for score in row[name]["by_class"].values()]) for row in content["results"]}
-               for name in ("CNN", "dense")}  # fmt: skip
+
+    def right(row, name):
+        return np.array([score["correct"] for score in row[name]["by_class"].values()])
+
+    correct = {name: {row["change"]: right(row, name) for row in content["results"]} for name in ("CNN", "dense")}
     said = comparison.sentences(comparison.Comparison(fashion_mnist.CLASS_NAMES, counts, correct))
     assert content["sentences"][: len(said)] == said
     for sentence in said:
@@ -74,7 +77,8 @@ def test_every_picture_is_there_small_and_used(text):
     assert sorted(named) == sorted(path.name for path in FOLDER.glob("*.png")) and len(named) == len(set(named)) == 10
     for name in named:
         assert (FOLDER / name).stat().st_size < 200_000
-        assert Image.open(FOLDER / name).width >= 1000
+        with Image.open(FOLDER / name) as picture:
+            assert picture.width >= 1000
 
 
 def test_every_command_of_the_page_exists(text):

@@ -1,4 +1,4 @@
-"""`cnn compare`: the article's claim put to the test - a convolutional and a dense network on moved, mirrored, rearranged photos."""
+"""`cnn compare`: the article's claim put to the test, two networks on moved, mirrored and rearranged photos."""
 
 from cnn.commands import options, pictures
 
@@ -10,7 +10,7 @@ def add_arguments(parser):
     options.add_model(parser)
     parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)")
     options.add_data(parser)
-    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, and less sure")
+    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, less sure")
     parser.add_argument("--out", metavar="DIR", help="write compare.json and compare.png into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     pictures.add_look(parser)
@@ -22,12 +22,15 @@ def run(args):
     from cnn import comparison
     from cnn.commands import evaluation
     from cnn.datasets import fashion_mnist
+    from cnn.errors import UsageError
 
     model, path = options.open_model(args.model)
     dense, dense_path = options.open_model(args.dense or "dense")
     networks = {"CNN": model, "dense": dense}
     test = fashion_mnist.load_split("test", args.data)
     evaluation.warn_of_other_data(path, test, args.data)
+    if args.limit and args.limit > len(test[0]):
+        raise UsageError(f"--limit: expected at most {len(test[0])}, the number of test photos, got {args.limit}")
     pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
     content = report(result, networks, (path, dense_path), pixels, labels)
@@ -93,7 +96,8 @@ def print_report(result, content, pixels, labels, networks, style):
     from cnn import comparison, terminal
 
     count = int(result.counts.sum())
-    print(f"Right answers in percent, with 95% intervals, {count:,} test photos.\n> and < mark a difference outside the intervals, = none.\n")
+    print(f"Right answers in percent, with 95% intervals, {count:,} test photos.")
+    print("> and < mark a difference outside the intervals, = none.\n")
     print("\n".join(_table(result)) + "\n")
     print("\n".join(_class_table(result)) + "\n")
     if len(pixels) >= ARTICLE_PHOTO:
@@ -110,7 +114,8 @@ def _table(result):
     sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
     labels = [None] if sandal is None or not result.counts[sandal] else [None, sandal]
     heads = [f"all {result.counts.sum():,} photos", f"the {result.counts[sandal]:,} sandals" if len(labels) > 1 else ""]
-    lines = [f"{'':12} " + "   ".join(f"{head:31}" for head in heads), f"{'':12} " + "   ".join(["CNN              dense         "] * len(labels))]
+    rows = [f"{head:31}" for head in heads], [f"{'CNN':16} {'dense':14}"] * len(labels)
+    lines = [f"{'':12} " + "   ".join(row) for row in rows]
     for change in comparison.changes():
         cells = [_pair(result.score("CNN", change.name, k), result.score("dense", change.name, k)) for k in labels]
         lines.append(f"{change.name.removesuffix(' swapped'):12} " + "   ".join(f"{cell:31}" for cell in cells))
@@ -137,11 +142,12 @@ def _class_table(result):
     from cnn import comparison
 
     short = ("as are", "mirror", "halves", "quadr.")
-    lines = [f"{'by class':12}  {'CNN':30}  dense", f"{'':12}  " + "  ".join("".join(f"{word:>7}" for word in short) + "  " for _ in range(2))]
+    columns = "".join(f"{word:>7}" for word in short)
+    lines = [f"{'by class':12}  {'CNN':30}  dense", f"{'':12}  {columns}    {columns}"]
     for k, name in enumerate(result.class_names):
         if result.counts[k]:
-            cells = ["".join(f"{result.score(network, change, k).share * 100:7.1f}" for change in comparison.WHOLE) for network in result.correct]
-            lines.append(f"{name:12}  " + "    ".join(cells))
+            shares = [[result.score(network, change, k).share for change in comparison.WHOLE] for network in result.correct]
+            lines.append(f"{name:12}  " + "    ".join("".join(f"{share * 100:7.1f}" for share in row) for row in shares))
     return [line.rstrip() for line in lines]
 
 

@@ -8,18 +8,31 @@ HELP = "walk through the network with one photo: every product, sum and gradient
 
 
 def add_arguments(parser):
-    parser.add_argument("photo", metavar="PHOTO", nargs="?", help="a number from 1 to 10000 or an image file (none: the sheet of the first 20)")
+    parser.add_argument(
+        "photo", metavar="PHOTO", nargs="?", help="a number from 1 to 10000 or an image file (none: the sheet of the first 20)"
+    )
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument("--target", metavar="CLASS", help="explain this class, by number or name, instead of the label")
-    parser.add_argument("--step", metavar="STEP", help="F1 to F12, B1 to B12, M im2col, G gradient check, L lab, S shifted photos")
+    parser.add_argument(
+        "--step", metavar="STEP", help="F1 to F12, B1 to B12, M im2col, G gradient check, L lab, S shifted photos"
+    )
     parser.add_argument("--cell", metavar="I,J", type=numbers(2), help="row and column of the output cell")
     for name in ("filter", "channel", "unit"):
         parser.add_argument(f"--{name}", metavar=name[0].upper(), type=options.whole(0), help=f"which {name}")
     parser.add_argument("--weight", metavar="U,V,C,F", type=numbers(2, 4), help="a weight of the kernel; N,U for a Dense layer")
-    parser.add_argument("--learning-rate", metavar="RATE", type=options.positive, default=0.01, help="of the one step in B12 (default 0.01)")
-    parser.add_argument("--lab", metavar="K,S,PADDING,FILTER", type=lab_words, help="for L: such as 7,1,same,blur or 3,2,same,learned (5x5 as a fifth word)")
-    parser.add_argument("--digits", metavar="3..9", type=options.whole(3, 9), default=4, help="digits after the point (default 4)")
+    parser.add_argument(
+        "--learning-rate", metavar="RATE", type=options.positive, default=0.01, help="of the one step in B12 (default 0.01)"
+    )
+    parser.add_argument(
+        "--lab",
+        metavar="K,S,PADDING,FILTER",
+        type=lab_words,
+        help="for L: such as 7,1,same,blur or 3,2,same,learned (5x5 as a fifth word)",
+    )
+    parser.add_argument(
+        "--digits", metavar="3..9", type=options.whole(3, 9), default=4, help="digits after the point (default 4)"
+    )
     parser.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
     parser.add_argument("--figures", metavar="DIR", help="write fourteen pictures into this folder")
     parser.add_argument("--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself")
@@ -34,7 +47,9 @@ def numbers(*lengths):
 
         words = text.split(",")
         if len(words) not in lengths:
-            raise argparse.ArgumentTypeError(f"expected {' or '.join(map(str, lengths))} numbers with commas between them, got {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"expected {' or '.join(map(str, lengths))} numbers with commas between them, got {text!r}"
+            )
         return tuple(options.whole(0)(word) for word in words)
 
     return parse
@@ -53,8 +68,10 @@ def lab_words(text):
     except (ValueError, IndexError, TypeError):
         known = False
     if not known or settings.preset not in (*extras.PRESETS, "learned") or words[4:] not in ([], ["5x5"]):
-        raise argparse.ArgumentTypeError(f"expected size {extras.SIZES}, stride {extras.STRIDES}, same or valid, one of "
-                                         f"{', '.join([*extras.PRESETS, 'learned'])}, such as 7,1,same,blur; got {text!r}")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"expected size {extras.SIZES}, stride {extras.STRIDES}, same or valid, one of "
+            f"{', '.join([*extras.PRESETS, 'learned'])}, such as 7,1,same,blur; got {text!r}"
+        )
     return settings
 
 
@@ -77,13 +94,12 @@ def run(args):
         return write_figures(t, args.figures, test)
     if args.html:
         return write_page(model, path, shown, target, test, args.html)
-    plain = bool(args.step) or not (sys.stdin.isatty() and sys.stdout.isatty())
-    if not plain:
+    if sys.stdin.isatty() and sys.stdout.isatty():
         from cnn.explain import screen
         from cnn.explain.walk import Walk
 
         if not (reason := screen.usable()):
-            walk = Walk(model, photo, test, target, cursor=cursor, digits=args.digits)
+            walk = Walk(model, shown if args.step else photo, test, target, args.step or "F1", cursor, args.digits)
             return screen.run(walk, pictures.style(args))
         print(reason)
     return write_text(t, args, cursor)
@@ -159,7 +175,9 @@ def write_page(model, path, shown, target, test, file):
     from cnn.explain import html
 
     if shown.number is None:
-        raise UsageError(f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, in its last part")
+        raise UsageError(
+            f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, in its last part"
+        )
     dense, _ = options.open_model(str(pretrained.path("dense")))
     measured = Path(pretrained.__file__).parents[1] / "refresher" / "compare.json"
     ours = Path(path) == pretrained.path("cnn") and measured.exists()

@@ -1,71 +1,75 @@
 """`cnn gradcheck`: compare every gradient of a network with measured slopes; exit 1 when one is wrong."""
 
 import json
-import sys
+
+from cnn.commands import options
 
 HELP = "check every gradient of a network against numerical derivatives"
 
 
-def add_arguments(parser) -> None:
-    parser.add_argument("--model", metavar="MODEL", help="model file or run folder (default: the trained model of this package)")
-    parser.add_argument("--init", action="store_true", help="check the article's network freshly initialised instead, not trained")
-    parser.add_argument("--photos", type=int, default=8, metavar="N", help="test photos in the batch (default 8)")
-    parser.add_argument("--samples", type=int, default=60, metavar="N", help="numbers checked in each tensor (default 60)")
-    parser.add_argument("--seed", type=int, default=0, help="draws photos, classes and numbers (default 0)")
-    parser.add_argument("--data", metavar="DIR", help="directory with four IDX files (default: Fashion-MNIST)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+def add_arguments(parser):
+    options.add_model(parser)
+    options.add_data(parser)
+    parser.add_argument("--init", action="store_true", help="check the article's network as it is before any training")
+    parser.add_argument(
+        "--photos", type=options.whole(1, 10_000), default=8, metavar="N", help="test photos in the batch (default: 8)"
+    )
+    parser.add_argument(
+        "--samples", type=options.whole(30), default=60, metavar="N", help="numbers checked in each tensor (default: 60)"
+    )
+    parser.add_argument(
+        "--seed", type=options.whole(0, 2**32 - 1), default=0, metavar="N", help="draws photos, classes and numbers (default: 0)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
-def run(args) -> int:
-    """Print the table; 0 when every gradient is right, else 1. Raises UsageError, DataError, ModelFileError."""
-    import numpy as np
+def run(args):
+    from cnn import gradcheck
 
-    from cnn import checks, gradcheck
-    from cnn.datasets import fashion_mnist
-    from cnn.errors import UsageError
-
-    if args.init and args.model:
-        raise UsageError("expected either --model or --init, got both")
-    photos, _ = fashion_mnist.load_split("test", args.data)
-    count = checks.whole("gradcheck", "--photos", args.photos, high=len(photos))
-    rng = np.random.default_rng(checks.whole("gradcheck", "--seed", args.seed, 0, 2**32 - 1))
-    model = fresh_network(args.seed) if args.init else trained_network(args.model)
-    x = photos[rng.choice(len(photos), count, replace=False), :, :, None] * (model.input_scale or 1 / 255)
-    # Classes at random: a trained network is so sure of the right ones that their gradient would drown in rounding.
-    y = rng.integers(model.output_shape[-1], size=count)
-    print(f"float64, {count} photos, classes drawn at random; a kink is an entry whose difference crosses the corner "
-          "of a ReLU or a tie in a pooling window", file=sys.stderr)  # fmt: skip
+    model = network_of(args)
+    x, y = draw_batch(model, args)
+    options.log(f"{args.photos} photos, classes drawn at random, float64")
+    options.log("kink: a number whose difference crosses the corner of a ReLU or of a pooling window; left out")
     results = gradcheck.check_model(model, x, y, args.samples, seed=args.seed)
-    print(as_json(results) if args.json else gradcheck.table(results))
-    if not args.json:
+    if args.json:
+        print(as_json(results))
+    else:
+        print(gradcheck.table(results))
         explain(results, args.init)
     return 0 if all(is_right(result, args.init) for result in results) else 1
 
 
-def trained_network(path):
-    """The model of this file or run folder, or the one shipped with the package; compiled if it was not."""
-    from cnn import models, pretrained
+def network_of(args):
+    """The model to check, compiled. Raises UsageError, ModelFileError."""
+    from cnn import networks
+    from cnn.errors import UsageError
 
-    model = pretrained.load("cnn") if path is None else models.load_model(path)
+    if args.init and args.model:
+        raise UsageError("--init and --model: expected one of them, got both")
+    model = networks.convolutional(seed=args.seed) if args.init else options.open_model(args.model)[0]
     if model.loss is None:
         model.compile("adam", "sparse_categorical_crossentropy")
     return model
 
 
-def fresh_network(seed: int):
-    """The article's network with its first weights."""
-    from cnn import layers, models
+def draw_batch(model, args):
+    """Test photos and classes, both at random. Raises DataError, UsageError.
 
-    model = models.Sequential(seed=seed)
-    model.add(layers.Conv2D(32, (3, 3), padding="same", activation="relu", input_shape=(28, 28, 1)))
-    model.add(layers.MaxPooling2D((2, 2), strides=2))
-    model.add(layers.Conv2D(64, (3, 3), padding="same", activation="relu"))
-    model.add(layers.MaxPooling2D((2, 2), strides=2))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(128, activation="relu"))
-    model.add(layers.Dense(10, activation="softmax"))
-    model.compile("adam", "sparse_categorical_crossentropy")
-    return model
+    A trained network is so sure of the right classes that their gradients would drown in rounding.
+    """
+    import numpy as np
+
+    from cnn.datasets import fashion_mnist
+    from cnn.errors import UsageError
+    from cnn.networks import INPUT_SCALE
+
+    photos, _ = fashion_mnist.load_split("test", args.data)
+    if args.photos > len(photos):
+        raise UsageError(f"--photos: expected at most the {len(photos)} photos there are, got {args.photos}")
+    rng = np.random.default_rng(args.seed)
+    chosen = photos[rng.choice(len(photos), args.photos, replace=False), :, :, None]
+    scale = INPUT_SCALE if model.input_scale is None else model.input_scale
+    return chosen * scale, rng.integers(model.output_shape[-1], size=args.photos)
 
 
 def is_right(result, fresh: bool) -> bool:

@@ -9,7 +9,7 @@ WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of the
 
 def add_arguments(parser):
     parser.add_argument("--model", metavar="MODEL", nargs="?", const="",
-                        help="with predictions: of this model file or run folder, or without MODEL of the one shipped here")  # fmt: skip
+                        help="with predictions: of this model, or without MODEL of the one shipped here")  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="also write the sheet as a picture (.png, .pdf, .svg)")
     options.add_data(parser)
     pictures.add_look(parser)

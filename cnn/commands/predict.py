@@ -8,10 +8,12 @@ HELP = "what the model says of a photo: of the test set by its number from 1, a 
 
 
 def add_arguments(parser):
-    parser.add_argument("photo", metavar="PHOTO", nargs="*", help="a number from 1 to 10000, 'random', or an image file (none: you are asked)")
+    parser.add_argument("photo", metavar="PHOTO", nargs="*",
+                        help="a number from 1 to 10000, 'random', or an image file (none: you are asked)")  # fmt: skip
     options.add_model(parser)
     options.add_data(parser)
-    parser.add_argument("--figure", metavar="FILE", help="write the card of the photo as a picture (.png, .pdf, .svg); with several photos -2, -3 ... is added")
+    parser.add_argument("--figure", metavar="FILE",
+                        help="write the photo's card as a picture (.png, .pdf, .svg); several are numbered")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
     pictures.add_look(parser)
 
@@ -78,7 +80,8 @@ def card(prediction, style):
     rows = _bars(prediction, style, style.width - (31 if wide else 0))
     body = terminal.beside(picture, ["", "", *rows], 28) if wide else [*picture, "", *rows]
     head = [photo.title + (f", labelled {names[photo.label]}" if photo.label is not None else "")]
-    return "\n".join([*head, *(["What was done to it:", *notes] if notes else []), "", *body, "", terminal.fill(verdict(prediction), style.width)])
+    head += ["What was done to it:", *notes] if notes else []
+    return "\n".join([*head, "", *body, "", terminal.fill(verdict(prediction), style.width)])
 
 
 def _bars(prediction, style, width):

@@ -1,5 +1,6 @@
 """What `cnn train` does: a run folder, the training itself, its result on the test photos."""
 
+import contextlib
 import os
 import shlex
 import threading
@@ -29,7 +30,9 @@ def main(args) -> None:
             announce(folder, chosen, state, train, test, args)
             model = compiled(chosen)
             model.made_by = settings.command(chosen, args.data)
-            seconds = fit(model, train, chosen, folder, state, interrupts, args)
+            data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
+            config = {"command": model.made_by, "settings": chosen, "data": data, "machine": machine()}
+            seconds = fit(model, train, config, folder, state, interrupts, args.verbose)
             interrupts.leave_at_once(f"interrupted. The trained model is kept in {folder}")
             report(folder, chosen, seconds, test, plots=not args.no_plots)
 
@@ -60,14 +63,10 @@ def compiled(chosen: dict):
 
 
 def announce(folder: Path, chosen: dict, state, train, test, args) -> None:
-    """Say on stderr, and in config.json, what will be done, and by what."""
-    machine = {**environment.versions(), "BLAS": environment.blas_name(), "processor": environment.processor()}
-    data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
-    command = settings.command(chosen, args.data)
-    runs.write_json(folder / "config.json", {"command": command, "settings": chosen, "data": data, "machine": machine})
-    lines = {"run folder": folder, "command": command, "settings": settings.text(chosen),
+    """Say on stderr what will be done, and by what."""
+    lines = {"run folder": folder, "command": settings.command(chosen, args.data), "settings": settings.text(chosen),
              "photos": f"{len(train[0]):,} to learn from, {len(test[0]):,} to test with",
-             "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
+             "machine": ", ".join(f"{name} {value}" for name, value in machine().items()),
              "threads": f"{cnn.get_threads()}; each batch is cut into {chosen['shards']} shards"}  # fmt: skip
     if state is not None:
         over = state.stopped or state.epoch >= chosen["epochs"]
@@ -76,12 +75,18 @@ def announce(folder: Path, chosen: dict, state, train, test, args) -> None:
     options.log("".join(f"{name:<11} {text}\n" for name, text in lines.items()))
 
 
-def fit(model, train, chosen: dict, folder: Path, state, interrupts, args) -> float:
+def machine() -> dict[str, str]:
+    """What a result may depend on beside the settings."""
+    return {**environment.versions(), "BLAS": environment.blas_name(), "processor": environment.processor()}
+
+
+def fit(model, train, config: dict, folder: Path, state, interrupts, verbose: str) -> float:
     """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
+    chosen = config["settings"]
     x, y = evaluation.model_input(model, train[0]), train[1]
     prepare_kernels(model, x[: chosen["batch_size"]], y[: chosen["batch_size"]])
-    bar = ProgressBar(args.verbose if args.verbose == "auto" else int(args.verbose), options.Progress())
-    keeper = Keeper(folder, chosen, args, state)
+    bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
+    keeper = Keeper(folder, config, state)
     best = [ModelCheckpoint(_literal(folder / runs.BEST), save_best_only=True)] if chosen["validation_split"] else []
     try:
         model.fit(x, y, chosen["batch_size"], chosen["epochs"], verbose=0, validation_split=chosen["validation_split"],
@@ -128,29 +133,35 @@ class StopOnSignal(Callback):
 
 
 class Keeper(BackupAndRestore):
-    """Keeps last.npz and history.csv up to date, with the settings and the time spent."""
+    """Keeps config.json, last.npz and history.csv up to date; last.npz also holds the settings and the time spent."""
 
-    def __init__(self, folder: Path, chosen: dict, args, state):
-        super().__init__(folder, delete_checkpoint=False, extra={"settings": chosen, "data": args.data, "seconds": 0.0})
-        self.folder, self.state = folder, state
-        if state is not None:
-            self.extra |= {key: state.extra[key] for key in ("data", "seconds")}
-        self.before, self.started = self.extra["seconds"], time.monotonic()
+    def __init__(self, folder: Path, config: dict, state):
+        extra = {"settings": config["settings"], "data": config["data"]["directory"], "seconds": 0.0}
+        super().__init__(folder, delete_checkpoint=False, extra=extra)
+        self.folder, self.config, self.state = folder, config, state
+        self.before, self.started = state.extra["seconds"] if state else 0.0, time.monotonic()
 
     def seconds(self) -> float:
         """How long the run has trained, over all its parts."""
         return self.before + time.monotonic() - self.started
 
     def on_restore(self, run):
-        if self.state is not None and self.state.data != run.data:
+        if self.state and self.state.data != run.data:
             raise DataError(f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
                             f"got others ({run.data[:12]}...)")  # fmt: skip
-        super().on_restore(run)
+        runs.remove_leftovers(self.folder)
+        try:
+            super().on_restore(run)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()  # empty, because not even the beginning could be saved
+            raise
+        runs.write_json(self.folder / runs.CONFIG, self.config)
 
     def save(self, run):
         self.extra["seconds"] = self.seconds()
         super().save(run)
-        runs.write_history(self.folder / "history.csv", run.state().history)
+        runs.write_history(self.folder / runs.HISTORY, run.state().history)
 
 
 def report(folder: Path, chosen: dict, seconds: float, test, plots: bool) -> None:

@@ -30,25 +30,41 @@ def im2col_view(t: Trace, step: Step, cursor: Cursor) -> View:
     shown = np.s_[first : first + 3, : min(9, matrix.shape[1])]
     marks = np.full(matrix[shown].shape, "", object)
     products = matrix[n] * weights[:, f]
-    rows, terms = [Row(f"row {n} of columns x column {f} of W: {len(products)} products", Num(float(products.sum()), kind="total"))], products
+    rows, terms = (
+        [Row(f"row {n} of columns x column {f} of W: {len(products)} products", Num(float(products.sum()), kind="total"))],
+        products,
+    )
     if layer.use_bias:
         terms = np.append(products, t.get(stage, "bias")[f])
         rows.append(Row(f"+ bias {v.ref(names['bias'], (f,))}", v.num(t, names["bias"], (f,), "total")))
     (m, k), o = matrix.shape, weights.shape[1]
-    table = Table(["", "left", "right", "result", "multiply-adds"], [
-        ["forward   z = columns @ W", f"{m} x {k}", f"{k} x {o}", f"{m} x {o}", Num(m * k * o, kind="count")],
-        ["backward  dW = columns^T @ dz", f"{k} x {m}", f"{m} x {o}", f"{k} x {o}", Num(m * k * o, kind="count")],
-        ["backward  dcolumns = dz @ W^T", f"{m} x {o}", f"{o} x {k}", f"{m} x {k}", Num(m * k * o, kind="count")],
-    ])  # fmt: skip
+    table = Table(
+        ["", "left", "right", "result", "multiply-adds"],
+        [
+            ["forward   z = columns @ W", f"{m} x {k}", f"{k} x {o}", f"{m} x {o}", Num(m * k * o, kind="count")],
+            ["backward  dW = columns^T @ dz", f"{k} x {m}", f"{m} x {o}", f"{k} x {o}", Num(m * k * o, kind="count")],
+            ["backward  dcolumns = dz @ W^T", f"{m} x {o}", f"{o} x {k}", f"{m} x {k}", Num(m * k * o, kind="count")],
+        ],
+    )
     return View(
-        step, f"{layer.name}: im2col, the convolution as one product", "columns[i*W+j, (u*kw+v)*C+c] = xpad[i*s+u, j*s+v, c]",
+        step,
+        f"{layer.name}: im2col, the convolution as one product",
+        "columns[i*W+j, (u*kw+v)*C+c] = xpad[i*s+u, j*s+v, c]",
         "Each window is laid flat as one row. Then the whole convolution is one matrix product, which computers do very fast. Backward, col2im "
         "adds each row back to where it came from.",
-        cursor.but(cell=(i, j), filter=f), f"output cell i={i} j={j} is row {n}; filter f={f}",
-        [table, Grids([Grid(f"columns, rows {first} to {first + 2}, first {marks.shape[1]} of {k} columns", matrix[shown], marks=marks)]),
-         v.total(t, names["z"], (i, j, f), terms, rows, "forward")],
-        Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56])), v_function(im2col_into), "columns[n, i, j, u, v, c] = x",
-    )  # fmt: skip
+        cursor.but(cell=(i, j), filter=f),
+        f"output cell i={i} j={j} is row {n}; filter f={f}",
+        [
+            table,
+            Grids(
+                [Grid(f"columns, rows {first} to {first + 2}, first {marks.shape[1]} of {k} columns", matrix[shown], marks=marks)]
+            ),
+            v.total(t, names["z"], (i, j, f), terms, rows, "forward"),
+        ],
+        Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56])),
+        v_function(im2col_into),
+        "target = row[j * sw + v], columns[n, i, j, u, v]",
+    )
 
 
 def v_function(kernel):
@@ -80,21 +96,31 @@ def check_view(t: Trace, step: Step, cursor: Cursor) -> View:
         close = abs(entry.analytic - entry.numeric) <= 1e-5 * abs(entry.analytic) + 10 * rounding
         verdict = "kinks 0: the two slopes agree" if close else "kinks 0: the two slopes DIFFER"
     parts = [
-        Table(["move the weight by h, measure the loss", ""], [
-            ["w", Num(entry.value, v.ref(stage.names["kernel"], index), "exact")], ["h", Num(entry.h, kind="rate")],
-            ["loss at w + h", Num(entry.plus, kind="exact")], ["loss at w - h", Num(entry.minus, kind="exact")],
-            ["slope (L(w+h) - L(w-h)) / 2h", Num(entry.numeric, kind="gradient")],
-            ["gradient from backward", v.num(t, stage.names["dkernel"], index, "gradient")],
-        ]),
+        Table(
+            ["move the weight by h, measure the loss", ""],
+            [
+                ["w", Num(entry.value, v.ref(stage.names["kernel"], index), "exact")],
+                ["h", Num(entry.h, kind="rate")],
+                ["loss at w + h", Num(entry.plus, kind="exact")],
+                ["loss at w - h", Num(entry.minus, kind="exact")],
+                ["slope (L(w+h) - L(w-h)) / 2h", Num(entry.numeric, kind="gradient")],
+                ["gradient from backward", v.num(t, stage.names["dkernel"], index, "gradient")],
+            ],
+        ),
         Line([verdict]),
-    ]  # fmt: skip
+    ]
     return View(
-        step, f"{stage.layer.name}: is the gradient right?", "dLoss/dw = (L(w+h) - L(w-h)) / 2h, nearly",
+        step,
+        f"{stage.layer.name}: is the gradient right?",
+        "dLoss/dw = (L(w+h) - L(w-h)) / 2h, nearly",
         "A gradient is a slope. So move the weight a little up and a little down, run the whole network forward, and compare. "
         "Nothing of backward is used for that.",
-        cursor.but(weight=index), f"weight {v.ref(stage.names['kernel'], index)}, float64, target {t.class_names[t.target]}", parts,
-        code=gradcheck.check_entry, needle="plus, above = measure()",
-    )  # fmt: skip
+        cursor.but(weight=index),
+        f"weight {v.ref(stage.names['kernel'], index)}, float64, target {t.class_names[t.target]}",
+        parts,
+        code=gradcheck.check_entry,
+        needle="plus, above = measure()",
+    )
 
 
 def check_sample(t: Trace, samples: int = 40) -> list[gradcheck.TensorCheck]:
@@ -145,7 +171,11 @@ def preset_kernel(t: Trace | None, settings: LabSettings, f: int = 0) -> np.ndar
     k = settings.kernel_size
     if settings.preset == "blur":
         return np.full((k, k), 1 / k**2)
-    small = t.get(t.stages[v.first_stage(t, Conv2D)], "kernel")[..., 0, f] if settings.preset == "learned" else np.array(PRESETS[settings.preset], float)
+    small = (
+        t.get(t.stages[v.first_stage(t, Conv2D)], "kernel")[..., 0, f]
+        if settings.preset == "learned"
+        else np.array(PRESETS[settings.preset], float)
+    )
     side = small.shape[0]
     if k >= side:
         before = (k - side) // 2
@@ -181,31 +211,61 @@ def lab_view(t: Trace, step: Step, cursor: Cursor) -> View:
     marks, products = v.outside(rows, columns, x.shape), lab.columns[i, j] * lab.kernel
     k, s = settings.kernel_size, settings.stride
     size = f"ceil({x.shape[0]}/{s})" if settings.padding == "same" else f"ceil(({x.shape[0]}-{k}+1)/{s})"
-    sides = [part for name, n in zip(("top", "bottom", "left", "right"), lab.pads, strict=True) for part in (f" {name} ", Num(n, kind="count"))]
-    scale = float(np.abs(lab.z32).max())
+    sides = [
+        part
+        for name, n in zip(("top", "bottom", "left", "right"), lab.pads, strict=True)
+        for part in (f" {name} ", Num(n, kind="count"))
+    ]
+    scale = max(float(np.abs(lab.z32).max()), float(np.abs(products).sum()))  # a sum near 0 is rounded like its terms
     row = Row(f"sum of {products.size} products", Num(float(products.sum()), kind="total"))
-    total = Sum([row], "lab", (i, j), products.reshape(-1), Num(float(lab.z[i, j]), v.ref("lab", (i, j)), "total"), "forward", float(lab.z32[i, j]), scale)
+    total = Sum(
+        [row],
+        "lab",
+        (i, j),
+        products.reshape(-1),
+        Num(float(lab.z[i, j]), v.ref("lab", (i, j)), "total"),
+        "forward",
+        float(lab.z32[i, j]),
+        scale,
+    )
     unused = f"; the last {lab.unused[0]} rows and {lab.unused[1]} columns are never used" if max(lab.unused) > 0 else ""
     if settings.toy:
         grid = Grids([Grid("the 5x5 image", x), "->", Grid(f"output {lab.z.shape[0]}x{lab.z.shape[1]}", lab.z, "sum")])
     else:
-        grid = Grids([Grid(f"x [{v.span(rows)},{v.span(columns)}]", lab.columns[i, j], marks=marks), "x", Grid("filter", lab.kernel, "signed"), "=",
-                      Grid("products", products, "product")])  # fmt: skip
+        results = ["=", Grid("products", products, "product")] if k <= 3 else []
+        grid = Grids(
+            [
+                Grid(f"x [{v.span(rows)},{v.span(columns)}]", lab.columns[i, j], marks=marks),
+                "x",
+                Grid("filter", lab.kernel, "signed"),
+                *results,
+            ]
+        )
     name = f"learned filter {cursor.filter or 0}" if settings.preset == "learned" else settings.preset
     return View(
-        step, f"convolution lab: {name}, {k}x{k}, stride {s}, '{settings.padding}'", f"output size = {size} = {lab.z.shape[0]}",
-        "Change the filter, its size, the stride and the padding, and see what comes out. 'same' pads so that stride 1 keeps the size; an odd "
-        "number of zeros puts one more at the bottom and right.",
-        cursor.but(cell=(i, j), lab=settings), f"output cell i={i} j={j} of {lab.z.shape[0]} x {lab.z.shape[1]}{unused}",
-        [Line(["zeros added: ", *sides]), grid, total], Map("output", lab.z, (i, j), signed=True, main=True), Conv2D.forward, "@ kernel",
-    )  # fmt: skip
+        step,
+        f"convolution lab: {name}, {k}x{k}, stride {s}, '{settings.padding}'",
+        f"output size = {size} = {lab.z.shape[0]}",
+        "Change the filter, its size, the stride and the padding, and see what comes out. Of an odd number of zeros the smaller half comes first.",
+        cursor.but(cell=(i, j), lab=settings),
+        f"output cell i={i} j={j} of {lab.z.shape[0]} x {lab.z.shape[1]}{unused}",
+        [Line(["zeros added: ", *sides]), grid, total],
+        Map("output", lab.z, (i, j), signed=True, main=True),
+        Conv2D.forward,
+        "@ kernel",
+    )
 
 
 # ---- S: the photo moved, mirrored, rearranged
 
-CHANGES = {"as it is": lambda x: x, **{f"{d} right": functools.partial(transformations.shift, dx=d, dy=0) for d in (1, 2, 4)},
-           **{f"{d} down": functools.partial(transformations.shift, dx=0, dy=d) for d in (2, 4)}, "mirrored": transformations.mirror,
-           "halves swapped": transformations.swap_halves, "quadrants swapped": transformations.swap_quadrants}  # fmt: skip
+CHANGES = {
+    "as it is": lambda x: x,
+    **{f"{d} right": functools.partial(transformations.shift, dx=d, dy=0) for d in (1, 2, 4)},
+    **{f"{d} down": functools.partial(transformations.shift, dx=0, dy=d) for d in (2, 4)},
+    "mirrored": transformations.mirror,
+    "halves swapped": transformations.swap_halves,
+    "quadrants swapped": transformations.swap_quadrants,
+}
 
 
 @functools.cache
@@ -233,13 +293,24 @@ def shift_view(t: Trace, step: Step, cursor: Cursor) -> View:
     head = ["photo", "", "this network", f"p({t.class_names[wanted]})", "", "dense net", f"p({t.class_names[wanted]})"]
     a, b = kept.values()
     said = "both equally often" if a == b else ("this network more often" if a > b else "the dense net more often")
-    parts = [Table(head, rows), Line([f"right: this network {a}, dense net {b} of {len(rows)}: {said}. One photo proves nothing: see `cnn compare`."]), *identities(t)]
+    parts = [
+        Table(head, rows),
+        Line([f"right: this network {a}, dense net {b} of {len(rows)}: {said}. One photo proves nothing: see `cnn compare`."]),
+        *identities(t),
+    ]
     return View(
-        step, "moved, mirrored, rearranged: two networks", "",
+        step,
+        "moved, mirrored, rearranged: two networks",
+        "",
         "A convolution finds the same things wherever they are; but Flatten numbers the places, and Dense has other weights for each. "
         "So how much does moving a photo matter? (+ right, x wrong)",
-        cursor, "", parts, Map("photo", photo, None), code=transformations.shift, needle="moved[",
-    )  # fmt: skip
+        cursor,
+        "",
+        parts,
+        Map("photo", photo, None),
+        code=transformations.shift,
+        needle="moved[",
+    )
 
 
 def identities(t: Trace) -> list[Line]:
@@ -265,8 +336,15 @@ def identities(t: Trace) -> list[Line]:
         one, _ = run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, 1, 0)))
         share = float(np.mean(one[stage.names["y"]] == before))
         pixels = "1 pixel" if step == 1 else f"{step} pixels"
-        lines.append(Line([f"{stage.names['y']}: moved by {pixels}, the maps move by 1 cell, inside {'exactly' if equal else 'NOT exactly'}; at 1 pixel ",
-                           Num(100 * share, kind="percent"), " of the cells stay"]))  # fmt: skip
+        lines.append(
+            Line(
+                [
+                    f"{stage.names['y']}: moved by {pixels}, the maps move by 1 cell, inside {'exactly' if equal else 'NOT exactly'}; at 1 pixel ",
+                    Num(100 * share, kind="percent"),
+                    " of the cells stay",
+                ]
+            )
+        )
     return lines
 
 

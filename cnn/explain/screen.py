@@ -13,9 +13,21 @@ from cnn.explain.walk import Walk
 SMALLEST = (60, 20)
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # main screen aside, cursor hidden; and back
 SEQUENCES = {
-    "[A": "up", "[B": "down", "[C": "right", "[D": "left", "OA": "up", "OB": "down", "OC": "right", "OD": "left",
-    "[1;2A": "shift-up", "[1;2B": "shift-down", "[1;2C": "shift-right", "[1;2D": "shift-left", "[5~": "pageup", "[6~": "pagedown",
-}  # fmt: skip
+    "[A": "up",
+    "[B": "down",
+    "[C": "right",
+    "[D": "left",
+    "OA": "up",
+    "OB": "down",
+    "OC": "right",
+    "OD": "left",
+    "[1;2A": "shift-up",
+    "[1;2B": "shift-down",
+    "[1;2C": "shift-right",
+    "[1;2D": "shift-left",
+    "[5~": "pageup",
+    "[6~": "pagedown",
+}
 
 
 def usable() -> str:
@@ -24,7 +36,9 @@ def usable() -> str:
         return "TERM=dumb: plain text instead of screens"
     size = shutil.get_terminal_size()
     if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
-        return f"the window is {size.columns}x{size.lines}, smaller than {SMALLEST[0]}x{SMALLEST[1]}: plain text instead of screens"
+        return (
+            f"the window is {size.columns}x{size.lines}, smaller than {SMALLEST[0]}x{SMALLEST[1]}: plain text instead of screens"
+        )
     try:
         import termios  # noqa: F401  not on every system
     except ImportError:

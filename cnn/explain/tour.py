@@ -1,11 +1,11 @@
 """The way through all steps: show(trace, "F3") gives the view of one."""
 
-from cnn.explain import backward, extras, forward
+from cnn.explain import backward, backward_conv, extras, forward, forward_dense
 from cnn.explain import view as v
 from cnn.explain.trace import Trace
 from cnn.explain.view import Cursor, Step, View
 
-VIEWS = forward.VIEWS | backward.VIEWS | extras.VIEWS
+VIEWS = forward.VIEWS | forward_dense.VIEWS | backward.VIEWS | backward_conv.VIEWS | extras.VIEWS
 
 
 def show(t: Trace, step: Step | str, cursor: Cursor | None = None) -> View:
@@ -27,12 +27,8 @@ def photo_line(t: Trace) -> str:
 def target_line(t: Trace) -> str:
     """Which class's loss the backward tour differentiates, its probability, and why this class."""
     names, p = t.class_names, t["p"]
-    why = {
-        "label": "the label",
-        "prediction": "the network's answer; no label is known",
-        "chosen": "as you chose",
-        "other": f"it is too sure of {names[t.predicted]}: there every gradient is almost 0",
-    }[t.why]
-    asked = "what would change if this were" if t.why == "other" else "target"
-    mark = "?" if t.why == "other" else ","
-    return f"{asked} {names[t.target]}{mark} p = {p[t.target]:.4g}, loss {t.loss:.4g} ({why})"
+    why = {"label": "the label", "prediction": "the network's answer; no label is known", "chosen": "as you chose"}.get(t.why)
+    numbers = f"p = {p[t.target]:.4g}, loss {t.loss:.4g}"
+    if t.why == "other":
+        return f"what if this were {names[t.target]}? {numbers} ({names[t.predicted]}'s gradients: ~ 0)"
+    return f"target {names[t.target]}, {numbers} ({why})"

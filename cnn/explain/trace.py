@@ -81,8 +81,14 @@ class Trace:
         return "W4" in self.tensors
 
 
-def trace(model: models.Sequential, photo: Array, target: int | None = None, label: int | None = None,
-          number: int | None = None, source: str = "") -> Trace:  # fmt: skip
+def trace(
+    model: models.Sequential,
+    photo: Array,
+    target: int | None = None,
+    label: int | None = None,
+    number: int | None = None,
+    source: str = "",
+) -> Trace:
     """The trace of one photo (H, W) or (H, W, C): bytes 0..255, or floats as the network takes them.
 
     target: the class to explain; by default the label, or where its loss is under SURE (or
@@ -103,13 +109,17 @@ def trace(model: models.Sequential, photo: Array, target: int | None = None, lab
     for array in (*tensors.values(), *production.values()):
         array.flags.writeable = False
     predicted = int(np.argmax(tensors["p"]))
-    return Trace(model, model64, stages, tensors, production, np.asarray(photo), label, predicted, target, why, loss, number, source)
+    return Trace(
+        model, model64, stages, tensors, production, np.asarray(photo), label, predicted, target, why, loss, number, source
+    )
 
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
     """The photo as the network takes it, float64 with a batch axis: bytes are scaled, a missing channel is added."""
     if not model.built or len(model.output_shape) != 1:
-        raise ValueError(f"{model}: expected a built network that ends in one number for each class, got output {model.output_shape}")
+        raise ValueError(
+            f"{model}: expected a built network that ends in one number for each class, got output {model.output_shape}"
+        )
     photo = np.asarray(photo)
     if photo.size != np.prod(model.input_shape) or photo.shape[:2] != model.input_shape[:2] and len(model.input_shape) > 1:
         raise ValueError(f"{model}: expected a photo of shape {model.input_shape}, got {photo.shape}")
@@ -240,17 +250,29 @@ def to_json(t: Trace, names: list[str] | None = None) -> dict:
     """
     parameters = {stage.names[key] for stage in t.stages for key in stage.layer.params}
     chosen = set(t.tensors if names is None else names)
-    layers = [{"name": s.layer.name, "kind": type(s.layer).__name__, "shape": list(s.layer.output_shape), "tensors": s.names} for s in t.stages]
+    layers = [
+        {"name": s.layer.name, "kind": type(s.layer).__name__, "shape": list(s.layer.output_shape), "tensors": s.names}
+        for s in t.stages
+    ]
     return {
         "schema": SCHEMA,
         "version": cnn.__version__,
-        "network": {"name": t.model.name, "seed": t.model.seed, "sha256": fingerprint(*t.model.params.values()), "layers": layers},
+        "network": {
+            "name": t.model.name,
+            "seed": t.model.seed,
+            "sha256": fingerprint(*t.model.params.values()),
+            "layers": layers,
+        },
         "photo": {"number": t.number, "index": None if t.number is None else t.number - 1, "source": t.source},
         "classes": list(t.class_names),
-        "label": t.label, "predicted": t.predicted, "target": t.target, "why": t.why, "loss": t.loss,
+        "label": t.label,
+        "predicted": t.predicted,
+        "target": t.target,
+        "why": t.why,
+        "loss": t.loss,
         "tensors": {name: encode(array) for name, array in t.tensors.items() if name in chosen - parameters},
         "production": {name: encode(array) for name, array in t.production.items() if name in chosen},
-    }  # fmt: skip
+    }
 
 
 def encode(array: Array) -> dict:

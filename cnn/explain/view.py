@@ -274,6 +274,31 @@ def span(numbers: list[int]) -> str:
     return f"{numbers[0]}:{numbers[-1] + 1}"
 
 
+LETTERS = {
+    "x": "x",
+    "z": "z",
+    "y": "a",
+    "kernel": "W",
+    "bias": "b",
+    "dx": "dx",
+    "dy": "dy",
+    "dz": "dz",
+    "dkernel": "dW",
+    "dbias": "db",
+}
+
+
+def letters(stage) -> dict[str, str]:
+    """What formulas call the tensors of a stage: their names where those are short, else x, W, z and so on."""
+    return {role: name if (name := stage.names.get(role, ":")).isalnum() else letter for role, letter in LETTERS.items()}
+
+
+def at_window(layer) -> str:
+    """Where a window stands, as formulas write it: i+u, j+v; with a stride i*2+u, j*2+v."""
+    i, j = (letter if s == 1 else f"{letter}*{s}" for letter, s in zip("ij", layer.strides, strict=True))
+    return f"{i}+u, {j}+v"
+
+
 def flat_origin(t: Trace, stage: int, n: int) -> tuple[int, ...] | None:
     """(row, column, channel) that input n of a Dense layer had before Flatten; None where no Flatten came before."""
     if stage > 0 and isinstance(t.stages[stage - 1].layer, Flatten):

@@ -1,6 +1,5 @@
 """The walk through the steps: which step, cell and photo, and what each key does. Knows nothing of the terminal."""
 
-import inspect
 import textwrap
 from dataclasses import replace
 
@@ -11,43 +10,36 @@ from cnn.datasets import fashion_mnist
 from cnn.errors import DataError, UsageError
 from cnn.explain import extras, text, trace
 from cnn.explain import view as v
+from cnn.explain.keys import KEYS, help_lines, sheet_lines
 from cnn.explain.tour import photo_line, show, target_line
+from cnn.explain.trace import network_input
+from cnn.losses import SparseCategoricalCrossentropy
 from cnn.terminal import Style
 
-KEYS = {  # key: (method, its argument, what the help says); one that shares the help of the key before says nothing
-    "n": ("go", 1, "next step"), "p": ("go", -1, "previous step"),
-    " ": ("reveal", 1, "Space: the next line of this step, then the next step"), "\x7f": ("reveal", -1, "Backspace: one back"),
-    "up": ("move", (-1, 0), "arrows: move the cell, weight or unit (with Shift by 5)"), "down": ("move", (1, 0), ""),
-    "left": ("move", (0, -1), ""), "right": ("move", (0, 1), ""),
-    "shift-up": ("move", (-5, 0), ""), "shift-down": ("move", (5, 0), ""), "shift-left": ("move", (0, -5), ""), "shift-right": ("move", (0, 5), ""),
-    "[": ("change_filter", -1, "[ ] filter, map or unit"), "]": ("change_filter", 1, ""),
-    "{": ("change_channel", -1, "{ } input channel"), "}": ("change_channel", 1, ""),
-    "pageup": ("change_layer", -1, "PgUp PgDn: layer before, layer after"), "pagedown": ("change_layer", 1, ""),
-    "f": ("twin", "F", "the forward step of this layer"), "b": ("twin", "B", "the backward step of this layer"),
-    "j": ("jump", None, "jump to the largest number"),
-    "i": ("ask_photo", None, "another photo: type its number, Enter"), "m": ("mirror", None, "mirror the photo"),
-    "<": ("shift", -1, "< > shift the photo by a pixel"), ">": ("shift", 1, ""),
-    "e": ("next_target", None, "explain another class: what if it were ...?"),
-    "g": ("extra", "G", "gradient check of this weight"), "G": ("sample", None, "gradient check of 40 numbers of each tensor"),
-    "t": ("learn", None, "one training step on this photo"), "T": ("train", None, "one training step on 32 other photos"),
-    "u": ("undo", None, "undo all training"),
-    "x": ("extra", "M", "im2col: the convolution as a matrix product"), "l": ("extra", "L", "convolution lab (in it: k size, s stride, v padding,"),
-    "k": ("lab", "kernel_size", "   o 5x5 image or photo, r filter)"), "s": ("stride_or_shifts", None, "outside the lab: s moved and mirrored photos"),
-    "v": ("map_or_padding", None, "v the map of this step"), "o": ("lab", "toy", ""), "r": ("lab", "preset", ""),
-    "c": ("toggle", "source", "the source line that computes this"), "d": ("more_digits", None, "more digits"),
-    "a": ("toggle", "playing", "play: a step every few seconds"), "+": ("faster", 0.5, "+ - faster, slower"), "-": ("faster", 2.0, ""),
-    "y": ("link", None, "the command that prints this step"), "?": ("toggle", "help", "this help"), "q": ("quit", None, "quit"),
-}  # fmt: skip
 UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
 WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
-LAB = {"kernel_size": extras.SIZES, "stride": extras.STRIDES, "padding": extras.PADDINGS, "toy": (False, True), "preset": (*extras.PRESETS, "learned")}
+LAB = {
+    "kernel_size": extras.SIZES,
+    "stride": extras.STRIDES,
+    "padding": extras.PADDINGS,
+    "toy": (False, True),
+    "preset": (*extras.PRESETS, "learned"),
+}
 
 
 class Walk:
     """The state of the interactive step-through; `press` changes it, `screen` shows it."""
 
-    def __init__(self, model, photo: photos.Photo | None, test, target: int | None = None, step: str = "F1", cursor: v.Cursor | None = None,
-                 digits: int = text.DIGITS):  # fmt: skip
+    def __init__(
+        self,
+        model,
+        photo: photos.Photo | None,
+        test,
+        target: int | None = None,
+        step: str = "F1",
+        cursor: v.Cursor | None = None,
+        digits: int = text.DIGITS,
+    ):
         self.loaded, self.model, self.test, self.target, self.digits = model, model, test, target, digits
         self.photo = photo or photos.test_photo(9, *test)
         self.sheet = photo is None  # begin with the sheet of photos
@@ -57,7 +49,7 @@ class Walk:
         self.batch = 0
         self.retrace()
         self.step = v.find_step(self.trace, step)
-        self.before_extra = self.step
+        self.before_extra = self.step if self.step in self.tour else self.tour[0]
         self.cursors = {self._key(): cursor} if cursor else {}
 
     def retrace(self) -> None:
@@ -106,7 +98,9 @@ class Walk:
             return
         before, old = self.step, self.cursor
         self.step = self.tour[place]
-        if self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1:  # follow the cell into its window
+        if (
+            self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1
+        ):  # follow the cell into its window
             strides = self.trace.stages[self.step.stage].layer.strides
             self.cursors[self._key()] = v.Cursor(cell=(old.cell[0] // strides[0], old.cell[1] // strides[1]), filter=old.filter)
 
@@ -117,6 +111,8 @@ class Walk:
             before = self.step
             self.go(1)
             self.shown = 1 if self.step != before else None
+        elif by < 0 and self.shown == 1:
+            self.go(-1)
         else:
             self.shown = max(1, (parts if self.shown is None else self.shown) + by)
 
@@ -199,8 +195,14 @@ class Walk:
             return
         settings = self.cursor.lab or extras.LabSettings()
         choices = LAB[name]
-        after = choices[(choices.index(getattr(settings, name)) + 1) % len(choices)]
-        self.cursors["L"] = self.cursor.but(lab=replace(settings, **{name: after}), cell=None)
+        place = choices.index(getattr(settings, name))
+        for choice in (*choices[place + 1 :], *choices[: place + 1]):
+            self.cursors["L"] = self.cursor.but(lab=replace(settings, **{name: choice}), cell=None)
+            try:
+                self.view()
+                break
+            except ValueError as error:  # the window is larger than the image: on to the next choice
+                self.message = str(error)
 
     def stride_or_shifts(self) -> None:
         self.lab("stride") if self.step.id == "L" else self.extra("S")
@@ -259,7 +261,9 @@ class Walk:
         optimizers.SGD(self.cursor.learning_rate).update(model.params, grads)
         self.model, self.target = model, before.target
         self.retrace()
-        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+        self.message = (
+            f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+        )
 
     def train(self) -> None:
         """One step on the next 32 training photos."""
@@ -267,8 +271,11 @@ class Walk:
         if not self.batch:
             self.training = fashion_mnist.load_split("train")
         x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
-        model.compile(optimizers.SGD(self.cursor.learning_rate), "sparse_categorical_crossentropy" if model.ends_in_softmax else trace_loss())
-        loss = model.train_on_batch(np.concatenate([trace_input(model, photo) for photo in x]), y)
+        model.compile(
+            optimizers.SGD(self.cursor.learning_rate),
+            "sparse_categorical_crossentropy" if model.ends_in_softmax else SparseCategoricalCrossentropy(from_logits=True),
+        )
+        loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
         self.batch += 1
         self.model = model
         before = self.trace.loss
@@ -284,8 +291,14 @@ class Walk:
         results = extras.check_sample(self.trace)
         bad = [r.name for r in results if r.verdict == "WRONG"]
         kinks = sum(r.kinks for r in results)
-        self.message = f"{sum(r.checked for r in results)} numbers of {len(results)} tensors checked, {kinks} left out at kinks: " + (
-            f"WRONG in {', '.join(bad)}" if bad else f"worst error {max(r.error for r in results if r.checked):.0e}, all agree")  # fmt: skip
+        self.message = (
+            f"{sum(r.checked for r in results)} numbers of {len(results)} tensors checked, {kinks} left out at kinks: "
+            + (
+                f"WRONG in {', '.join(bad)}"
+                if bad
+                else f"worst error {max(r.error for r in results if r.checked):.0e}, all agree"
+            )
+        )
 
     # ---- how it is shown
 
@@ -301,7 +314,7 @@ class Walk:
         self.message = f"{self.pause:g} seconds a step"
 
     def link(self) -> None:
-        self.message = command_line(self.trace, self.view())
+        self.message = text.command_line(self.trace, self.view())
 
     def quit(self) -> None:
         self.finished = True
@@ -311,111 +324,47 @@ class Walk:
         if self.help:
             body = [*help_lines(width)]
         elif self.sheet:
-            body = sheet_lines(self.model, self.test, style)
+            body = sheet_lines(self.model, self.test, style._replace(width=width))
         elif self.source:
-            body = [photo_line(self.trace)[:width], *source_lines(self.view(), width, height - 3)]
+            body = [photo_line(self.trace)[:width], *text.source_lines(self.view(), width, height - 3)]
         else:
             body = self._step_lines(width, height - 2, style)
         if len(body) > height - 2:
             hidden = len(body) - (height - 3)
             body = [*body[: height - 3], f" ... {hidden} more lines: enlarge the window"]
         status = f"Photo number, or a file: {self.typed}_" if self.typed is not None else self.message
-        keys = " n/p step  Space slowly  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
-        foot = keys.format("f forward" if self.step.id[0] == "B" else "b back")
-        return [*body, *[""] * (height - 2 - len(body)), f" {status}"[:width], foot[: width - 1]]
+        keys = " n p step  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
+        foot = keys.format("f forward" if self.step.id[0] == "B" else "b backward")
+        foot = foot if len(foot) < width else " n p step  arrows  b back  g check  i photo  ? help  q quit"
+        lines = [*body, *[""] * (height - 2 - len(body)), f" {status}", foot]
+        return [line if "\x1b" in line else line[:width] for line in lines]
 
     def _step_lines(self, width: int, height: int, style: Style) -> list[str]:
         view = self.view()
         count = sum(step.id[0] == self.step.id[0] for step in self.tour)
-        wide = width >= 100 and view.map is not None
-        left = min(width - 32 - 1, 80) if wide else width
-        top = [photo_line(self.trace)[:width]]
+        top = textwrap.wrap(photo_line(self.trace), width)
         if self.step.id[0] == "B":
             top += textwrap.wrap(target_line(self.trace), width)
-        head = text.head(view, f" of {self.step.id[0]}{count}" if view.step in self.tour else "", left)
-        picture = text.draw_map(view.map, style) if view.map else []
+        of = f" of {self.step.id[0]}{count}" if view.step in self.tour else ""
         if self.map:
-            return [*top, head[0], *[f" {line}" for line in picture]] if picture else [*top, " this step has no map"]
-        if self.shown is not None:
-            view.parts = view.parts[: self.shown]
-        body = text.render(view, left, self.digits, live=True)
-        lines = [*top, *head, *body]
-        if len(lines) > height:  # small screens do without the explanation, then without the formula
-            brief = text.head(replace(view, say=""), "", left)
-            lines = [*top, *(brief if len(top) + len(brief) + len(body) <= height else brief[:1] + brief[-1:]), *body]
-        if wide:
-            return beside(lines, picture, left)
-        if view.map and view.map.main and len(lines) + len(picture) <= height:
-            lines += [f" {line}" for line in picture]
-        return lines
+            picture = text.draw_map(view.map, style) if view.map else ["this step has no map"]
+            return [*top, *text.head(view, of, width)[:1], *[f" {line}" for line in picture]]
+        view.parts = view.parts[: self.shown]
+        for lines in self._layouts(view, of, width, style):
+            if len(top) + len(lines) <= height:
+                break
+        return [*top, *lines]
 
-
-def beside(left: list[str], right: list[str], width: int) -> list[str]:
-    """The map to the right of the text, from the second line on."""
-    right = ["", *right]
-    rows = max(len(left), len(right))
-    left, right = left + [""] * (rows - len(left)), right + [""] * (rows - len(right))
-    return [f"{a[:width]:<{width}} {b}".rstrip() for a, b in zip(left, right, strict=True)]
-
-
-def help_lines(width: int) -> list[str]:
-    """Every key and what it does, in two columns where there is room."""
-    entries = [(key if len(key) == 1 and key not in " \x7f" else "", said) for key, (_, _, said) in KEYS.items() if said]
-    lines = [f"{'' if said.startswith((key + ' ', '   ')) else key:>1} {said}"[: (width - 3) // 2 if width >= 80 else width] for key, said in entries]
-    if width < 80:
-        return ["Keys:", *lines]
-    half = -(-len(lines) // 2)
-    pairs = zip(lines[:half], lines[half:] + [""], strict=False)
-    return ["Keys", *[f" {a:<{(width - 3) // 2}} {b}".rstrip() for a, b in pairs]]
-
-
-def sheet_lines(model, test, style: Style) -> list[str]:
-    """The first 20 photos: number, label, answer, right or wrong."""
-    chosen = [photos.test_photo(number, *test) for number in range(1, min(20, len(test[0])) + 1)]
-    marks = ("✓", "✗") if style.unicode else ("+", "x")
-    rows = []
-    for said in photos.predict(model, chosen):
-        names = said.class_names
-        p = said.probabilities[said.predicted]
-        rows.append(f"{said.photo.number:3}  {names[said.photo.label]:11} {marks[0 if said.right else 1]} {said.says:11} {p:.2f}")
-    half = -(-len(rows) // 2)
-    lines = [f" {a:<37}{b}".rstrip() for a, b in zip(rows[:half], rows[half:] + [""], strict=False)]
-    return ["The first 20 test photos: number, label, what the model says (and how sure)", "", *lines, "",
-            f" {marks[0]} right   {marks[1]} wrong", "", " i and a number: walk through that photo.   n: begin with photo 9, the sandal."]  # fmt: skip
-
-
-def source_lines(view: v.View, width: int, height: int) -> list[str]:
-    """The function that computes this step, from a few lines before the line that does it, which is marked."""
-    if view.code is None:
-        return [" this step has no source of its own"]
-    lines, first = inspect.getsourcelines(inspect.unwrap(getattr(view.code, "py_func", view.code)))
-    file = "/".join(inspect.getsourcefile(view.code).rsplit("/", 2)[-2:])
-    marked = next((k for k, line in enumerate(lines) if view.needle and view.needle in line), 0)
-    start = max(0, min(marked - height // 2, len(lines) - height + 1))
-    shown = [f"{'>' if k == marked else ' '} {first + k:4} {line.rstrip()}"[:width] for k, line in enumerate(lines)]
-    return [f" {file}:{first + marked}   the code of {view.step.id}", *shown[start : start + height - 1]]
-
-
-def command_line(t, view: v.View) -> str:
-    """The command that prints this view."""
-    at, photo = view.cursor, t.number or t.source
-    words = ["cnn explain", str(photo), f"--step {view.step.id}"]
-    words += [f"--cell {at.cell[0]},{at.cell[1]}"] if at.cell else []
-    words += [f"--{name} {value}" for name in ("filter", "channel", "unit") if (value := getattr(at, name)) is not None]
-    words += [f"--weight {','.join(map(str, at.weight))}"] if at.weight else []
-    words += [f"--target {t.target}"] if t.why in ("chosen",) else []
-    return " ".join(words)
-
-
-def trace_input(model, photo):
-    """One photo as this network takes it, float32 with a batch axis."""
-    from cnn.explain.trace import network_input
-
-    return network_input(model, photo).astype(np.float32)
-
-
-def trace_loss():
-    """The loss of a network that ends in logits."""
-    from cnn.losses import SparseCategoricalCrossentropy
-
-    return SparseCategoricalCrossentropy(from_logits=True)
+    def _layouts(self, view: v.View, of: str, width: int, style: Style):
+        """The ways to lay a step out, the best first: the first that fits the window is taken, or the last."""
+        if width >= 100 and view.map:
+            picture, left = text.draw_map(view.map, style), width - 32
+            lines = [*text.head(view, of, left), *text.render(view, left, self.digits, live=True)]
+            yield text.beside(lines, picture, left)
+        heads = [text.head(view, of, width), text.head(view, of, width, brief=True)]
+        if view.map and view.map.main and width >= 80:
+            for head in heads:
+                yield [*head, *text.with_map(view, style._replace(width=width), self.digits, live=True)]
+        body = text.render(view, width, self.digits, live=True)
+        for head in (*heads, text.head(view, of, width, tiny=True)):
+            yield [*head, *body]

@@ -11,7 +11,7 @@ LOOKS = {"CNN": (BLUE, "-", "o", ""), "dense": (ORANGE, "--", "s", "////")}
 
 
 def comparison(result: Comparison) -> Figure:
-    """Left all photos, right the sandals (where the data have them). Above the shifts sideways and up and down, below the rest."""
+    """Left all photos, right the sandals (where the data have them). Above the shifts along both axes, below the rest."""
     sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
     groups = [(None, f"All {result.counts.sum():,} photos")]
     if sandal is not None and result.counts[sandal]:
@@ -36,7 +36,8 @@ def _shifts(axes, result, label, direction, sideways):
         scores = [result.score(network, shift_name(d, 0) if sideways else shift_name(0, d), label) for d in steps.tolist()]
         low, high = np.array([score.interval for score in scores]).T
         name = {"dense": "dense net"}.get(network, network)
-        axes.plot(steps, [score.share for score in scores], line, color=color, marker=marker, markersize=7, linewidth=2.2, label=name)
+        shares = [score.share for score in scores]
+        axes.plot(steps, shares, line, color=color, marker=marker, markersize=7, linewidth=2.2, label=name)
         axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
     axes.set_xticks(steps[::2])
     axes.set_xlabel(direction, fontsize=13)
@@ -52,7 +53,7 @@ def _bars(axes, result, label):
         low, high = np.array([score.interval for score in scores]).T
         face = color if not hatch else "white"
         axes.bar(places + offset, shares, 0.38, facecolor=face, edgecolor=color, hatch=hatch, linewidth=1.5)
-        axes.errorbar(places + offset, shares, [shares - low, high - shares], fmt="none", ecolor=INK, elinewidth=1.6, capsize=4)
+        axes.errorbar(places + offset, shares, np.maximum([shares - low, high - shares], 0), fmt="none", ecolor=INK, elinewidth=1.6, capsize=4)
         for place, share, top in zip(places + offset, shares, high, strict=True):
             axes.text(place, top + 0.015, f"{share * 100:.1f}", ha="center", va="bottom", fontsize=12, color=INK)
     axes.set_xticks(places, [name.replace(" swapped", "\nswapped").replace(" are", "\nare") for name in WHOLE], fontsize=13)

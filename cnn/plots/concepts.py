@@ -25,7 +25,8 @@ def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: 
     figure = new_figure(14, 4.5)
     axes = figure.subplots(1, 4)
     show_photo(axes[0], photo.pixels, photo.title, size=14)
-    axes[0].add_patch(Rectangle((left - pads[2] - 0.5, top - pads[0] - 0.5), *window.T.shape, fill=False, edgecolor=ORANGE, linewidth=3))
+    corner = left - pads[2] - 0.5, top - pads[0] - 0.5
+    axes[0].add_patch(Rectangle(corner, *window.T.shape, fill=False, edgecolor=ORANGE, linewidth=3))
     _numbers(axes[1], window, f"window around row {i}, column {j}", "gray", 0, 1)
     limit = float(np.abs(kernel).max())
     _numbers(axes[2], kernel, f"×  filter {f}", DIVERGING, -limit, limit, signed=True)
@@ -54,7 +55,7 @@ def _digits(value, signed):
 
 
 def stride_and_padding(kernel: int = 3) -> Figure:
-    """Where the windows stand along one row of 28 cells or 5, for stride 1 and 2, 'same' and 'valid'; padding as Keras counts it."""
+    """Where the windows stand along a row of 28 cells or 5, for stride 1 and 2, 'same' and 'valid', padded as Keras does."""
     cases = [(28, 1, "same"), (28, 2, "same"), (28, 2, "valid"), (5, 2, "same")]
     figure = new_figure(13, 5.6)
     for axes, (size, stride, padding) in zip(figure.subplots(len(cases), 1), cases, strict=True):
@@ -67,7 +68,8 @@ def _windows(axes, size, kernel, stride, padding):
     out, before, after = window_geometry(size, kernel, stride, padding)
     for cell in range(-before, size + after):
         outside = not 0 <= cell < size
-        axes.add_patch(Rectangle((cell, 0), 1, 1, facecolor="white" if outside else PALE, edgecolor=GREY, linestyle="--" if outside else "-"))
+        color, line = ("white", "--") if outside else (PALE, "-")
+        axes.add_patch(Rectangle((cell, 0), 1, 1, facecolor=color, edgecolor=GREY, linestyle=line))
         axes.text(cell + 0.5, 0.5, "0" if outside else str(cell), ha="center", va="center", fontsize=10, color=INK)
     for level, window in enumerate((0, 1, out - 1)):  # the second stands higher, so that none hides another
         start, color = window * stride - before, (BLUE, ORANGE, BLUE)[level]
@@ -78,7 +80,8 @@ def _windows(axes, size, kernel, stride, padding):
     if last < size:
         axes.add_patch(Rectangle((last, 0), size - last, 1, fill=False, hatch="xxxx", edgecolor=ORANGE))
     unused = f", column {last} is never used" if last < size else ""
-    axes.set_title(f"stride {stride}, '{padding}':  {size} → {out},  padding {before} before and {after} after{unused}", fontsize=14, loc="left", color=INK)
+    title = f"stride {stride}, '{padding}':  {size} → {out},  padding {before} before and {after} after{unused}"
+    axes.set_title(title, fontsize=14, loc="left", color=INK)
     axes.set(xlim=(-1.2, 29.2), ylim=(-0.1, 2.1))
     axes.set_axis_off()
 
@@ -94,10 +97,13 @@ def pooling_step(model, photo: Photo, map_number: int, corner: tuple[int, int] =
     figure = new_figure(11, 5.4)
     axes = figure.subplots(1, 2, width_ratios=(1.35, 1))
     high = float(before.max()) or 1.0
-    _numbers(axes[0], before, f"{photo.title}, map {f} of {name}:\nrows {top}-{top + size - 1}, columns {left}-{left + size - 1}", "magma", 0, high)
-    _numbers(axes[1], after, "after 2x2 max pooling: the largest of each four\nstays, and where it stood is forgotten", "magma", 0, high)
+    place = f"rows {top}-{top + size - 1}, columns {left}-{left + size - 1}"
+    _numbers(axes[0], before, f"{photo.title}, map {f} of {name}:\n{place}", "magma", 0, high)
+    title = "after 2x2 max pooling: the largest of each four\nstays, and where it stood is forgotten"
+    _numbers(axes[1], after, title, "magma", 0, high)
     for i, j in np.ndindex(size // 2, size // 2):
         axes[0].add_patch(Rectangle((2 * j - 0.5, 2 * i - 0.5), 2, 2, fill=False, edgecolor="white", linewidth=3))
         u, v = divmod(int(before[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].argmax()), 2)
-        axes[0].add_patch(Rectangle((2 * j + v - 0.42, 2 * i + u - 0.42), 0.84, 0.84, fill=False, edgecolor="#35b6ff", linewidth=3))
+        corner = 2 * j + v - 0.42, 2 * i + u - 0.42
+        axes[0].add_patch(Rectangle(corner, 0.84, 0.84, fill=False, edgecolor="#35b6ff", linewidth=3))
     return figure

@@ -29,10 +29,11 @@ def filters(model) -> Figure:
         grid[f].set_title(f"{f}", fontsize=11, color=INK, pad=3)
         if kernel.shape[0] <= 3:
             for u, v in np.ndindex(kernel.shape[:2]):
-                dark = abs(kernel[u, v, f]) > 0.6 * limit
-                grid[f].text(v, u, _short(kernel[u, v, f]), ha="center", va="center", fontsize=9.5, color="white" if dark else INK)
+                color = "white" if abs(kernel[u, v, f]) > 0.6 * limit else INK
+                grid[f].text(v, u, _short(kernel[u, v, f]), ha="center", va="center", fontsize=9.5, color=color)
     _scale(figure, shown, f"weight, {-limit:.2f} to {limit:.2f}")
-    figure.suptitle(f"What {layer.name} looks for: its {kernel.shape[-1]} filters of {kernel.shape[0]} x {kernel.shape[1]}", fontsize=16, color=INK)
+    height, width, count = kernel.shape
+    figure.suptitle(f"What {layer.name} looks for: its {count} filters of {height} x {width}", fontsize=16, color=INK)
     return figure
 
 
@@ -63,8 +64,9 @@ def feature_maps(model, photo: Photo, layer: str | None = None) -> Figure:
         silent = "" if maps[..., f].any() else "  silent"
         grid[f].set_title(f"{f}{silent}", fontsize=11, color=INK, pad=2, loc="left")
     _scale(figure, shown, f"activation, 0 to {maps.max():.2f}")
-    zero = float((maps == 0).mean())
-    figure.suptitle(f"{photo.title} behind {name}: {count} feature maps of {maps.shape[0]} x {maps.shape[1]}, {zero:.0%} of the cells are 0", fontsize=16, color=INK)
+    size, zeros = f"{maps.shape[0]} x {maps.shape[1]}", float((maps == 0).mean())
+    title = f"{photo.title} behind {name}: {count} feature maps of {size}, {zeros:.0%} of the cells are 0"
+    figure.suptitle(title, fontsize=16, color=INK)
     return figure
 
 
@@ -92,7 +94,8 @@ def journey(model, photo: Photo, maps: int = 6) -> Figure:
             bare(grid[row, column])
             grid[row, column].set_ylabel(f"map {f}", fontsize=11, color=INK)
         height, width, count = shown.shape
-        grid[0, column].set_title(f"{'max pooling' if isinstance(layer, MaxPooling2D) else layer.name}\n{height} x {width} x {count}", fontsize=13, color=INK)
+        name = "max pooling" if isinstance(layer, MaxPooling2D) else layer.name
+        grid[0, column].set_title(f"{name}\n{height} x {width} x {count}", fontsize=13, color=INK)
     return figure
 
 

@@ -18,19 +18,21 @@ def photo_sheet(photos: Sequence[Photo], class_names: Sequence[str], predictions
         axes.set_visible(False)
     for k, (axes, photo) in enumerate(zip(grid, photos, strict=False)):
         said = predictions[k] if predictions else None
-        wrong = said is not None and not said.right
-        show_photo(axes, photo.pixels, f"{photo.number}  {class_names[photo.label]}", ORANGE if wrong else GREY, 4 if wrong else 1, 14)
+        frame = (ORANGE, 4) if said and not said.right else (GREY, 1)
+        show_photo(axes, photo.pixels, f"{photo.number}  {class_names[photo.label]}", *frame, size=14)
         if said:
             text = f"{'✓' if said.right else '✗'} {said.says} {percent(said.probabilities.max(), 0)}"
-            axes.set_xlabel(text, fontsize=12, color=ORANGE if wrong else INK, fontweight="bold" if wrong else "normal", loc="left")
+            color, weight = (INK, "normal") if said.right else (ORANGE, "bold")
+            axes.set_xlabel(text, fontsize=12, color=color, fontweight=weight, loc="left")
     if predictions:
         right = sum(bool(p.right) for p in predictions)
-        figure.suptitle(f"{right} of {len(predictions)} right.  Above: number and label.  Below: what the network says, ✓ right or ✗ wrong", fontsize=13, color=INK)
+        key = "Above: number and label.  Below: what the network says, ✓ right or ✗ wrong"
+        figure.suptitle(f"{right} of {len(predictions)} right.  {key}", fontsize=13, color=INK)
     return figure
 
 
 def prediction_card(prediction: Prediction) -> Figure:
-    """One photo, the ten probabilities as bars, and the answer in words. The true class is marked, hatched where it was missed."""
+    """One photo, ten probabilities as bars, the answer in words. The true class is marked, and hatched where it was missed."""
     figure = new_figure(10, 4.9)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     photo, names = prediction.photo, prediction.class_names
@@ -50,7 +52,8 @@ def prediction_card(prediction: Prediction) -> Figure:
     right.set(xlim=(0, 1.22), xticks=[])
     open_axes(right)
     right.spines["bottom"].set_visible(False)
-    right.set_title(_answer(prediction), fontsize=15, loc="left", color=ORANGE if prediction.right is False else INK, fontweight="bold")
+    color = ORANGE if prediction.right is False else INK
+    right.set_title(_answer(prediction), fontsize=15, loc="left", color=color, fontweight="bold")
     return figure
 
 

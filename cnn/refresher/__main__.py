@@ -44,8 +44,9 @@ def page(networks: dict, results: dict, content: dict, pixels: np.ndarray, label
               **_padding(), **_mistakes(results["CNN"])}  # fmt: skip
     for name, model in networks.items():
         low, high = results[name].interval
-        values |= {f"{name.lower()}_accuracy": f"{results[name].accuracy:.2%}", f"{name.lower()}_interval": f"{low:.2%} to {high:.2%}",
-                   f"{name.lower()}_parameters": f"{model.count_params():,}", f"{name.lower()}_made_by": model.made_by}  # fmt: skip
+        about = {"accuracy": f"{results[name].accuracy:.2%}", "interval": f"{low:.2%} to {high:.2%}",
+                 "parameters": f"{model.count_params():,}", "made_by": model.made_by}  # fmt: skip
+        values |= {f"{name.lower()}_{key}": value for key, value in about.items()}
     return template.format_map(values)
 
 
@@ -63,7 +64,8 @@ def _mistakes(result):
     others = result.confusion[worst].copy()
     others[worst] = 0
     return {"hardest": names[worst], "hardest_recall": f"{found[worst]:.1%}", "hardest_count": int(others.max()),
-            "hardest_for": names[int(others.argmax())], "easiest": names[best], "easiest_recall": f"{found[best]:.1%}"}  # fmt: skip
+            "hardest_for": names[int(others.argmax())],
+            "easiest": names[best], "easiest_recall": f"{found[best]:.1%}"}  # fmt: skip
 
 
 def table(rows: list[dict]) -> str:

@@ -1,0 +1,33 @@
+"""All benchmarks one after the other, each in a process of its own: `python -m benchmarks [--quick] [kernels scaling peers]`."""
+
+import argparse
+import subprocess
+import sys
+
+from benchmarks.child import ROOT
+from benchmarks.report import progress
+
+BENCHMARKS = ("kernels", "scaling", "peers")
+
+
+def main() -> int:
+    """Run the benchmarks that were asked for; the exit code is that of the first that failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split(":")[0])
+    parser.add_argument("names", nargs="*", help=f"which of {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="about four minutes instead of twenty; figures only rough")
+    args = parser.parse_args()
+    for name in args.names:
+        if name not in BENCHMARKS:
+            parser.error(f"expected benchmarks among {', '.join(BENCHMARKS)}, got {name!r}")
+    names = args.names or BENCHMARKS
+    for number, name in enumerate(names, 1):
+        progress(f"benchmark {number} of {len(names)}: {name}")
+        code = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *["--quick"] * args.quick], cwd=ROOT).returncode
+        if code:
+            return code
+    progress("done: see benchmarks/results/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
