@@ -465,7 +465,7 @@ def test_back_and_forward(visit):
 
 
 def test_pointing_lights_up_the_partners(visit):
-    tab = visit()
+    tab = visit(reduced_motion="reduce")
     tab.evaluate("App.reveal()")
     tab.locator("#F3-g3-w-5").hover()
     lit = tab.evaluate("[...document.querySelectorAll('#live-F3 .lit')].map((e) => e.id)")
@@ -475,6 +475,7 @@ def test_pointing_lights_up_the_partners(visit):
     tab.keyboard.press("ArrowRight")
     assert tab.evaluate("document.activeElement.id") == "F3-g3-p-5" and "lit" in tab.locator("#F3-g3-w-5").get_attribute("class")
     i, j = state(tab, "F.i1"), state(tab, "F.j1")
+    tab.evaluate("document.getElementById('F3-m-x').scrollIntoView({block: 'center'})")
     box = tab.locator("#F3-m-x").bounding_box()
     cell = box["width"] / 30
     tab.mouse.move(box["x"] + (j + 1.5) * cell, box["y"] + (i + 1.5) * cell)
