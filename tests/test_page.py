@@ -1,4 +1,4 @@
-"""The page of `cnn explain --html`: what can be checked without a browser. test_page_live.py holds what needs Node and Chromium."""
+"""The page of `cnn explain --html`: what can be checked without a browser. test_page_engine.py needs Node, test_page_live.py Chromium."""
 
 import hashlib
 import re

@@ -1,0 +1,181 @@
+"""The page's engine in Node against the Python trace: every tensor, the lab, the gradient check, the hash.
+
+Slow tests: they need Node, on the path or with Playwright (the extra `page`), and fail without it.
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import page
+import pytest
+
+from cnn import layers, transformations
+from cnn.explain import html, trace
+
+pytestmark = pytest.mark.slow
+
+LAB = [(k, s, padding) for k in (1, 2, 3, 5, 7) for s in (1, 2, 3) for padding in ("same", "valid")]
+
+
+RUNNER = """
+const fs = require("fs"), Engine = require(process.argv[2] + "/engine.js"), Proof = require(process.argv[2] + "/proof.js");
+const file = (name) => new Float64Array(fs.readFileSync(name).buffer.slice(0));
+const job = JSON.parse(fs.readFileSync("job.json"));
+const read = (name) => { const b = fs.readFileSync(name); return new Float64Array(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
+const write = (name, t) => fs.writeFileSync(name, Buffer.from(Float64Array.from(t).buffer));
+if (job.what === "network") {
+  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), D = Object.fromEntries(["W1", "b1", "W2", "b2"].map((n) => [n, read("dense" + n)]));
+  const out = job.photos.map((given) => {
+    const x = Engine.arrange(read(given.file), given), T = Engine.forward(P, x), G = Engine.backward(P, T, given.target);
+    const all = { ...T, ...G, dense: Engine.denseNet(D, x).p, loss: [Engine.lossOf(T.z4, given.target)] };
+    const names = Object.keys(all);
+    write(given.file + ".out", names.flatMap((n) => Array.from(all[n])));
+    return names.map((n) => [n, all[n].length]);
+  });
+  fs.writeFileSync("out.json", JSON.stringify(out));
+} else if (job.what === "lab") {
+  job.cases.forEach(([k, s, padding, H, W, C, F], n) => {
+    const g = Engine.plan(H, W, C, F, k, s, padding), x = read(n + "x"), w = read(n + "w"), z = Engine.conv(g, x, w, read(n + "b"));
+    const { dW, db, dx } = Engine.convBackward(g, x, w, read(n + "dz"));
+    write(n + "out", [g.OH, g.OW, g.top, g.bottom, g.left, g.right, ...z, ...dW, ...db, ...dx]);
+  });
+} else if (job.what === "check") {
+  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), T = Engine.forward(P, read("x")), G = Engine.backward(P, T, job.target);
+  fs.writeFileSync("out.json", JSON.stringify(job.entries.map(([name, index]) => Engine.check(P, T, G, job.target, name, index))));
+} else if (job.what === "sha") {
+  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => Proof.sha256(Proof.bytes(t)))));
+} else if (job.what === "base64") {
+  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => { try { Proof.bytes(t); return "taken"; } catch { return "refused"; } })));
+}
+"""
+
+
+@functools.cache
+def node_program():
+    """Node: the one on the path, else the one that comes with Playwright."""
+    if found := shutil.which("node"):
+        return found
+    from playwright._impl._driver import compute_driver_executable
+
+    return compute_driver_executable()[0]
+
+
+def node(folder, job, **arrays):
+    """Run the engine in Node on arrays, written as float64 files, in this folder."""
+    for name, array in arrays.items():
+        (folder / name).write_bytes(np.ascontiguousarray(array, np.float64).tobytes())
+    (folder / "run.js").write_text(RUNNER)
+    (folder / "job.json").write_text(json.dumps(job))
+    done = subprocess.run([node_program(), "run.js", str(html.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def parameters():
+    t = page.traced()
+    return {name: t[name] for name in html.PARAMETERS}
+
+
+def dense_parameters():
+    return {
+        f"dense{name}": value for name, value in zip(("W1", "b1", "W2", "b2"), page.networks()[1].params.values(), strict=True)
+    }
+
+
+def agree(name, found, expected):
+    """Within 1e-9 of the tensor's scale."""
+    expected = np.ravel(expected).astype(np.float64)
+    assert found.shape == expected.shape, name
+    assert np.abs(found - expected).max() <= 1e-9 * max(1, np.abs(expected).max()), name
+
+
+def cases():
+    """20 test photos and 50 random images; every third shifted, every fifth mirrored, every seventh rearranged."""
+    pixels, labels = page.test_set()
+    rng = np.random.default_rng(6)
+    images = [*pixels[:20], *rng.integers(0, 256, (50, 28, 28), dtype=np.uint8)]
+    for n, image in enumerate(images):
+        change = {"dx": int(rng.integers(-6, 7)), "dy": int(rng.integers(-6, 7))} if n % 3 == 1 else {}
+        change |= {"mirror": 1} if n % 5 == 2 else {}
+        change |= {"parts": ("halves", "quadrants")[n % 2]} if n % 7 == 3 else {}
+        yield image, change, int(labels[n]) if n < 20 else n % 10
+
+
+def changed(image, change):
+    """The same change by the package's own functions: parts, then mirror, then shift."""
+    if change.get("parts"):
+        image = getattr(transformations, f"swap_{change['parts']}")(image)
+    if change.get("mirror"):
+        # The page mirrors what it then takes apart: in this order it is the same picture.
+        image = transformations.mirror(image)
+    return transformations.shift(image, change.get("dx", 0), change.get("dy", 0))
+
+
+def test_forward_and_backward_equal_the_trace(tmp_path):
+    given = list(cases())
+    scaled = [np.float64(np.float32(image) * np.float32(1 / 255)) for image, _, _ in given]
+    job = {
+        "what": "network",
+        "photos": [{"file": f"photo{n}", "target": target, **change} for n, (_, change, target) in enumerate(given)],
+    }
+    node(tmp_path, job, **parameters(), **dense_parameters(), **{f"photo{n}": x for n, x in enumerate(scaled)})
+    dense = page.networks()[1].astype(np.float64)
+    for n, (names, (image, change, target)) in enumerate(
+        zip(json.loads((tmp_path / "out.json").read_text()), given, strict=True)
+    ):
+        t = trace(page.networks()[0], changed(image, change), target)
+        flat, at = np.frombuffer((tmp_path / f"photo{n}.out").read_bytes()), 0
+        expected = dict(t.tensors) | {"dense": dense(t["x"][None])[0], "loss": [t.loss]}
+        assert len(names) > 30
+        for name, size in names:
+            agree(f"image {n} {change}: {name}", flat[at : at + size], expected[name])
+            at += size
+
+
+def test_the_lab_equals_the_layer_on_all_its_settings(tmp_path):
+    rng, arrays, expected, settings = np.random.default_rng(7), {}, [], []
+    for k, s, padding in LAB:
+        for H, W, C, F in ((28, 28, 1, 1), (9, 8, 2, 3)):
+            n = len(settings)
+            layer = layers.Conv2D(F, k, s, padding)
+            layer.build((H, W, C), rng, np.float64)
+            layer.params["bias"] = rng.normal(size=F)
+            x = rng.normal(size=(1, H, W, C))
+            z, cache = layer.forward(x)
+            dz = rng.normal(size=z.shape)
+            dx, grads = layer.backward(dz, cache)
+            arrays |= {f"{n}x": x, f"{n}w": layer.params["kernel"], f"{n}b": layer.params["bias"], f"{n}dz": dz}
+            geometry = [*z.shape[1:3], *layers.place_windows(layer, (H, W, C), (k, k))[2]]
+            expected.append((geometry, np.concatenate([np.ravel(a) for a in (z, grads["kernel"], grads["bias"], dx)])))
+            settings.append([k, s, padding, H, W, C, F])
+    node(tmp_path, {"what": "lab", "cases": settings}, **arrays)
+    for n, (geometry, numbers) in enumerate(expected):
+        found = np.frombuffer((tmp_path / f"{n}out").read_bytes())
+        assert found[:6].tolist() == geometry, settings[n]
+        agree(settings[n], found[6:], numbers)
+
+
+def test_the_page_checks_gradients_as_python_does(tmp_path):
+    t = page.traced(12)
+    entries = [[name, int(n)] for name in html.PARAMETERS for n in np.argsort(-np.abs(t[f"d{name}"]), axis=None)[:4]]
+    node(tmp_path, {"what": "check", "target": t.target, "entries": entries}, **parameters(), x=t["x"])
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert sum(r["kinks"] == 0 for r in results) >= 24
+    for r in results:
+        assert r["analytic"] == pytest.approx(t[f"d{r['name']}"].ravel()[r["index"]], rel=1e-9)
+        assert r["kinks"] or r["relative"] < 1e-5, r
+
+
+def test_the_page_hashes_as_the_standard_does_and_takes_only_strict_base64(tmp_path):
+    import base64
+    import hashlib
+
+    blobs = [os.urandom(n) for n in (0, 1, 2, 3, 55, 56, 63, 64, 65, 1000)]
+    node(tmp_path, {"what": "sha", "texts": [base64.b64encode(blob).decode() for blob in blobs]})
+    assert json.loads((tmp_path / "out.json").read_text()) == [hashlib.sha256(blob).hexdigest() for blob in blobs]
+    node(tmp_path, {"what": "base64", "texts": ["QUJD", "QUI=", "QQ==", "QUJ", "QU D", "QUJé", "QUJ=", "QR==", "Q==="]})
+    assert json.loads((tmp_path / "out.json").read_text()) == ["taken"] * 3 + ["refused"] * 6
