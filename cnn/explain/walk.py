@@ -280,7 +280,8 @@ class Walk:
         self.model = model
         before = self.trace.loss
         self.retrace()
-        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; of this photo {before:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+        change = f"of this photo {before:.6g} -> {self.trace.loss:.6g}"
+        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {change}   (u undoes)"
 
     def undo(self) -> None:
         self.model, self.batch = self.loaded, 0
