@@ -323,15 +323,9 @@ def identities(t: Trace) -> list[Line]:
         equal = np.allclose(np.roll(before, 1, axis=1)[inside], after[inside], rtol=0, atol=1e-12)
         one, _ = run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, 1, 0)))
         share = float(np.mean(one[stage.names["y"]] == before))
-        pixels = "1 pixel" if step == 1 else f"{step} pixels"
-        lines.append(
-            line(
-                f"{stage.names['y']}: moved by {pixels}, the maps move by 1 cell, inside "
-                f"{'exactly' if equal else 'NOT exactly'}; at 1 pixel ",
-                percent(100 * share),
-                " of the cells stay",
-            )
-        )
+        how = "exactly" if equal else "NOT exactly"
+        words = f"{stage.names['y']}: photo moved by {step}, maps by 1, {how} (inside); by 1: "
+        lines.append(line(words, percent(100 * share), " of cells stay"))
     return lines
 
 

@@ -288,12 +288,11 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes.set_ylabel("(L(w+h) - L(w-h)) / 2h", fontsize=13)
     bad = [r.name for r in results if r.verdict == "WRONG"]
     worst = max((r.error for r in results if r.checked), default=0.0)
-    axes.set_title(
-        f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else f'largest error of a tensor {worst:.0e}'}",
-        fontsize=15,
-        loc="left",
-        color=INK,
+    few = sum(r.verdict == "not comparable" for r in results)
+    said = f"largest error of a tensor {worst:.0e}" + (
+        f"\n{few} of {len(results)} tensors have too few smooth ones" if few else ""
     )
+    axes.set_title(f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else said}", fontsize=15, loc="left", color=INK)
     axes.legend(frameon=False, fontsize=12, loc="upper left")
     axes.tick_params(labelsize=11)
     axes.locator_params(axis="both", numticks=9)

@@ -61,7 +61,7 @@ def head(view: View, of: str, width: int = 80, brief: bool = False, tiny: bool =
     title = f"{view.step.id}{of}  {view.title}"
     if tiny:
         return [title[:width], *([f" at {view.where}"[:width]] if view.where else [])]
-    joined = f"{title}    {view.formula}"
+    joined = f"{title}    {view.formula}".rstrip()
     formula = textwrap.wrap(view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
     lines = [joined] if len(joined) <= width else [title, *formula]
     lines += [] if brief else [f" {line}" for line in textwrap.wrap(view.say, width - 1)]
