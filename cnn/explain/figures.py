@@ -289,9 +289,7 @@ def gradient_check(t: Trace, test: Test) -> Result:
     bad = [r.name for r in results if r.verdict == "WRONG"]
     worst = max((r.error for r in results if r.checked), default=0.0)
     few = sum(r.verdict == "not comparable" for r in results)
-    said = f"largest error of a tensor {worst:.0e}" + (
-        f"\n{few} of {len(results)} tensors have too few smooth ones" if few else ""
-    )
+    said = f"largest error of a tensor {worst:.0e}" + (f"\n{few} of {len(results)} tensors: too few to judge" if few else "")
     axes.set_title(f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else said}", fontsize=15, loc="left", color=INK)
     axes.legend(frameon=False, fontsize=12, loc="upper left")
     axes.tick_params(labelsize=11)
