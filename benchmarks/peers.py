@@ -9,7 +9,7 @@ a ratio is taken turn by turn, so that both sides of it have met the same machin
 import argparse
 from contextlib import ExitStack
 
-from benchmarks import first_use
+from benchmarks import first_use, report
 from benchmarks.child import Child, ChildError
 from benchmarks.contenders import CONTENDERS, CORES, missing
 from benchmarks.report import alternate, figures, machine, new_figure, progress, ratio, spread, table, with_range, write
@@ -35,11 +35,15 @@ def start(stack: ExitStack, name: str, threads: int = CORES, **options) -> Child
 
 def installed(names) -> list[str]:
     """Those of the contenders that can run here; says of the others what to install."""
-    names = list(names)
     for name in names:
         if missing(name):
             progress(f"{CONTENDERS[name][0]} is left out: install {' '.join(missing(name))} (pip install 'numpy-cnn[bench]')")
     return [name for name in names if not missing(name)]
+
+
+def chosen(names, settings) -> list[str]:
+    """Those that the settings do not leave out."""
+    return [name for name in names if name not in settings["left out"]]
 
 
 def check(children: dict[str, Child], names: list[str]) -> dict[str, float]:
@@ -61,10 +65,10 @@ def check(children: dict[str, Child], names: list[str]) -> dict[str, float]:
 
 def training(children, names, batch: int, settings) -> dict[str, list[float]]:
     """Seconds a photo of each contender, round by round."""
-    count = settings["train"] // batch * batch
+    count = max(settings["train"] // batch, 1) * batch
 
     def turn(name):
-        photos = count // 8 // batch * batch if name == "plain" else count  # it is slow, and steady
+        photos = max(count // 8 // batch, 1) * batch if name == "plain" else count  # it is slow, and steady
         return lambda: children[name].ask_rested("train", batch=batch, count=photos) / photos
 
     return alternate(settings["rounds"], {name: turn(name) for name in names})
@@ -87,7 +91,7 @@ def inference(children, names, settings) -> tuple[dict[str, list[float]], dict[s
 
 def ceiling(child: Child, settings) -> dict[str, list[float]]:
     """A large product in our process, and training at batch 128, in turns: FLOP/s each."""
-    photos = settings["train"] // 128 * 128
+    photos = max(settings["train"] // 128, 1) * 128
     return alternate(settings["rounds"], {
         "product": lambda: child.ask_rested("product_rate"),
         "training": lambda: photos * TRAINING_FLOP / child.ask_rested("train", batch=128, count=photos),
@@ -136,7 +140,7 @@ def compare(rows: list, title: str, times: dict, against: tuple, target: float) 
 
 def measure(settings, skip_accuracy: bool) -> dict:
     """All measurements, as one dict that JSON can hold."""
-    names = installed(name for name in PREDICTORS if name not in settings["left out"])
+    names = installed(chosen(PREDICTORS, settings))
     trainers = [name for name in names if name in TRAINERS]
     found = {"settings": settings}
     with ExitStack() as stack:
@@ -154,10 +158,10 @@ def measure(settings, skip_accuracy: bool) -> dict:
         found["ceiling"] = ceiling(children[OURS], settings)
     with ExitStack() as stack:
         progress("training with one thread")
-        names = installed([OURS, *TORCH])
+        names = installed(chosen([OURS, *TORCH], settings))
         children = {name: start(stack, name, threads=1) for name in names}
         found["training, one thread, batch 32"] = training(children, names, 32, settings)
-    found["memory"] = memory(installed(MEMORY_PEERS), settings)
+    found["memory"] = memory(installed(chosen(MEMORY_PEERS, settings)), settings)
     if not skip_accuracy:
         best = best_of(TORCH, found["training, batch 32"])
         found["seconds to accuracy"] = seconds_to_accuracy([OURS] + [best] * (best is not None), settings)
@@ -227,8 +231,8 @@ def plot(found: dict, path) -> None:
         names = [name for name in reversed(list(found["contenders"])) if name in found[column]]
         rates = [spread([1 / t for t in found[column][name]]) for name in names]
         whiskers = [[r["median"] - r["min"] for r in rates], [r["max"] - r["median"] for r in rates]]
-        axis.barh([CONTENDERS[name][0] for name in names], [r["median"] for r in rates], xerr=whiskers, ecolor="#222222",
-                  color=["#c2410c" if name.startswith("cnn") else "#9aa5b4" for name in names], capsize=2)  # fmt: skip
+        axis.barh([CONTENDERS[name][0] for name in names], [r["median"] for r in rates], xerr=whiskers, ecolor=report.INK,
+                  color=[report.OURS if name.startswith("cnn") else report.THEIRS for name in names], capsize=2)  # fmt: skip
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_xlabel("photos a second")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -242,10 +246,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: about three minutes, figures only rough")
     parser.add_argument("--rounds", type=int, help="turns of each contender")
+    parser.add_argument("--without", nargs="+", default=[], choices=CONTENDERS, metavar="NAME", help=f"leave out some of {', '.join(CONTENDERS)}")
     parser.add_argument("--seeds", type=int, help="runs to the accuracy; 0 leaves them out")
     args = parser.parse_args(argv)
     settings = dict(QUICK if args.quick else FULL)
     settings |= {key: getattr(args, key) for key in ("rounds", "seeds") if getattr(args, key) is not None}
+    settings["left out"] = (*settings["left out"], *(name for name in args.without if name not in (OURS, "plain")))
     about = machine() | ({"measured": "with --quick: rough"} if args.quick else {})
     found = measure(settings, skip_accuracy=settings["seeds"] == 0)
     rows = judge(found)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from benchmarks.child import Child
 from benchmarks.contenders import CONTENDERS, CORES, missing
-from benchmarks.report import alternate, figures, machine, new_figure, progress, spread, table, with_range, write
+from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, with_range, write
 
 NAMES = ("cnn", "torch-last")
 DEFAULT = {"threads": CORES, "shape": (28, 28, 1), "batch": 32}
@@ -85,7 +85,7 @@ def plot(question: str, places: dict, path) -> None:
     title, unit, _ = SERIES[question]
     whole = question == "photos"
     figure, axes = new_figure(1, 2, width=4.4, height=3.2)
-    for name, color, style in (("torch-last", "#7c8798", "s--"), ("cnn", "#c2410c", "o-")):
+    for name, color, style in (("torch-last", THEIRS, "s--"), ("cnn", OURS, "o-")):
         xs = [place for place in places if name in places[place]]
         if not xs:
             continue
@@ -98,17 +98,20 @@ def plot(question: str, places: dict, path) -> None:
     for axis, label in zip(axes[0], ("seconds for one epoch" if whole else "microseconds a photo, training", "peak memory, MB"), strict=True):
         axis.set_xlabel(unit)
         axis.set_ylabel(label)
-        label_axis(axis, list(places))
-        axis.set_ylim(bottom=0)
+        label_axis(axis, question, list(places))
     axes[0][0].legend(frameon=False)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     figure.savefig(path, dpi=150)
 
 
-def label_axis(axis, places: list[int]) -> None:
-    """The measured places as ticks, evenly spread where each is a multiple of the one before."""
-    if places[-1] / places[0] > 2:
+def label_axis(axis, question: str, places: list[int]) -> None:
+    """The measured places as ticks; on logarithmic axes but where a straight line is what to look for."""
+    if question in ("batch", "size", "channels"):
         axis.set_xscale("log", base=2)
+    axis.margins(y=0.12)
+    axis.set_ylim(bottom=0)
+    if question == "size":
+        axis.set_yscale("log")
     axis.set_xticks(places, [f"{place:,}" for place in places])
     axis.minorticks_off()
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
@@ -118,7 +121,7 @@ def label_axis(axis, places: list[int]) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Measure, and write benchmarks/results/scaling.md, .json and a .png for each question."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="three points for each question, fewer turns: figures only rough")
+    parser.add_argument("--quick", action="store_true", help="two or three points for each question, fewer turns: figures only rough")
     args = parser.parse_args(argv)
     about = machine() | ({"measured": "with --quick: rough"} if args.quick else {})
     found = measure(QUICK if args.quick else FULL, args.quick)

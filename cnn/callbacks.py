@@ -69,6 +69,9 @@ class CallbackList:
 class History(Callback):
     """What fit returns: history["loss"][k] and so on, epoch[k], params."""
 
+    def __init__(self):
+        self.epoch, self.history = [], {}  # also for a fit that is interrupted before it begins
+
     def on_train_begin(self, logs=None):
         self.epoch, self.history = [], {}
 

@@ -91,8 +91,9 @@ def parse(data: bytes):
         depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(match[0], 0)
         if depth > MAX_DEPTH:
             raise ModelFileError(f"json: nested deeper than {MAX_DEPTH}")
+    numbers = {"parse_constant": _finite, "parse_float": _finite, "parse_int": _bounded}
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite, parse_int=_bounded, object_pairs_hook=_once)
+        return json.loads(data.decode("utf-8"), **numbers, object_pairs_hook=_once)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelFileError(f"json: not JSON in UTF-8: {error}") from None
 
@@ -134,13 +135,16 @@ def read(document) -> tuple[Sequential, Shapes, TrainingState | None]:
         model.optimizer.iterations = iterations
     model.class_names = None if class_names is None else _read_class_names(model, class_names)
     model.input_scale = None if scale is None else checks.number("json", "input_scale", scale)
+    if model.input_scale == 0:
+        raise ModelFileError("input_scale: 0 would turn every photo black")
     model.made_by = None if made_by is None else _text("made_by", made_by, 2000)
     return model, shapes, None if training is None else _read_training(training)
 
 
 def _read_model(described) -> tuple[Sequential, Shapes]:
     """The layers, built without allocating their parameters."""
-    name, seed, shards, dtype, shape, network = _values("model", described, "name", "seed", "shards", "dtype", "input_shape", "layers")
+    keys = ("name", "seed", "shards", "dtype", "input_shape", "layers")
+    name, seed, shards, dtype, shape, network = _values("model", described, *keys)
     model = Sequential(name=_text("model: name", name), seed=checks.whole("model", "seed", seed, 0, 2**32 - 1))
     model.shards = checks.whole("model", "shards", shards, 1, 1024)
     model.dtype = np.dtype(checks.choice("model", "dtype", dtype, DTYPES))

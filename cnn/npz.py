@@ -62,8 +62,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = path, None  # a full disk does not say by itself which file suffered
+        if isinstance(error, OSError):  # a full disk does not say by itself which file suffered
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 

@@ -45,7 +45,7 @@ class Optimizer:
         for slot in self.slots:
             values = self.state.setdefault(slot, {})
             for key, value in params.items():
-                if key not in values or values[key].shape != value.shape:  # another layer may have taken the name
+                if key not in values:
                     values[key] = np.zeros_like(value)
                 self._check_slot(slot, key, values[key], value)
         self.iterations += 1

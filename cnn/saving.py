@@ -57,7 +57,8 @@ def _describe(model, state, include_optimizer) -> tuple[bytes, dict[str, Array]]
     for slot in _slots(model) if include_optimizer else ():
         values = model.optimizer.state.get(slot, {})
         for key, param in params.items():  # a layer added since has no slots yet: they start as zeros
-            arrays[f"optimizer/{slot}/{key}"] = values.get(key, np.zeros_like(param))
+            fits = key in values and values[key].shape == param.shape
+            arrays[f"optimizer/{slot}/{key}"] = values[key] if fits else np.zeros_like(param)
     iterations = model.optimizer.iterations if include_optimizer and model.optimizer is not None else 0
     described = {
         "format": document.FORMAT,

@@ -55,7 +55,9 @@ def fit(model, x, y, batch_size, epochs, verbose, callbacks, validation_split, v
 def train_epoch(model, x, y, validation, run: Run, watchers) -> None:
     """The epoch at which the run stands, from the batch at which it stands; it may be left after any batch."""
     batch_size = run.settings["batch_size"]
-    order = utils.generator(model.seed, utils.SHUFFLE, model.epoch).permutation(len(x)) if run.settings["shuffle"] else np.arange(len(x))
+    order = np.arange(len(x))
+    if run.settings["shuffle"]:
+        order = utils.generator(model.seed, utils.SHUFFLE, model.epoch).permutation(len(x))
     watchers.call("on_epoch_begin", run.epoch)
     for step in range(run.step, math.ceil(len(x) / batch_size)):
         watchers.call("on_train_batch_begin", step)

@@ -20,7 +20,14 @@ PATIENCE = 300  # seconds, against hanging only
 def cnn(*arguments, cwd, **options):
     """The finished process of `python -m cnn ...`, with its stdout and stderr as text."""
     command = [sys.executable, "-m", "cnn", *map(str, arguments)]
-    options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "env": ENVIRONMENT, "timeout": PATIENCE, **options}
+    options = {
+        "capture_output": True,
+        "text": True,
+        "stdin": subprocess.DEVNULL,
+        "env": ENVIRONMENT,
+        "timeout": PATIENCE,
+        **options,
+    }
     return subprocess.run(command, cwd=cwd, **options)
 
 

@@ -12,11 +12,10 @@ import sys
 import numpy as np
 import pyte
 import pytest
-from commandline import ENVIRONMENT, PATIENCE, arrays, cnn, refused, result, same_bits, succeeds, write_photos
+from commandline import ENVIRONMENT, PATIENCE, arrays, refused, result, same_bits, succeeds, write_photos
 from PIL import Image
 
 from cnn import models, saving
-from cnn.cli import COMMANDS, build_parser
 from cnn.layers import Dense, Flatten
 from cnn.networks import dense
 from cnn.resume import TrainingState
@@ -73,7 +72,9 @@ def test_history_has_a_row_an_epoch(trained):
 
 def test_redirected_progress_is_one_line_an_epoch_on_stderr(trained):
     _, process = trained
-    steps = re.findall(r"^15/15 - \d+s - \d+[mu]?s/step - accuracy: \d.\d{4} - loss: .* - val_loss: \d.\d{4}$", process.stderr, re.M)
+    steps = re.findall(
+        r"^15/15 - \d+s - \d+[mu]?s/step - accuracy: \d.\d{4} - loss: .* - val_loss: \d.\d{4}$", process.stderr, re.M
+    )
     assert len(steps) == 3
     assert not re.search("[\r\b\x1b━]", process.stderr + process.stdout)
     assert "Epoch" not in process.stdout
@@ -111,7 +112,19 @@ def test_names_count_up_and_a_name_that_is_taken_is_refused(photos, tmp_path):
 
 def test_same_seed_same_bits_whatever_the_threads(photos, tmp_path):
     for name, flags in {"a": ["--threads=1"], "b": ["--threads=2"], "c": ["--seed=1"]}.items():
-        succeeds("train", "--filters=4", "--epochs=1", "--no-plots", "--shards=2", "--data", photos, "--name", name, *flags, cwd=tmp_path)
+        succeeds(
+            "train",
+            "--filters=4",
+            "--epochs=1",
+            "--no-plots",
+            "--shards=2",
+            "--data",
+            photos,
+            "--name",
+            name,
+            *flags,
+            cwd=tmp_path,
+        )
     last = {name: tmp_path / f"runs/{name}/last.npz" for name in "abc"}
     assert same_bits(last["a"], last["b"])
     assert not same_bits(last["a"], last["c"])
@@ -143,6 +156,7 @@ def test_live_progress_on_a_terminal(photos, tmp_path):
             received += chunk
     except OSError:  # Linux says so when the other side is closed
         pass
+    os.close(ours)
     stdout, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and result(stdout)
     screen = pyte.Screen(160, 40)
@@ -228,7 +242,13 @@ def test_a_full_disk_is_reported_before_the_first_epoch(photos, tmp_path):
 
 def test_divergence_ends_with_5_and_keeps_the_last_good_model(photos, tmp_path):
     flags = ("--learning-rate=1e6", "--optimizer=sgd", "--epochs=3", "--data", photos)
-    done = refused(5, r"epoch 1, step \d+: the loss became (nan|inf).*last good model is in runs/train/last.npz", "train", *flags, cwd=tmp_path)
+    done = refused(
+        5,
+        r"epoch 1, step \d+: the loss became (nan|inf).*last good model is in runs/train/last.npz",
+        "train",
+        *flags,
+        cwd=tmp_path,
+    )
     assert "RuntimeWarning" not in done.stderr
     assert all(np.isfinite(array).all() for array in arrays(tmp_path / "runs/train/last.npz").values())
 
@@ -259,12 +279,20 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(trained):
 
 
 CONTRADICTIONS = ("--batch-size=32", "--seed=8", "--filters=4", "--learning-rate=1e-2", "--optimizer=sgd", "--epochs=2",
-                  "--validation-split=0.5", "--limit=100", "--network=dense", "--kernel-size=5", "--shards=200", "--name=other")  # fmt: skip
+                  "--validation-split=0.5", "--limit=100", "--network=dense", "--kernel-size=5",
+                  "--shards=200", "--name=other")  # fmt: skip
 
 
 @pytest.mark.parametrize("flag", CONTRADICTIONS)
 def test_resume_refuses_contradicting_flags_by_name(trained, flag):
-    refused(2, f"^cnn train: {flag.split('=')[0]}: the run in runs/train has .*: leave the flag out", "train", "--resume=train", flag, cwd=trained[0])
+    refused(
+        2,
+        f"^cnn train: {flag.split('=')[0]}: the run in runs/train has .*: leave it out",
+        "train",
+        "--resume=train",
+        flag,
+        cwd=trained[0],
+    )
 
 
 def test_resume_accepts_flags_that_agree(trained):
@@ -324,9 +352,9 @@ def test_evaluate_agrees_with_the_library(trained, photos):
     assert found["test_accuracy"] == accuracy
     assert found["test_loss"] == pytest.approx(loss, rel=1e-5)
     table = succeeds("evaluate", "--model=runs/train/last.npz", "--data", photos, cwd=folder).stdout
-    recall = {name: float(share) for name, share in re.findall(r"^(\S.*?)\s+(\d+\.\d)%  ", table, re.M)}
-    assert recall == {name: round(100 * share, 1) for name, share in found["recall"].items() if f"{name} " in table and name in recall}
-    assert len(recall) == 10
+    for name, share in found["recall"].items():
+        assert re.search(rf"^{name} +{share:.1%}( |$)", table, re.M)
+    assert len(found["recall"]) == 10
 
 
 def test_evaluate_warns_of_other_data(trained, photos, tmp_path):
@@ -352,74 +380,6 @@ def save_untrained(path):
     return path
 
 
-# ---- summary, env, help
-
-
-def test_summary_of_the_articles_network(tmp_path):
-    text = succeeds("summary", "--network=cnn", cwd=tmp_path).stdout
-    assert re.findall(r"│ (\S+) \((\w+)\) +│ \(None, ([\d, ]+)\) +│ +([\d,]+) │", text) == [
-        ("conv2d", "Conv2D", "28, 28, 32", "320"), ("max_pooling2d", "MaxPooling2D", "14, 14, 32", "0"),
-        ("conv2d_1", "Conv2D", "14, 14, 64", "18,496"), ("max_pooling2d_1", "MaxPooling2D", "7, 7, 64", "0"),
-        ("flatten", "Flatten", "3136", "0"), ("dense", "Dense", "128", "401,536"), ("dense_1", "Dense", "10", "1,290")]  # fmt: skip
-    assert "Total params: 421,642 (1.61 MB)" in text
-
-
 def test_summary_of_a_trained_model_and_of_both(trained):
     assert "│ (None, 28, 28, 4) " in succeeds("summary", "--model=runs/train", cwd=trained[0]).stdout
     refused(2, "--model and --filters: expected one of them", "summary", "--model=runs/train", "--filters=3", cwd=trained[0])
-
-
-def test_env_names_everything_a_bug_report_needs(photos, tmp_path):
-    text = succeeds("env", "--data", photos, cwd=tmp_path).stdout
-    facts = dict(re.findall(r"^(\S.*?)  +(\S.*)$|^(?:BLAS threads|Kernel cache|Numpy-cnn) (.*)$", text, re.M)[k][:2] for k in range(3)) | dict(
-        line.split(" ", 1) for line in text.splitlines())  # fmt: skip
-    assert facts["NumPy"].strip() == np.__version__
-    assert facts["Data"].strip() == f"300 + 200 photos in {photos}"
-    for name in ("Python", "Numba", "Matplotlib", "Processor", "Cores", "Threads", "BLAS ", "BLAS threads ", "AVX-512", "Kernel cache"):
-        assert re.search(rf"^{name} +\S", text, re.M), name
-    assert "expected a directory" in succeeds("env", "--data=nowhere", cwd=tmp_path).stdout
-
-
-def test_help_of_every_command(tmp_path):
-    text = succeeds("--help", cwd=tmp_path).stdout
-    for command in COMMANDS:
-        assert re.search(rf"^ +{command}\s", text, re.M)
-        assert f"usage: cnn {command}" in succeeds(command, "--help", cwd=tmp_path).stdout
-
-
-def test_help_loads_nothing_heavy():
-    code = "import sys; from cnn.cli import build_parser; build_parser(); print([m for m in ('numpy', 'numba', 'matplotlib') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT).stdout == "[]\n"
-
-
-def test_no_command_is_a_usage_error(tmp_path):
-    refused(2, "required: COMMAND", cwd=tmp_path)
-    assert build_parser().prog == "cnn"
-
-
-# ---- pipes
-
-
-def test_a_closed_pipe_is_quiet(tmp_path):
-    command = f"{sys.executable} -m cnn summary --network=cnn | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
-    assert done.stdout == 'Model: "cnn"\n0\n' and done.stderr == ""
-
-
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_closed_streams_stop_nothing(photos, tmp_path, closed):
-    command = f"{sys.executable} -m cnn train {' '.join(QUICK)} --data '{photos}' {closed}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert result(done.stdout) if ">&-" not in closed.split() else done.stdout == ""
-    assert (tmp_path / "runs/train/metrics.json").exists()
-    assert not list(tmp_path.glob("*.txt"))
-
-
-def test_debug_shows_the_traceback(tmp_path):
-    done = cnn("evaluate", "--model=nothing.npz", "--debug", cwd=tmp_path)
-    assert done.returncode == 1 and "Traceback" in done.stderr
-
-
-def test_an_unknown_command_is_a_usage_error(tmp_path):
-    refused(2, "invalid choice: 'trian'", "trian", cwd=tmp_path)

@@ -177,14 +177,16 @@ def test_disk_full(tmp_path):
     process = start(tmp_path, "disk", epochs=4, save_freq=8)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "OSError: [Errno 27] File too large" in errors.splitlines()[-1] and str(tmp_path / "last.npz") in errors.splitlines()[-1]
+    assert (
+        "OSError: [Errno 27] File too large" in errors.splitlines()[-1] and str(tmp_path / "last.npz") in errors.splitlines()[-1]
+    )
     assert os.listdir(tmp_path) == ["last.npz"]  # no temporary file
     assert saving.load_training(tmp_path)[1].epoch == 1
     (whole := tmp_path / "whole").mkdir()
     assert finish(start(tmp_path, epochs=4, save_freq=8)) == finish(start(whole, epochs=4, save_freq=8))
 
 
-INTERRUPT = '''
+INTERRUPT = """
 import random, signal, sys, time
 import numpy as np
 source = open(sys.argv[2]).read()
@@ -209,7 +211,7 @@ def make_fit(*args, **kwargs):
             assert np.isfinite(model.predict(x[:2], verbose=0)).all()
 exec("make_fit(" + after)
 assert interrupts >= 10, interrupts
-'''
+"""
 
 
 def test_ctrl_c_in_a_notebook_at_twenty_moments(tmp_path, expected):
@@ -219,7 +221,7 @@ def test_ctrl_c_in_a_notebook_at_twenty_moments(tmp_path, expected):
     assert finish(start(folder, str(program), program=INTERRUPT)) == expected[0]
 
 
-LOAD = '''
+LOAD = """
 import resource, sys
 from cnn import models
 from cnn.errors import ModelFileError
@@ -233,7 +235,7 @@ for path in sys.argv[1:]:
     else:
         raise SystemExit(f"{path} was loaded")
 print("done")
-'''
+"""
 
 
 def patched_entry(data: bytes, hole: int) -> tuple[bytes, bytes]:
@@ -268,7 +270,12 @@ def test_hostile_files_under_a_memory_limit(tmp_path):
     data, gigabyte = good.read_bytes(), 1 << 30
 
     write_sparse(tmp_path / "zeros.npz", b"", 10 * gigabyte, b"\0")
-    write_sparse(tmp_path / "directory.npz", b"PK\3\4", 3 * gigabyte, b"PK\5\6" + bytes(4) + b"\xff\xff\xff\xff" + (3 * gigabyte).to_bytes(4, "little") + b"\4\0\0\0\0\0")
+    write_sparse(
+        tmp_path / "directory.npz",
+        b"PK\3\4",
+        3 * gigabyte,
+        b"PK\5\6" + bytes(4) + b"\xff\xff\xff\xff" + (3 * gigabyte).to_bytes(4, "little") + b"\4\0\0\0\0\0",
+    )
     before, after = patched_entry(data, gigabyte)
     write_sparse(tmp_path / "json.npz", before, gigabyte, after)
     before = bytearray(before)

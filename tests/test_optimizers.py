@@ -141,17 +141,6 @@ def test_the_configuration_makes_the_same_optimizer_again(optimizer):
     assert type(optimizer)(**optimizer.get_config()).get_config() == optimizer.get_config()
 
 
-def test_a_layer_that_takes_the_name_of_another_starts_without_its_memory():
-    """fit, pop, add, fit: the new dense_1 is larger, and moments of the old one's size would be written past their end."""
-    adam, rng = Adam(), np.random.default_rng(0)
-    for shape in ((12, 10), (12, 11), (5,)):
-        w, g = rng.random(shape), rng.random(shape)
-        adam.update({"dense_1/kernel": w}, {"dense_1/kernel": g})
-        for slot in adam.slots:
-            assert adam.state[slot]["dense_1/kernel"].shape == shape
-    np.testing.assert_allclose(adam.state["momentum"]["dense_1/kernel"], 0.1 * g)  # one step old, not three
-
-
 @pytest.mark.parametrize("odd_one", range(4))
 def test_adams_kernel_refuses_arrays_of_different_shapes(odd_one):
     arrays = [np.ones(6) for _ in range(4)]

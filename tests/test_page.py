@@ -36,7 +36,7 @@ def test_the_weights_are_embedded_bit_for_bit():
 
 def test_the_photos_and_the_hashes_are_those_of_the_blocks():
     pixels, labels = page.test_set()
-    assert page.block("photo-bytes", np.uint8).tobytes() == pixels[:20].tobytes()
+    assert page.block("photo-bytes", np.uint8).tobytes() == pixels[:20].tobytes() + labels[:20].tobytes()
     assert [record["label"] for record in page.data()["photos"]] == labels[:20].tolist()
     for name, digest in page.data()["sha256"].items():
         assert hashlib.sha256(page.block(name, np.uint8).tobytes()).hexdigest() == digest

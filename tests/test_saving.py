@@ -62,10 +62,24 @@ def test_all_of_a_model_comes_back(tmp_path, optimizer):
     loaded = models.load_model(tmp_path / "model.npz")
 
     assert same_arrays(model.params, loaded.params)
-    for name in ("name", "seed", "shards", "dtype", "input_shape", "output_shape", "epoch", "metrics", "class_names", "input_scale", "made_by"):
+    for name in (
+        "name",
+        "seed",
+        "shards",
+        "dtype",
+        "input_shape",
+        "output_shape",
+        "epoch",
+        "metrics",
+        "class_names",
+        "input_scale",
+        "made_by",
+    ):
         assert getattr(loaded, name) == getattr(model, name), name
     assert [layer.get_config() for layer in loaded.layers] == [layer.get_config() for layer in model.layers]
-    assert [(layer.input_shape, layer.output_shape) for layer in loaded.layers] == [(m.input_shape, m.output_shape) for m in model.layers]
+    assert [(layer.input_shape, layer.output_shape) for layer in loaded.layers] == [
+        (m.input_shape, m.output_shape) for m in model.layers
+    ]
     assert loaded.optimizer.get_config() == optimizer.get_config()
     assert loaded.optimizer.iterations == model.optimizer.iterations == 3
     assert list(loaded.optimizer.state) == list(model.optimizer.state)
@@ -124,7 +138,13 @@ def test_a_file_written_by_numpy_is_read(tmp_path):
     model = small_model(trained=False)
     model.save(tmp_path / "model.npz")
     with np.load(tmp_path / "model.npz") as arrays:
-        for change in (lambda a: a, lambda a: a.astype(">f4"), np.asfortranarray, lambda a: a.astype(np.float64), lambda a: a[..., ::-1][..., ::-1]):
+        for change in (
+            lambda a: a,
+            lambda a: a.astype(">f4"),
+            np.asfortranarray,
+            lambda a: a.astype(np.float64),
+            lambda a: a[..., ::-1][..., ::-1],
+        ):
             np.savez(tmp_path / "theirs.npz", **{key: a if key == "json" else change(a) for key, a in arrays.items()})
             loaded = models.load_model(tmp_path / "theirs.npz")
             assert same_arrays(model.params, loaded.params)
@@ -150,6 +170,11 @@ def test_a_layer_added_after_training_starts_with_empty_slots(tmp_path):
     model.save(tmp_path / "model.npz")
     state = models.load_model(tmp_path / "model.npz").optimizer.state
     assert state["momentum"]["dense/kernel"].any() and not state["momentum"]["dense_1/kernel"].any()
+    model.pop()
+    model.pop()
+    model.add(layers.Dense(5))  # under the old name, but of another shape
+    model.save(tmp_path / "model.npz")
+    assert models.load_model(tmp_path / "model.npz").optimizer.state["momentum"]["dense/kernel"].shape == (36, 5)
 
 
 def test_a_folder_means_its_best_or_last_model(tmp_path):
@@ -250,7 +275,11 @@ def fail(error):
 def fail_in_third_write(monkeypatch):
     """The disk is full in the middle of the file."""
     original, count = npz._npy, iter(range(100))
-    monkeypatch.setattr(npz, "_npy", lambda array: original(array) if next(count) < 3 else fail(OSError(errno.ENOSPC, "No space left on device"))())
+    monkeypatch.setattr(
+        npz,
+        "_npy",
+        lambda array: original(array) if next(count) < 3 else fail(OSError(errno.ENOSPC, "No space left on device"))(),
+    )
 
 
 FAULTS = {
@@ -266,7 +295,7 @@ def check_atomic(tmp_path, fault, monkeypatch):
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model.npz"], "a temporary file is left"
     if isinstance(caught.value, OSError):
-        assert str(path) in str(caught.value)
+        assert str(caught.value).endswith(f": '{path}'")
     models.load_model(path)
 
 
@@ -307,7 +336,7 @@ def test_everything_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
 
 
 def test_a_missing_or_unwritable_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere/model.npz"):
+    with pytest.raises(FileNotFoundError, match="nowhere/model.npz'$"):
         small_model(trained=False).save(tmp_path / "nowhere" / "model.npz")
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(OSError, match="folder.npz"):

@@ -140,7 +140,9 @@ def test_stopped_again_and_again(photos, uninterrupted, tmp_path):
 def start(cwd, *arguments, **options):
     """A training that runs beside us, once an epoch has begun, or it is over."""
     command = [sys.executable, "-m", "cnn", "train", *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **options)
+    process = subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **options
+    )
     for line in process.stderr:
         if line.startswith("Epoch "):
             break
@@ -183,16 +185,19 @@ def test_two_trainings_side_by_side(photos, uninterrupted, tmp_path):
 
 def test_many_processes_never_share_a_folder(tmp_path):
     code = "from cnn import runs; print(*[runs.create('runs').name for _ in range(20)])"
-    processes = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) for _ in range(4)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        for _ in range(4)
+    ]
     names = " ".join(process.communicate(timeout=PATIENCE)[0] for process in processes).split()
     assert sorted(names) == sorted(["train", *(f"train-{k}" for k in range(2, 81))])
 
 
 def test_nobody_reading_the_progress_stops_nothing(photos, uninterrupted, tmp_path):
-    process = start(tmp_path, *FLAGS, "--data", photos)
-    process.stderr.close()
-    stdout = process.stdout.read()
-    assert process.wait(timeout=PATIENCE) == 0
+    with start(tmp_path, *FLAGS, "--data", photos) as process:
+        process.stderr.close()
+        stdout = process.stdout.read()
+    assert process.returncode == 0
     assert result(stdout)
     assert same_run(tmp_path / "runs/train", uninterrupted)
 
@@ -200,7 +205,8 @@ def test_nobody_reading_the_progress_stops_nothing(photos, uninterrupted, tmp_pa
 def test_a_diverging_run_keeps_the_model_of_the_last_good_epoch(photos, tmp_path):
     """The loss is made infinite in the third epoch; the resumed run, with the trouble gone, ends as if it had not been."""
     module = "import cnn.trainer as t, cnn.cli, sys, itertools\nn, f = itertools.count(1), t.train_step\n"
-    patch = "def step(model, *a, **k):\n    if next(n) == 60: model.params['dense/bias'][:] = float('inf')\n    return f(model, *a, **k)\nt.train_step = step\n"
+    spoil = "    if next(n) == 60: model.params['dense/bias'][:] = float('inf')\n"
+    patch = f"def step(model, *a, **k):\n{spoil}    return f(model, *a, **k)\nt.train_step = step\n"
     command = [sys.executable, "-c", f"{module}{patch}sys.exit(cnn.cli.main(sys.argv[1:]))", "train", *FLAGS, "--data", photos]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 5 and "epoch 3, step 12: the loss became" in done.stderr

@@ -7,9 +7,17 @@ DEFAULTS = {"network": "cnn", "filters": [32, 64], "kernel_size": 3}
 
 def add_arguments(parser):
     group = parser.add_argument_group("the network")
-    group.add_argument("--network", choices=("cnn", "dense"), help="the article's convolutional network, or the dense one it beats (default: cnn)")
-    group.add_argument("--filters", type=options.whole_list(1, 1024), metavar="N,N", help="filters of each convolution (default: 32,64)")
-    group.add_argument("--kernel-size", type=options.whole(1, 28), metavar="N", help="rows and columns of each filter (default: 3)")
+    group.add_argument(
+        "--network",
+        choices=("cnn", "dense"),
+        help="the article's convolutional network, or the dense one it beats (default: cnn)",
+    )
+    group.add_argument(
+        "--filters", type=options.whole_list(1, 1024), metavar="N,N", help="filters of each convolution (default: 32,64)"
+    )
+    group.add_argument(
+        "--kernel-size", type=options.whole(1, 28), metavar="N", help="rows and columns of each filter (default: 3)"
+    )
 
 
 def settings(args):

@@ -50,7 +50,11 @@ def _float(text):
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """--model MODEL, for `open_model`."""
-    parser.add_argument("--model", metavar="MODEL", help="a model file, the folder of a run, or cnn or dense: the trained models shipped here (default: cnn)")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="a model file, the folder of a run, or cnn or dense: the trained models shipped here (default: cnn)",
+    )
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:

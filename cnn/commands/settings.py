@@ -33,9 +33,11 @@ def restored(args, state, folder) -> tuple[dict, str | None]:
         if key == "epochs" and value >= state.epoch + (state.step > 0):
             settings["epochs"] = value
         elif value != settings[key]:
-            raise UsageError(f"--{key.replace('_', '-')}: the run in {folder} has {_text(settings[key])}, got {_text(value)}: leave the flag out")
+            raise UsageError(
+                f"--{key.replace('_', '-')}: the run in {folder} has {_text(settings[key])}, got {_text(value)}: leave it out"
+            )
     if args.name not in (None, folder.name):
-        raise UsageError(f"--name: the run in {folder} has its name already, got {args.name}: leave the flag out")
+        raise UsageError(f"--name: the run in {folder} has its name already, got {args.name}: leave it out")
     return settings, directory if args.data is None else args.data
 
 

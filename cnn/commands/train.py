@@ -31,10 +31,11 @@ def add_settings(parser):
     group.add_argument("--batch-size", type=options.whole(1), metavar="N", help="photos in each step (default: 32)")
     group.add_argument("--learning-rate", type=options.positive, metavar="RATE", help="length of each step (default: 1e-3)")
     group.add_argument("--optimizer", choices=("adam", "sgd"), help="how gradients become steps (default: adam)")
-    group.add_argument("--seed", type=options.whole(0, 2**32 - 1), metavar="N", help="decides every random number (default: 0)")
-    group.add_argument("--shards", type=options.whole(1, 256), metavar="N", help="parts of a batch; fixes the last bits (default: one a core)")
+    group.add_argument("--seed", type=options.whole(0, 2**32 - 1), metavar="N", help="decides all random numbers (default: 0)")
+    group.add_argument("--shards", type=options.whole(1, 256), metavar="N",
+                       help="parts of a batch; fixes the last bits of the result (default: one a core)")  # fmt: skip
     group.add_argument("--validation-split", type=options.fraction, metavar="F",
-                       help="hold back this last fraction of the photos, and keep the best epoch by them (default: 0)")  # fmt: skip
+                       help="hold back this last part of the photos, and keep the epoch best on them (default: 0)")  # fmt: skip
     group.add_argument("--limit", type=options.whole(1), metavar="N", help="train on the first N photos only (default: all)")
 
 

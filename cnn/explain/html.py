@@ -18,7 +18,7 @@ import cnn
 from cnn import layers, losses, optimizers
 from cnn.errors import UsageError
 from cnn.explain import html_tables as tables
-from cnn.explain.trace import Trace, class_names, encode, to_json, trace
+from cnn.explain.trace import Trace, to_json, trace
 from cnn.models import Sequential, forward
 from kernels import reference
 
@@ -27,7 +27,6 @@ PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("engine", "proof", "show", "forward", "backward", "labs", "state", "app", "own", "boot")
 SHEET = 20  # photos on the page
 LIMIT = 4_000_000  # bytes
-LABELS = {"F": ("forward", 12), "B": ("backward", 12)}
 # What one photo's full trace holds; the page derives the others from these, and their sums are compared for every photo.
 FULL = ("z1", "p1", "z2", "p2", "z3", "z4", "p", "dlogits", "da3", "dz3", "df", "dp1", "dx",
         "dW1", "db1", "dW2", "db2", "db3", "dW4", "db4")  # fmt: skip
@@ -92,7 +91,7 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
     blobs = {
         "weights": b"".join(t.production[name].astype("<f4").tobytes() for name in PARAMETERS),
         "baseline": b"".join(value.astype("<f4").tobytes() for value in dense.params.values()),
-        "photo-bytes": b"".join(example.pixels[n - 1].tobytes() for n in numbers),
+        "photo-bytes": b"".join(example.pixels[n - 1].tobytes() for n in numbers) + bytes(one.label for one in traces),
     }
     parts = {"data": as_script(data(t, traces, dense, blobs))} | {
         key: base64.b64encode(blob).decode() for key, blob in blobs.items()
@@ -181,6 +180,7 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
     live = {step: live_part(step, t) for step in STEP_CODE}
     return live | {
         "number": str(t.number),
+        "numbers": f"1 to {SHEET}" + (f" or {t.number}" if t.number > SHEET else ""),
         "label": tables.escape(t.class_names[t.label].lower()),
         "style": (PAGE / "page.css").read_text("utf-8"),
         "scripts": "\n".join(f"<script>\n{(PAGE / f'{name}.js').read_text('utf-8')}</script>" for name in SCRIPTS),

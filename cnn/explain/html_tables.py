@@ -103,7 +103,7 @@ def cell(t: Trace, ref: str, form: str = "fixed") -> str:
 
 def table(caption: str, head: list[str], rows: list[list[str]]) -> str:
     """rows: a heading, then cells as HTML (<td>...)."""
-    top = "".join(f'<th scope="col">{text}</th>' for text in head)
+    top = "".join(f'<th scope="col">{text}</th>' if text else "<td></td>" for text in head)
     body = "".join(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>' for name, *cells in rows)
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 

@@ -32,7 +32,8 @@ def _curves(axes, history, key):
         if name in history:
             axes.plot(epochs, history[name], color=color, linestyle=style, marker=marker, markersize=6, linewidth=2, label=label)
             value = history[name][-1]
-            axes.annotate(f"{value:.3f}" if key == "loss" else f"{value:.1%}", (len(epochs), value), color=color, fontweight="bold", fontsize=12,
+            text = f"{value:.3f}" if key == "loss" else f"{value:.1%}"
+            axes.annotate(text, (len(epochs), value), color=color, fontweight="bold", fontsize=12,
                           xytext=(8, 0), textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
     axes.set_title({"loss": "Loss"}.get(key, "Accuracy"), fontsize=15, loc="left", color=INK)
     axes.set_xlabel("epoch", fontsize=12)
@@ -87,4 +88,9 @@ def _name_classes(axes, class_names, counts, shares):
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
     total = counts.sum()
-    axes.set_title(f"{np.trace(counts):,} of {total:,} photos right ({np.trace(counts) / max(total, 1):.2%})", fontsize=15, loc="left", color=INK)
+    axes.set_title(
+        f"{np.trace(counts):,} of {total:,} photos right ({np.trace(counts) / max(total, 1):.2%})",
+        fontsize=15,
+        loc="left",
+        color=INK,
+    )

@@ -36,9 +36,12 @@ const App = (() => {
     open.forEach((id) => { const d = target.querySelector(`[data-table="${id}"]`); if (d) d.open = true; });
     target.querySelectorAll("table.grid").forEach((t) => { (t.querySelector("td.chosen")
       || t.querySelector("td")).tabIndex = 0; });
+    Show.reachable(target);
     if (focused && $(focused) && document.activeElement !== $(focused)) $(focused).focus({ preventScroll: true });
     stale.delete(step);
   }
+
+  let drawn = null; // the gradients that the pictures of the whole network show
 
   // Two stages show one step each, the five labs are always there; what is out of sight is drawn when it comes into sight.
   function draw() {
@@ -52,10 +55,15 @@ const App = (() => {
     for (const link of document.querySelectorAll("[data-step]"))
       if (link.dataset.step === step) link.setAttribute("aria-current", "step"); else link.removeAttribute("aria-current");
     for (const way of "FB") if (views[last[way]]) $("now-" + way).textContent = `${last[way]}: ${views[last[way]].say}`;
-    drawVerdict();
-    drawNetwork();
+    if (drawn !== A.G) { // a moved cursor changes none of these
+      drawVerdict();
+      drawNetwork();
+      drawn = A.G;
+    }
     setMicro(null);
   }
+
+  function redraw() { drawn = null; draw(); }
 
   function drawVerdict() {
     const S = A.S, label = A.label, changes = [S.mirror && "mirrored", S.parts && `${S.parts} swapped`,
@@ -205,7 +213,7 @@ const App = (() => {
 
   // ---- the keys: the same letters as in the terminal
 
-  const near = (by) => STEPS[Math.max(0, Math.min(STEPS.length - 1, STEPS.indexOf(A.S.step) + by))];
+  const nextStep = (by) => STEPS[Math.max(0, Math.min(STEPS.length - 1, STEPS.indexOf(A.S.step) + by))];
   const place = (step) => (STEPS.includes(step) ? STEPS.indexOf(step) : 0);
   const clamp = (v, n) => Math.max(0, Math.min(n - 1, v));
 
@@ -226,7 +234,7 @@ const App = (() => {
 
   const arrow = (di, dj) => (e) => move(di * (e.shiftKey ? 5 : 1), dj * (e.shiftKey ? 5 : 1));
   const KEYS = {
-    n: () => go(near(1)), p: () => go(near(-1)),
+    n: () => go(nextStep(1)), p: () => go(nextStep(-1)),
     " ": () => setMicro(micro === null ? 0 : micro + 1), Backspace: () => setMicro(micro ? micro - 1 : null),
     ArrowUp: arrow(-1, 0), ArrowDown: arrow(1, 0), ArrowLeft: arrow(0, -1), ArrowRight: arrow(0, 1),
     "[": () => turn(false, -1), "]": () => turn(false, 1), "{": () => turn(true, -1), "}": () => turn(true, 1),
@@ -260,7 +268,8 @@ const App = (() => {
 
   // Arrow keys inside a small matrix go from cell to cell.
   function within(cell, key) {
-    const t = cell.closest("table"), k = Number(t.dataset.grid), cells = [...t.querySelectorAll("td")], n = cells.indexOf(cell);
+    const t = cell.closest("table"), k = Number(t.dataset.grid), cells = [...t.querySelectorAll("tbody td")],
+      n = cells.indexOf(cell);
     const to = { ArrowLeft: n % k ? n - 1 : n, ArrowRight: (n + 1) % k ? n + 1 : n, ArrowUp: n - k, ArrowDown: n + k }[key];
     if (!cells[to]) return;
     cell.tabIndex = -1;
@@ -268,6 +277,6 @@ const App = (() => {
     cells[to].focus();
   }
 
-  return { A, KEYS, keysOn: true, box, watcher, views, draw, set, go, reveal, light, pointAt, setMicro, say, pace, onKey,
+  return { A, KEYS, keysOn: true, box, watcher, views, draw, redraw, set, go, reveal, light, pointAt, setMicro, say, pace, onKey,
     homeStep };
 })();

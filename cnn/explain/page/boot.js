@@ -9,10 +9,10 @@
   // ---- the self-check
 
   function unpack() {
-    const data = JSON.parse(text("trace")), raw = { weights: Proof.bytes(text("weights")),
-      baseline: Proof.bytes(text("baseline")), "photo-bytes": Proof.bytes(text("photo-bytes")) };
-    return { data, raw, photos: raw["photo-bytes"], weights: Proof.unpack(text("weights"), data.layout.cnn),
-      baseline: Proof.unpack(text("baseline"), data.layout.dense) };
+    const data = JSON.parse(text("trace")), raw = {};
+    for (const id of ["weights", "baseline", "photo-bytes"]) raw[id] = Proof.bytes(text(id));
+    return { data, raw, photos: raw["photo-bytes"], weights: Proof.unpack(raw.weights, data.layout.cnn),
+      baseline: Proof.unpack(raw.baseline, data.layout.dense) };
   }
 
   // Everything that Python wrote into this file, computed again.
@@ -20,14 +20,16 @@
     for (const [name, raw] of Object.entries(file.raw)) report.equal(`SHA-256 of ${name}`, Proof.sha256(raw),
       file.data.sha256[name]);
     if (report.failures.length) return; // wrong weights: nothing else is worth a comparison
-    file.data.photos.forEach((record) => {
+    file.data.photos.forEach((record, n) => {
+      report.equal(`label of photo ${record.number}`, record.label, file.photos[784 * file.data.photos.length + n]);
+        // last in the block
       const T = Engine.forward(file.weights, State.photo(record.number)), G = Engine.backward(file.weights, T, record.target);
       const label = `photo ${record.number}`;
       Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, T.x), record, label);
       if (record.number !== file.data.full.photo.number) return;
       const find = (name) => T[name] || G[name];
       for (const [name, entry] of Object.entries(file.data.full.tensors)) report.tensor(`${label} ${name}`, find(name),
-        Proof.numbers(entry.data, entry.dtype));
+        Proof.numbers(Proof.bytes(entry.data), entry.dtype));
       for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell,
         { P: file.weights, T, G, target: record.target });
     });
@@ -82,7 +84,8 @@
     document.addEventListener("focusin", (e) => { const cell = e.target.closest("[data-tap]");
       if (cell && home(e)) App.light(home(e), cell.dataset.tap); });
     for (const back of ["popstate", "hashchange"]) window.addEventListener(back, onAddress);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Show.readTheme(); App.draw(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Show.readTheme(); App.redraw(); });
+    window.addEventListener("resize", () => Show.reachable(document));
     for (const live of document.querySelectorAll("[id^=live-]")) App.watcher.observe(live);
   }
 
@@ -135,7 +138,8 @@
 
   function choosePhoto() {
     const n = $("number").valueAsNumber, ok = State.numbers().includes(n);
-    $("number-error").textContent = ok ? "" : `expected a photo from 1 to 20, got ${$("number").value || "nothing"}`;
+    $("number-error").textContent = ok ? "" : `expected a photo, ${$("number").dataset.numbers}, got `
+      + `${$("number").value || "nothing"}`;
     $("number").setAttribute("aria-invalid", String(!ok));
     if (ok) App.set({ photo: n, target: null }, { push: true });
   }

@@ -56,22 +56,29 @@ const Proof = (() => {
   }
 
   // Python's numbers are little-endian in the file, whatever this machine prefers.
-  function numbers(base64, type) {
-    const raw = bytes(base64), view = new DataView(raw.buffer), wide = type === "float64" ? 8 : 4;
-    const read = wide === 8 ? (n) => view.getFloat64(8 * n, true) : (n) => view.getFloat32(4 * n, true);
-    return Float64Array.from({ length: raw.length / wide }, (_, n) => read(n));
+  function numbers(raw, type) {
+    const view = new DataView(raw.buffer), wide = type === "float64", out = new Float64Array(raw.length / (wide ? 8 : 4));
+    for (let n = 0; n < out.length; n++) out[n] = wide ? view.getFloat64(8 * n, true) : view.getFloat32(4 * n, true);
+    return out;
   }
 
   // {W1, b1, ...} out of one block, in the order of the list of [name, shape].
-  function unpack(base64, layout) {
-    const all = numbers(base64, "float32"), P = {};
+  function unpack(raw, layout) {
+    const all = numbers(raw, "float32"), P = {};
     let at = 0;
     for (const [name, shape] of layout) P[name] = all.slice(at, (at += Net.size(shape)));
     if (at !== all.length) throw new Error(`expected ${at} weights, got ${all.length}`);
     return P;
   }
 
-  const summary = (t) => t.reduce((s, v) => ({ sum: s.sum + v, max: Math.max(s.max, Math.abs(v)) }), { sum: 0, max: 0 });
+  function summary(t) {
+    let sum = 0, max = 0;
+    for (let n = 0; n < t.length; n++) {
+      sum += t[n];
+      if (t[n] > max) max = t[n]; else if (-t[n] > max) max = -t[n];
+    }
+    return { sum, max };
+  }
 
   // Everything compared so far: a number counts as its distance in units of max(1, the largest number of its tensor).
   class Report {

@@ -34,9 +34,19 @@ const Show = (() => {
       const [html, extra] = Array.isArray(c) ? c : [c, ""];
       return k === 0 ? `<th scope="row" ${extra}>${html}</th>` : `<td ${extra}>${html}</td>`;
     };
-    const top = head ? `<thead><tr>${head.map((h) => `<th scope="col">${h}</th>`).join("")}</tr></thead>` : "";
+    const top = head
+      ? `<thead><tr>${head.map((h) => (h === "" ? "<td></td>" : `<th scope="col">${h}</th>`)).join("")}</tr></thead>` : "";
     const body = rows.map((r) => `<tr>${r.map(cell).join("")}</tr>`).join("");
     return `<div class="scroll"><table ${attributes}><caption>${caption}</caption>${top}<tbody>${body}</tbody></table></div>`;
+  }
+
+  // What is wider than its place can be scrolled by keys too.
+  function reachable(root) {
+    for (const box of root.querySelectorAll(".scroll")) {
+      const caption = box.querySelector("caption");
+      if (!caption || box.scrollWidth <= box.clientWidth) continue;
+      Object.assign(box, { tabIndex: 0, role: "region", ariaLabel: caption.textContent });
+    }
   }
 
   // A small matrix whose cells can be pointed at: the same tap lights up in every matrix and map beside it.
@@ -179,6 +189,7 @@ const Show = (() => {
     details.querySelector("div").innerHTML = table(m.caption, ["row", ...Array.from({ length: m.W }, (_, j) => j)], rows);
   }
 
-  return { $, settings, maps, fixed, signed, grad, percent, parse, escape, addsTo, table, sums, pair, equation, grid, tone,
+  return { $, settings, maps, fixed, signed, grad, percent, parse, escape, addsTo, table, reachable, sums, pair, equation,
+    grid, tone,
     bar, map, paint, mosaic, numbers, cellAt, fillTable, readTheme };
 })();

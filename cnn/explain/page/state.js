@@ -122,8 +122,8 @@ const State = (() => {
   function readPhoto(q) {
     const px = q.get("px") || "";
     if (q.get("photo") !== "own") return { photo: among(numbers(), Number(q.get("photo")), A.S.photo) };
-    const bytes = /^[\w-]{1048}$/.test(px.slice(0, 1048)) ? Proof.bytes(px.replace(/-/g, "+").replace(/_/g, "/"))
-      : new Uint8Array();
+    const letters = px.replace(/-/g, "+").replace(/_/g, "/");
+    const bytes = /^[\w+/]{1046}==$/.test(letters) ? Proof.bytes(letters) : new Uint8Array();
     return bytes.length === 784 ? { photo: "own", px: bytes } : {};
   }
 
