@@ -279,7 +279,7 @@ def gradient_check(t: Trace, test: Test) -> Result:
         color=BLUE,
         markersize=6,
         alpha=0.7,
-        label=f"{len(smooth)} numbers of {len(results)} tensors: all on the line",
+        label=f"{len(smooth)} numbers of {len(results)} tensors",
     )
     axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=f"{len(kinks)} at a kink: no slope to compare with")
     for scale in (axes.set_xscale, axes.set_yscale):
@@ -291,7 +291,7 @@ def gradient_check(t: Trace, test: Test) -> Result:
     few = sum(r.verdict == "not comparable" for r in results)
     said = f"largest error of a tensor {worst:.0e}" + (f"\n{few} of {len(results)} tensors: too few to judge" if few else "")
     axes.set_title(f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else said}", fontsize=15, loc="left", color=INK)
-    axes.legend(frameon=False, fontsize=12, loc="upper left")
+    axes.legend(frameon=False, fontsize=12, loc="center left")
     axes.tick_params(labelsize=11)
     axes.locator_params(axis="both", numticks=9)
     open_axes(axes)
