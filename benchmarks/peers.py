@@ -104,9 +104,7 @@ def memory(names, settings) -> dict[str, float]:
     for name in names:
         progress(f"memory: {CONTENDERS[name][0]}")
         with ExitStack() as stack:
-            child = start(stack, name)
-            child.ask("train_until", accuracy=0.0, batch=32, every=settings["memory"] // 32, seed=0, epochs=1)
-            peaks[name] = child.ask("peak_memory")
+            peaks[name] = start(stack, name).ask("memory_of_training", batch=32, count=settings["memory"])
     return peaks
 
 
