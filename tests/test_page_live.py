@@ -291,6 +291,18 @@ def test_photo_12_can_be_typed(visit):
     assert "expected a photo, 1 to 20, got 21" in tab.inner_text("#number-error") and state(tab, "photo") == 12
 
 
+def test_a_target_that_was_asked_for_is_kept_and_its_tiny_gradients_still_agree(visit, folder):
+    chosen = html.page(*page.networks(), html.Example(9, *page.test_set()), target=5)
+    (folder / "target.html").write_text(chosen, "utf-8")
+    tab = visit(file="target.html")
+    assert tab.evaluate("App.A.target") == 5 and tab.inner_text("#report").startswith("self-check ok")
+    assert tab.evaluate("App.A.loss") == pytest.approx(-np.log(page.traced()["p"][5]), rel=1e-6, abs=1e-15)
+    focus_lab(tab, "B8")
+    tab.keyboard.press("G")
+    until(tab, "document.getElementById('sample')?.textContent.includes('282 of 282 done')", 120)
+    assert "DIFFERS" not in tab.inner_text("#sample")
+
+
 KEYS = {  # key: (before, what to read, what it must be afterwards)
     "n": ("F3", "S.step", "F4"), "p": ("F3", "S.step", "F2"), "PageDown": ("F3", "S.step", "F5"), "PageUp": ("F6", "S.step", "F5"),
     "b": ("F6", "S.step", "B8"), "f": ("B8", "S.step", "F6"), "x": ("F3", "S.step", "M"), "l": ("F3", "S.step", "L"), "s": ("F3", "S.step", "S"),

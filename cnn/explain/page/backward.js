@@ -45,7 +45,7 @@ const Backward = (() => {
   const B4 = (A, c) => {
     const r = c.i2 >> 1, s = c.j2 >> 1, n = (r * 7 + s) * 64 + c.f2, open = A.T.z3[c.u] > 0, v = A.G.dW3[n * 128 + c.u],
       none = zeros(A.G.dW3);
-    return { html: cellControls(c, 2, "channel") + controls(number("u", "unit", 127, c.u))
+    return { html: cellControls(c, 2, "channel", " in a2") + controls(number("u", "unit", 127, c.u))
       + sums(`ReLU, then dW3[${n},${c.u}]`,
         [[`z3[${c.u}]`, `${signed(A.T.z3[c.u])} `
         + `<small>${open ? "open: the slope passes" : "closed: the slope ends here"}</small>`],
@@ -61,14 +61,14 @@ const Backward = (() => {
     const n = ((c.i2 >> 1) * 7 + (c.j2 >> 1)) * 64 + c.f2, list = Array.from(A.G.dz3,
       (d, u) => ({ where: [`unit ${u}`], a: A.P.W3[n * 128 + u], w: d, product: d * A.P.W3[n * 128 + u] }));
     const t = terms(`df[${n}]: the 8 largest of 128 products`, ["from", `W3[${n},u]`, "× dz3[u]"], list, 8, grad);
-    return { html: cellControls(c, 2, "channel") + t.html + sums("the sum", [result(`df[${n}]`, A.G.df[n])]),
+    return { html: cellControls(c, 2, "channel", " in a2") + t.html + sums("the sum", [result(`df[${n}]`, A.G.df[n])]),
       say: `the loss's slope in number ${n} of the row is ${grad(A.G.df[n])}`,
       micro: [...t.micro, ...sayResult("the sum", A.G.df[n])] };
   };
 
   const B6 = (A, c) => {
     const r = c.i2 >> 1, s = c.j2 >> 1, n = (r * 7 + s) * 64 + c.f2;
-    return { html: cellControls(c, 2, "channel")
+    return { html: cellControls(c, 2, "channel", " in a2")
       + pair(map("m-dp2", { caption: `dp2, channel ${c.f2}`, data: A.G.dp2, H: 7, W: 7, C: 64, ch: c.f2, grad: true,
       sel: [r, s], pick: (p, q) => ({ i2: 2 * p, j2: 2 * q }) }), sums(`df[${n}] goes back to its place`,
       [["row", `⌊${n} / 448⌋ = ${r}`], ["column", `⌊${n} / 64⌋ mod 7 = ${s}`], ["channel", `${n} mod 64 = ${c.f2}`],
@@ -82,7 +82,7 @@ const Backward = (() => {
     const winner = at(A.T["argmax" + n], half, w.C, i, j, f), v = at(dp, half, w.C, i, j, f),
       cell = (m) => [2 * i + (m >> 1), 2 * j + (m & 1)];
     const four = [0, 1, 2, 3].map((m) => at(a, w.side, w.C, ...cell(m), f)), tied = four.filter((x) => x === four[winner]).length;
-    return { html: cellControls(c, n)
+    return { html: cellControls(c, n, "filter", ` in a${n}`)
       + pair(map(`m-dp${n}`, { caption: `dp${n}, filter ${f}: arrives`, data: dp, H: half, W: half, C: w.C, ch: f, grad: true,
       sel: [i, j], pick: (p, q) => ({ [w.i]: 2 * p, [w.j]: 2 * q }) }),
       map(`m-da${n}`, { caption: `da${n}, filter ${f}: handed on`, data: da, H: w.side, W: w.side, C: w.C, ch: f, grad: true,

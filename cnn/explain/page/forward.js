@@ -14,10 +14,10 @@ const Forward = (() => {
   const controls = (...parts) => `<p class="controls">${parts.join(" ")}</p>`;
   const where = (n) => (n === 1 ? { side: 28, C: 32, i: "i1", j: "j1", f: "f1" }
     : { side: 14, C: 64, i: "i2", j: "j2", f: "f2" });
-  const cellControls = (c, n, filter = "filter") => {
-    const w = where(n);
-    return controls(number(w.i, "row", w.side - 1, c[w.i]), number(w.j, "column", w.side - 1, c[w.j]),
-      number(w.f, filter, w.C - 1, c[w.f]));
+  // Pooled maps have no cursor of their own: the place is that of the map before, `of`.
+  const cellControls = (c, n, filter = "filter", of = "") => {
+    const w = where(n), parts = [number(w.i, `row${of}`, w.side - 1, c[w.i]), number(w.j, `column${of}`, w.side - 1, c[w.j])];
+    return controls(...parts, number(w.f, filter, w.C - 1, c[w.f]));
   };
   const edit = (name, index, label, value) => `<label>${label} <input type="number" step="any" `
     + `id="${Show.settings.prefix}ed-${name}" data-edit="${name}" data-index="${index}" `
@@ -111,7 +111,7 @@ const Forward = (() => {
     const w = where(n), half = w.side / 2, i = c[w.i] >> 1, j = c[w.j] >> 1, f = c[w.f], a = A.T["a" + n];
     const four = [0, 1, 2, 3].map((m) => at(a, w.side, w.C, 2 * i + (m >> 1), 2 * j + (m & 1), f));
     const winner = at(A.T["argmax" + n], half, w.C, i, j, f), best = four[winner], tied = four.filter((v) => v === best).length;
-    return { html: cellControls(c, n)
+    return { html: cellControls(c, n, "filter", ` in a${n}`)
       + pair(map(`m-a${n}`, { caption: `a${n}, filter ${f}`, data: a, H: w.side, W: w.side, C: w.C, ch: f,
         box: [2 * i, 2 * j, 2, 2], sel: [2 * i + (winner >> 1), 2 * j + (winner & 1)],
         taps: [0, 1, 2, 3].map((m) => [2 * i + (m >> 1), 2 * j + (m & 1)]), pick: pick(w.i, w.j) }),
@@ -162,7 +162,7 @@ const Forward = (() => {
   const F9 = (A, c) => {
     const r = c.i2 >> 1, s = c.j2 >> 1, ch = c.f2, n = (r * 7 + s) * 64 + ch,
       near = [-2, -1, 0, 1, 2].map((d) => n + d).filter((m) => m >= 0 && m < 3136);
-    return { html: cellControls(c, 2, "channel")
+    return { html: cellControls(c, 2, "channel", " in a2")
       + pair(map("m-p2", { caption: `p2, channel ${ch}`, data: A.T.p2, H: 7, W: 7, C: 64, ch, sel: [r, s],
         pick: (p, q) => ({ i2: 2 * p, j2: 2 * q }) }), sums(`p2[${r},${s},${ch}] becomes f[${n}]`,
         [["n", `(${r}·7 + ${s})·64 + ${ch} = <b>${n}</b>`], ["and back",

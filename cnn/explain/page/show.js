@@ -155,10 +155,12 @@ const Show = (() => {
     const rows = Math.ceil(C / columns), gap = C > 1 ? 1 : 0, ctx = canvas.getContext("2d");
     canvas.width = columns * (W + gap); canvas.height = rows * (H + gap);
     const image = ctx.createImageData(canvas.width, canvas.height), max = data.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+    const dim = C > 1 && !twoSided && max > 0; // many maps on one scale: most are dark, so they are brightened
     for (let n = 0; n < data.length; n++) {
       const c = n % C, cell = (n - c) / C, i = Math.floor(cell / W) + Math.floor(c / columns) * (H + gap),
         j = (cell % W) + (c % columns) * (W + gap);
-      image.data.set([...colour(data[n], max, twoSided), 255], 4 * (i * canvas.width + j));
+      image.data.set([...colour(dim ? Math.sqrt(data[n] / max) : data[n], dim ? 1 : max, twoSided), 255],
+        4 * (i * canvas.width + j));
     }
     ctx.putImageData(image, 0, 0);
   }

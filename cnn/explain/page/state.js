@@ -157,7 +157,9 @@ const State = (() => {
   const carry = (carried) => { file = carried; };
 
   function start() {
-    A.S = { photo: file.data.full.photo.number, px: new Uint8Array(784), step: "F3", target: null, dx: 0, dy: 0, mirror: 0,
+    const { full } = file.data;
+    A.S = { photo: full.photo.number, px: new Uint8Array(784), step: "F3", target: full.why === "chosen" ? full.target : null,
+      dx: 0, dy: 0, mirror: 0,
       parts: "",
       k: 3, s: 2, pad: "same", preset: "outline", toy: false, layer: 2, lr: 0.01, pace: 0.6, L: { i: 7, j: 7 }, F: {}, B: {} };
     reset();
