@@ -15,6 +15,7 @@ from cnn.explain.text import number
 from cnn.explain.tour import photo_line, show
 from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forward
 from cnn.explain.view import Num
+from cnn.plots import concepts
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, open_axes
 from kernels.reference import window_geometry
 
@@ -81,8 +82,7 @@ def matrix(axes, values, kind: str, title: str, marks=None) -> None:
 
 def stride_and_padding(t: Trace, test: Test) -> Result:
     """03: where the windows stand, for 28 and for the article's drawing of 5."""
-    cases = [(size, 3, s, padding) for size in (28, 5) for s in (1, 2) for padding in ("same", "valid")]
-    return plots.stride_and_padding(28), {case: window_geometry(case[0], *case[1:]) for case in cases}
+    return plots.stride_and_padding(3), {row: window_geometry(row[0], 3, *row[1:]) for row in concepts.ROWS}
 
 
 def filters(t: Trace, test: Test) -> Result:
