@@ -53,6 +53,8 @@ def machine() -> dict:
     except (OSError, KeyError):
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if os.getloadavg()[0] > cores / 4:  # then libraries whose threads wait for each other lose most: no fair comparison
+        progress(f"other programs are running (load {os.getloadavg()[0]:.1f}): these figures will be worth nothing")
     return {
         "processor": processor,
         "cores": cores,

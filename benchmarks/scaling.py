@@ -105,13 +105,10 @@ def plot(question: str, places: dict, path) -> None:
 
 
 def label_axis(axis, question: str, places: list[int]) -> None:
-    """The measured places as ticks; on logarithmic axes but where a straight line is what to look for."""
-    if question in ("batch", "size", "channels"):
+    """The measured places as ticks, zero at the bottom; doublings side by side where the range is wide."""
+    if question in ("batch", "channels"):
         axis.set_xscale("log", base=2)
-    axis.margins(y=0.12)
-    axis.set_ylim(bottom=0)
-    if question == "size":
-        axis.set_yscale("log")
+    axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
     axis.set_xticks(places, [f"{place:,}" for place in places])
     axis.minorticks_off()
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")

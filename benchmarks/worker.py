@@ -89,6 +89,12 @@ class Worker:
                     return {"steps": steps, "accuracy": reached}
         raise RuntimeError(f"{reached:.2%} after {epochs} epochs, expected {accuracy:.2%}")
 
+    def memory_of_training(self, batch: int, count: int) -> float:
+        """Peak MB of this process after training on the first `count` of 60,000 photos that lie in memory."""
+        x, y = self.contender.prepare(*self.article.photos("train"))
+        self.contender.train(x[:count], y[:count], batch)
+        return self.peak_memory()
+
     def product_rate(self, size: int = 2048) -> float:
         """FLOP/s of a large float32 matrix product with the contender's BLAS: the ceiling of all networks on it."""
         import numpy as np

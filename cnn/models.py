@@ -90,6 +90,8 @@ class Sequential:
         if layer.name in taken:
             raise ValueError(f"{self}: add: expected a name of its own, but there is another layer {layer.name!r}")
         declared = layer.declared_shape
+        if declared and self.layers and self.input_shape is None:
+            raise ValueError(f"{self}: add: {layer} declares input_shape {declared}, which belongs to the first layer, {self.layers[0]}")
         if declared and self.layers and declared != self.output_shape:
             raise ValueError(f"{self}: add: {layer} declares input_shape {declared}, but its input will be {self.output_shape}")
         if declared and not self.layers:

@@ -47,8 +47,11 @@ def test_02_convolution():
 
 def test_03_stride_and_padding():
     _, figure, data = make("03")
-    assert data[28, 3, 2, "same"] == (14, 0, 1) and data[5, 3, 2, "same"] == (3, 1, 1) and data[28, 3, 2, "valid"] == (13, 0, 0)
-    assert len(figure.axes) == 4
+    assert data[28, 2, "same"] == (14, 0, 1) and data[5, 2, "same"] == (3, 1, 1) and data[28, 2, "valid"] == (13, 0, 0)
+    assert len(figure.axes) == len(data) == 4
+    for axes, ((size, stride, padding), (out, before, after)) in zip(figure.axes, data.items(), strict=True):
+        drawn = axes.get_title(loc="left")
+        assert drawn.startswith(f"stride {stride}, '{padding}':  {size} → {out},  padding {before} before and {after} after")
 
 
 def test_04_filters_and_05_maps():

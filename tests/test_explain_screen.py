@@ -230,27 +230,9 @@ def press(walk, *keys):
 def test_every_key_of_the_help_does_something(walk):
     """From the step where it can: the screen or the state changes, and no key raises."""
     before_each = {"p": "n", "f": "b", "u": "t", "pageup": "n", "<": "m", "\x7f": " ", "{": "n", "[": "n"}
-    starts = {
-        "{": "F6",
-        "}": "F6",
-        "[": "F3",
-        "]": "F3",
-        "up": "F3",
-        "down": "F3",
-        "left": "F3",
-        "right": "F3",
-        "j": "F3",
-        "pageup": "F3",
-        "pagedown": "F3",
-        "shift-up": "F3",
-        "shift-down": "F3",
-        "shift-left": "F3",
-        "shift-right": "F3",
-        "k": "L",
-        "o": "L",
-        "r": "L",
-        "f": "B8",
-    }
+    arrows = ["up", "down", "left", "right", "shift-up", "shift-down", "shift-left", "shift-right"]
+    starts = dict.fromkeys([*arrows, "[", "]", "j", "pageup", "pagedown"], "F3")
+    starts |= {"{": "F6", "}": "F6", "k": "L", "o": "L", "r": "L", "f": "B8"}
     shown = [entry for entry in KEYS if entry]
     assert set(starts) <= set(shown)
     for key in shown:

@@ -131,6 +131,7 @@ def test_a_file_of_ones_own(model_file, capsys, tmp_path):
         (["9", "--target", "Hat"], 2, "--target: expected a class from 0 to 9"),
         (["9", "--model", "nowhere.npz"], 4, "nowhere.npz"),
         (["no-such-photo.png"], 3, "no such file"),
+        (["9", "--step", "L", "--lab", "7,1,valid,blur,5x5"], 2, "expected input of at least 7 x 7"),
     ],
 )
 def test_errors_are_one_line(argv, code, message, model_file, capsys):

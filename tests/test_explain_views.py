@@ -1,4 +1,4 @@
-"""The rules of the step-through over all steps of several networks: shown = traced, terms add up, float32 agrees, text parses back."""
+"""The rules of the step-through over all steps of several networks: shown is traced, terms add up, text parses back."""
 
 import inspect
 import itertools

@@ -87,7 +87,7 @@ def run(args):
     cursor = view.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, args.learning_rate, args.lab)
     shown = photo or photos.test_photo(9, *test)
     t = trace(model, shown.pixels, target, shown.label, shown.number, "" if shown.number else shown.title)
-    check_step(t, args.step)
+    check_step(t, args.step, cursor)
     if args.json:
         return write_json(t)
     if args.figures:
@@ -105,16 +105,16 @@ def run(args):
     return write_text(t, args, cursor)
 
 
-def check_step(t, step) -> None:
-    """Raises UsageError for a step that this network does not have."""
+def check_step(t, step, cursor) -> None:
+    """Raises UsageError for a step that this network does not have, or that cannot be shown so."""
     from cnn.errors import UsageError
-    from cnn.explain import view
+    from cnn.explain.tour import show
 
     try:
         if step:
-            view.find_step(t, step)
+            show(t, step, cursor)
     except ValueError as error:
-        raise UsageError(f"--{error}") from None
+        raise UsageError(f"--step {step}: {str(error).removeprefix('step: ')}") from None
 
 
 def find_class(word, names):
@@ -133,13 +133,10 @@ def find_class(word, names):
 
 def write_text(t, args, cursor):
     """The tour, or one step of it, as plain text."""
-    import os
-
     from cnn.explain import text
 
     style = pictures.style(args)
-    width = style.width if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "80") or 80)
-    lines = text.piped(t, style._replace(width=max(60, width)), args.digits, args.step, cursor)
+    lines = text.piped(t, style._replace(width=max(60, style.width)), args.digits, args.step, cursor)
     print("\n".join(lines))
 
 

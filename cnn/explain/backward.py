@@ -10,7 +10,7 @@ from cnn.explain import view as v
 from cnn.explain.forward import is_relu
 from cnn.explain.forward_dense import term_table, top_classes
 from cnn.explain.trace import Trace
-from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Row, Step, Table, View
+from cnn.explain.view import Cursor, Grid, Line, Map, Row, Step, Table, View, count, gradient, grids, line, percent
 from cnn.layers import Dense, Flatten, Weighted
 from cnn.losses import _on_logits
 
@@ -21,25 +21,22 @@ def dlogits_view(t: Trace, step: Step, cursor: Cursor) -> View:
     k = t.target if cursor.unit is None else v.clip((cursor.unit,), p.shape)[0]
     rows = []
     for n in top_classes(p):
-        y = Num(float(n == t.target), kind="count")
+        y = count(float(n == t.target))
         mark = "<- target: push up" if n == t.target else ""
-        rows.append(
-            [Num(n, kind="count"), t.class_names[n], v.num(t, "p", (n,), "size"), y, v.num(t, "dlogits", (n,), "gradient"), mark]
-        )
+        rows.append([count(n), t.class_names[n], v.num(t, "p", (n,), "size"), y, v.num(t, "dlogits", (n,), "gradient"), mark])
     wanted = float(k == t.target)
-    lines = [Row(f"p[{k}]", v.num(t, "p", (k,), "gradient")), Row(f"- y[{k}]", Num(-wanted, kind="gradient"))]
+    lines = [Row(f"p[{k}]", v.num(t, "p", (k,), "gradient")), Row(f"- y[{k}]", gradient(-wanted))]
     parts = [
         Table(["k", "class", "p", "y", "dlogits = p - y", ""], rows),
-        Line(
-            ["sum of all = ", Num(float(round(dlogits.sum(), 12)) + 0.0, kind="count"), ": what one class gains the others lose"]
-        ),
+        line("sum of all = ", count(float(round(dlogits.sum(), 12)) + 0.0), ": what one class gains the others lose"),
         v.total(t, "dlogits", (k,), [p[k], -wanted], lines, "backward"),
     ]
     return View(
         step,
         "the error at the output",
         "dlogits[k] = dLoss/dz[k] = p[k] - y[k]     y = 1 for the target, else 0",
-        "d before a name is its gradient: how much the loss would grow if that number grew by 1. Minus: more of it lowers the loss. At the "
+        "d before a name is its gradient: how much the loss would grow if that number grew by 1. Minus: more of "
+        "it lowers the loss. At the "
         "logits it is what the network said minus what it should say.",
         cursor.but(unit=k),
         "",
@@ -60,41 +57,25 @@ def dense_kernel_view(t: Trace, step: Step, cursor: Cursor) -> View:
     head = ["", *[f"{names['dz']}[{k}]" for k in units]]
     rows = [["", *[v.num(t, names["dz"], (k,), "gradient") for k in units]]]
     for k in inputs:
-        rows.append(
-            [
-                Line([f"{names['x']}[{k}] = ", v.num(t, names["x"], (k,))]),
-                *[v.num(t, names["dkernel"], (k, w), "gradient") for w in units],
-            ]
-        )
-    lines = [
-        Row(f"{names['x']}[{n}]", v.num(t, names["x"], (n,), "gradient")),
-        Row(f"x {names['dz']}[{u}]", v.num(t, names["dz"], (u,), "gradient")),
-    ]
-    parts = [
-        gate_line(t, stage, (u,)),
-        Table(head, rows),
-        v.total(t, names["dkernel"], (n, u), [x[n] * dz[u]], lines, "backward"),
-    ]
+        came_in = Line([f"{names['x']}[{k}] = ", v.num(t, names["x"], (k,))])
+        rows.append([came_in, *[v.num(t, names["dkernel"], (k, w), "gradient") for w in units]])
+    factors = v.num(t, names["x"], (n,), "gradient"), v.num(t, names["dz"], (u,), "gradient")
+    lines = [Row(f"{names['x']}[{n}]", factors[0]), Row(f"x {names['dz']}[{u}]", factors[1])]
+    total = v.total(t, names["dkernel"], (n, u), [x[n] * dz[u]], lines, "backward")
+    parts = [gate_line(t, stage, (u,)), Table(head, rows), total]
     if stage.layer.use_bias:
-        parts.append(
-            Line([f"bias: {v.ref(names['dbias'], (u,))} = {names['dz']}[{u}] = ", v.num(t, names["dbias"], (u,), "gradient")])
-        )
+        bias = v.num(t, names["dbias"], (u,), "gradient")
+        parts.append(line(f"bias: {v.ref(names['dbias'], (u,))} = {names['dz']}[{u}] = ", bias))
+    zeros = percent(100 * float(np.mean(dkernel == 0)))
     parts.append(
-        Line(
-            [
-                "weights whose gradient is exactly 0: ",
-                Num(100 * float(np.mean(dkernel == 0)), kind="percent"),
-                " of ",
-                Num(dkernel.size, kind="count"),
-                ": a silent input, or a closed unit",
-            ]
-        )
+        line("weights whose gradient is exactly 0: ", zeros, " of ", count(dkernel.size), ": a silent input, or a closed unit")
     )
     return View(
         step,
         f"{stage.layer.name}: the gradient of its weights",
         "{dkernel}[n,u] = {x}[n] * {dz}[u]     {dbias}[u] = {dz}[u]".format(**v.letters(stage)),
-        f"A weight carries one input to one unit. Its gradient: what came in, times how much the unit matters ({v.letters(stage)['dz']}).",
+        "A weight carries one input to one unit. Its gradient: what came in, times how much the unit matters "
+        f"({v.letters(stage)['dz']}).",
         cursor.but(weight=(n, u)),
         f"weight n={n} u={u}, w = {stage.layer.params['kernel'][n, u]:+.6f}",
         [part for part in parts if part],
@@ -110,15 +91,13 @@ def gate_line(t: Trace, stage, index) -> Line | None:
     names = stage.names
     opened = t.get(stage, "z")[index] > 0
     text = "> 0: open, so " if opened else "<= 0: closed, so "
-    return Line(
-        [
-            f"ReLU: {v.ref(names['z'], index)} = ",
-            v.num(t, names["z"], index),
-            f" {text}{names['dz']} = ",
-            v.num(t, names["dz"], index, "gradient"),
-            f" from {names['dy']} = ",
-            v.num(t, names["dy"], index, "gradient"),
-        ]
+    return line(
+        f"ReLU: {v.ref(names['z'], index)} = ",
+        v.num(t, names["z"], index),
+        f" {text}{names['dz']} = ",
+        v.num(t, names["dz"], index, "gradient"),
+        f" from {names['dy']} = ",
+        v.num(t, names["dy"], index, "gradient"),
     )
 
 
@@ -174,7 +153,7 @@ def flatten_back_view(t: Trace, step: Step, cursor: Cursor) -> View:
             here(dx.shape[:2], (r, s)),
             f"{names['dx']}[:,:,{c}]",
         )
-        parts = [Grids([row]), total] if dx.shape[1] <= 7 else parts
+        parts = [grids(row), total] if dx.shape[1] <= 7 else parts
     else:
         formula = "the same numbers in their old shape"
     return View(
@@ -206,7 +185,7 @@ def relu_back_view(t: Trace, step: Step, cursor: Cursor) -> View:
     row = Row("computed by the layer", v.num(t, names["dx"], index, "gradient"))
     parts = [v.total(t, names["dx"], index, [dx[index]], [row], "backward")]
     if dx.shape == dy.shape:
-        parts.insert(0, Line([f"in:  {names['dy']} = ", v.num(t, names["dy"], index, "gradient")]))
+        parts.insert(0, line(f"in:  {names['dy']} = ", v.num(t, names["dy"], index, "gradient")))
     return View(
         step,
         f"{stage.layer.name}: {type(stage.layer).__name__}, backward",

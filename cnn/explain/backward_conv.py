@@ -4,8 +4,8 @@ import numpy as np
 
 from cnn.explain import view as v
 from cnn.explain.forward import is_relu, pool_window
-from cnn.explain.trace import Trace, update
-from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Row, Step, Table, View
+from cnn.explain.trace import Trace, Update, update
+from cnn.explain.view import Cursor, Grid, Map, Num, Row, Step, Table, View, count, gradient, grids, line
 from cnn.layers import Conv2D, MaxPooling2D, Weighted
 from cnn.optimizers import SGD
 from kernels.im2col import col2im_into
@@ -28,22 +28,21 @@ def pool_back_view(t: Trace, step: Step, cursor: Cursor) -> View:
     lines = [Row(v.ref(names["dy"], (*k, f)), v.num(t, names["dy"], (*k, f), "gradient")) for k in sources]
     tie = "" if ties == 1 else f"{ties} cells of this window are equal: the first, row by row, gets all"
     parts = [
-        Grids(
-            [
-                Grid(f"{names['x']} [{v.span(rows)},{v.span(columns)},{f}]", values, marks=marks),
-                "gets",
-                Grid(names["dx"], routed, "gradient", marks),
-            ]
+        grids(
+            Grid(f"{names['x']} [{v.span(rows)},{v.span(columns)},{f}]", values, marks=marks),
+            "gets",
+            Grid(names["dx"], routed, "gradient", marks),
         ),
         v.total(t, names["dx"], (r, s, f), [dy[(*k, f)] for k in sources], lines, "backward"),
-        *([Line([tie])] if tie else []),
-        Line(["gradients that are not 0: ", Num(int(np.count_nonzero(dx)), kind="count"), " of ", Num(dx.size, kind="count")]),
+        *([line(tie)] if tie else []),
+        line("gradients that are not 0: ", count(int(np.count_nonzero(dx))), " of ", count(dx.size)),
     ]
     return View(
         step,
         f"{layer.name}: back to the winners",
         "{dx}[winner of window i,j] += {dy}[i,j], every other cell 0".format(**v.letters(stage)),
-        "Only the largest number of each window went on, so only that cell gets the gradient. The others, which changed nothing, get 0.",
+        "Only the largest number of each window went on, so only that cell gets the gradient. The others, which "
+        "changed nothing, get 0.",
         cursor.but(cell=(i, j), filter=f),
         f"window i={i} j={j}   map f={f}   winner: cell ({r}, {s})",
         parts,
@@ -78,67 +77,25 @@ def conv_kernel_view(t: Trace, step: Step, cursor: Cursor) -> View:
     u, w, c, f = index
     values, gradients = columns[:, :, u, w, c], dz[..., f]
     terms = values * gradients
-    order = [k for k in np.argsort(-np.abs(terms), axis=None, kind="stable")[:5].tolist() if terms.flat[k] != 0]
-    rows, running = [], 0.0
-    for rank, k in enumerate(order, 1):
-        i, j = (int(n) for n in np.unravel_index(k, terms.shape))
-        running += terms[i, j]
-        rows.append(
-            [
-                Num(rank, kind="count"),
-                Num(i, kind="count"),
-                Num(j, kind="count"),
-                v.num(t, names["columns"], (i, j, u, w, c)),
-                v.num(t, names["dz"], (i, j, f), "gradient"),
-                Num(terms[i, j], kind="gradient"),
-                Num(running, kind="gradient"),
-            ]
-        )
-    live = int(np.count_nonzero(terms))
-    rest = float(terms.sum()) - running
-    if live > len(order):
-        rows.append(
-            ["rest", "", "", f"{live - len(order)} terms", "", Num(rest, kind="gradient"), Num(running + rest, kind="gradient")]
-        )
+    rows, live = largest_products(t, names, values, gradients, index), int(np.count_nonzero(terms))
     source = v.letters(stage)["x"] + ("pad" if sum(v.pads(layer)) else "")
-    line = Row(f"sum of {terms.size} products", Num(float(terms.sum()), kind="gradient"), tuple(row[-2] for row in rows))
+    summed = Row(f"sum of {terms.size} products", gradient(terms.sum()), tuple(row[-2] for row in rows))
+    window, dz_name = f"{source}[{v.at_window(layer)}, c]".replace(" ", ""), f"{v.letters(stage)['dz']}[i,j,f]"
+    causes = zero_causes(t, step.stage, values, gradients, index)
     parts = [
-        Table(
-            [
-                "rank",
-                "i",
-                "j",
-                f"{source}[{v.at_window(layer)}, c]".replace(" ", ""),
-                f"{v.letters(stage)['dz']}[i,j,f]",
-                "product",
-                "running sum",
-            ],
-            rows,
-        ),
-        Line(
-            [
-                f"{live} terms count, ",
-                Num(terms.size - live, kind="count"),
-                " are 0: ",
-                *zero_causes(t, step.stage, values, gradients, (u, w, c, f)),
-            ]
-        ),
-        v.total(t, names["dkernel"], index, terms, [line], "backward"),
+        Table(["rank", "i", "j", window, dz_name, "product", "running sum"], rows),
+        line(f"{live} terms count, ", count(terms.size - live), " are 0: ", *causes),
+        v.total(t, names["dkernel"], index, terms, [summed], "backward"),
     ]
     if layer.use_bias:
-        parts.append(
-            Line(
-                [
-                    f"bias: {v.ref(names['dbias'], (f,))} = sum of all {names['dz']}[:,:,{f}] = ",
-                    v.num(t, names["dbias"], (f,), "gradient"),
-                ]
-            )
-        )
+        value = v.num(t, names["dbias"], (f,), "gradient")
+        parts.append(line(f"bias: {v.ref(names['dbias'], (f,))} = sum of all {names['dz']}[:,:,{f}] = ", value))
     return View(
         step,
         f"{layer.name}: the gradient of one weight",
         "{dkernel}[u,v,c,f] = SUM(i,j) {1}[{0}, c] * {dz}[i,j,f]".format(v.at_window(layer), source, **v.letters(stage)),
-        f"The same weight was used at {terms.size} places. Its gradient adds up over all of them: what it was multiplied with, times how much "
+        f"The same weight was used at {terms.size} places. Its gradient adds up over all of them: what it was "
+        "multiplied with, times how much "
         f"the result there matters.",
         cursor.but(weight=index),
         f"weight u={u} v={w} c={c} f={f}   w = {layer.params['kernel'][index]:+.6f}   places {terms.shape[0]}x{terms.shape[1]}",
@@ -147,6 +104,23 @@ def conv_kernel_view(t: Trace, step: Step, cursor: Cursor) -> View:
         Weighted.weight_grads,
         "x.T @ dz",
     )
+
+
+def largest_products(t: Trace, names, values, gradients, index) -> list[list]:
+    """The five largest products of a weight's gradient with their running sum, and the rest in one row."""
+    u, w, c, f = index
+    terms, rows, running = values * gradients, [], 0.0
+    order = [k for k in np.argsort(-np.abs(terms), axis=None, kind="stable")[:5].tolist() if terms.flat[k] != 0]
+    for rank, k in enumerate(order, 1):
+        i, j = (int(n) for n in np.unravel_index(k, terms.shape))
+        running += terms[i, j]
+        factors = v.num(t, names["columns"], (i, j, u, w, c)), v.num(t, names["dz"], (i, j, f), "gradient")
+        rows.append([count(rank), count(i), count(j), *factors, gradient(terms[i, j]), gradient(running)])
+    others = int(np.count_nonzero(terms)) - len(order)
+    if others:
+        rest = float(terms.sum()) - running
+        rows.append(["rest", "", "", f"{others} terms", "", gradient(rest), gradient(running + rest)])
+    return rows
 
 
 def zero_causes(t: Trace, stage: int, values, gradients, index) -> list:
@@ -166,9 +140,8 @@ def zero_causes(t: Trace, stage: int, values, gradients, index) -> list:
         ("padding", padding),
         ("zero input", zero_input & ~padding),
     ]
-    counts = [(name, int(mask.sum())) for name, mask in causes]
-    counts = [(name, count) for name, count in counts if count]
-    return [part for k, (name, count) in enumerate(counts) for part in (", " * (k > 0), Num(count, kind="count"), f" {name}")]
+    counts = [(name, int(mask.sum())) for name, mask in causes if mask.any()]
+    return [part for k, (name, found) in enumerate(counts) for part in (", " * (k > 0), count(found), f" {name}")]
 
 
 def conv_dx_view(t: Trace, step: Step, cursor: Cursor) -> View:
@@ -178,55 +151,30 @@ def conv_dx_view(t: Trace, step: Step, cursor: Cursor) -> View:
     dx, dz, kernel = t.get(stage, "dx"), t.get(stage, "dz"), t.get(stage, "kernel")
     r, s, c = v.place(cursor.but(filter=cursor.channel), dx)
     terms, scatter, marks = scattered(layer, dz, kernel, (r, s, c))
-    count = int((marks == "").sum()) * kernel.shape[3]
-    full = kernel.shape[0] * kernel.shape[1] * kernel.shape[3]
-    shown = tuple(Num(value, kind="gradient") for value in scatter[marks == ""])
-    line = Row(
-        f"scatter: {int((marks == '').sum())} sums of {kernel.shape[3]} products",
-        Num(float(scatter.sum()), kind="gradient"),
-        shown,
-    )
-    parts = [Grids([Grid(f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window", scatter, "gradient", marks)])]
-    rows = [line]
+    windows, filters = int((marks == "").sum()), kernel.shape[3]
+    parts = [grids(Grid(f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window", scatter, "gradient", marks))]
+    shown = tuple(gradient(value) for value in scatter[marks == ""])
+    rows = [Row(f"scatter: {windows} sums of {filters} products", gradient(scatter.sum()), shown)]
     if layer.strides == (1, 1):
-        parts_of_gather = gathered(layer, dz, kernel, (r, s, c))
+        gather = gathered(layer, dz, kernel, (r, s, c))
         parts.append(
-            Grids(
-                [Grid(f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees", parts_of_gather, "gradient")]
-            )
+            grids(Grid(f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees", gather, "gradient"))
         )
-        same = abs(parts_of_gather.sum() - scatter.sum()) <= 1e-12 * max(np.abs(terms).sum(), 1e-300)
-        rows.append(
-            Row(
-                f"gather, the rotated filter: {'the same' if same else 'DIFFERENT'}",
-                Num(float(parts_of_gather.sum()), kind="gradient"),
-            )
-        )
+        same = abs(gather.sum() - scatter.sum()) <= 1e-12 * max(np.abs(terms).sum(), 1e-300)
+        rows.append(Row(f"gather, the rotated filter: {'the same' if same else 'DIFFERENT'}", gradient(gather.sum())))
     else:
         parts.append(
-            Line(
-                [
-                    f"with stride {layer.strides} a rotated filter would need zeros between the cells of dz: only the scatter is shown"
-                ]
-            )
+            line(f"with stride {layer.strides} a rotated filter needs zeros between the cells of dz: only the scatter is shown")
         )
+    edge = "" if windows == scatter.size else ": the cell lies at the edge"
     parts.append(v.total(t, names["dx"], (r, s, c), terms, rows, "backward"))
-    parts.append(
-        Line(
-            [
-                Num(count, kind="count"),
-                " products land on this cell, of at most ",
-                Num(full, kind="count"),
-                "" if count == full else ": the cell lies at the edge",
-            ]
-        )
-    )
+    parts.append(line(count(windows * filters), " products land on this cell, of at most ", count(scatter.size * filters), edge))
     return View(
         step,
         f"{layer.name}: the gradient of its input",
         "{dx}[r,s,c] = SUM(i,j: window lies on r,s) SUM(f) {dz}[i,j,f] * {kernel}[u,v,c,f]".format(**v.letters(stage)),
-        f"The cell lay under up to {kernel.shape[0] * kernel.shape[1]} windows, each time under another weight; each sends its share back. Seen from the "
-        "cell they come in reverse order: so books rotate the filter by 180 degrees.",
+        f"The cell lay under up to {scatter.size} windows, each time under another weight; each sends its share back. Seen "
+        "from the cell they come in reverse order: so books rotate the filter by 180 degrees.",
         cursor.but(cell=(r, s), channel=c),
         f"input cell r={r} s={s}   channel c={c} of 0..{dx.shape[2] - 1}",
         parts,
@@ -268,50 +216,8 @@ def input_gradient_view(t: Trace, step: Step, cursor: Cursor) -> View:
     r, s, c = v.place(cursor, dx)
     dkernel = t.get(stage, "dkernel")
     index = v.largest(dkernel) if cursor.weight is None else v.clip(cursor.weight, dkernel.shape)
-    step_taken = update(t, stage, index, cursor.learning_rate)
-    name = stage.names["kernel"]
-    better = "lower" if step_taken.loss_one < t.loss else "not lower: the step was too long, or the gradient is 0"
-    tiny = 0 < step_taken.loss - step_taken.loss_one
-    parts = [
-        Table(
-            ["one weight", v.ref(name, index)],
-            [
-                ["w", Num(step_taken.w, v.ref(name, index), "loss")],
-                [
-                    "- learning rate x gradient",
-                    Line(
-                        [
-                            Num(step_taken.learning_rate, kind="rate"),
-                            " x ",
-                            Num(step_taken.gradient, v.ref(stage.names["dkernel"], index), "gradient"),
-                        ]
-                    ),
-                ],
-                ["= new w", Num(step_taken.new_w, kind="loss")],
-            ],
-        ),
-        Table(
-            ["loss", "before", "after"],
-            [
-                ["this weight alone moves", Num(step_taken.loss, kind="loss"), Num(step_taken.loss_one, kind="loss")],
-                [
-                    f"all {sum(s.layer.count_params() for s in t.stages):,} weights move",
-                    Num(step_taken.loss, kind="loss"),
-                    Num(step_taken.loss_all, kind="loss"),
-                ],
-            ],
-        ),
-        Line(
-            [
-                f"one weight: loss {better}, by ",
-                Num(step_taken.loss - step_taken.loss_one, kind="gradient"),
-                "; foretold by rate x gradient^2: ",
-                Num(step_taken.learning_rate * step_taken.gradient**2, kind="gradient"),
-            ]
-        ),
-    ]
-    if not tiny:
-        parts.append(Line(["(try a smaller learning rate with --learning-rate, or another weight)"]))
+    taken = update(t, stage, index, cursor.learning_rate)
+    name, parts = stage.names["kernel"], update_parts(t, stage, index, taken)
     sums = pixel_sum(t, (r, s, c))
     return View(
         step,
@@ -327,13 +233,33 @@ def input_gradient_view(t: Trace, step: Step, cursor: Cursor) -> View:
     )
 
 
+def update_parts(t: Trace, stage, index, taken: Update) -> list:
+    """The new weight, and the loss before and after: with this weight moved, with all."""
+    name = v.ref(stage.names["kernel"], index)
+    slope = line(
+        Num(taken.learning_rate, kind="rate"), " x ", Num(taken.gradient, v.ref(stage.names["dkernel"], index), "gradient")
+    )
+    before, one, every = (Num(loss, kind="loss") for loss in (taken.loss, taken.loss_one, taken.loss_all))
+    weights = sum(other.layer.count_params() for other in t.stages)
+    lower = taken.loss_one < taken.loss
+    rows = [["w", Num(taken.w, name, "loss")], ["- learning rate x gradient", slope], ["= new w", Num(taken.new_w, kind="loss")]]
+    better = "lower" if lower else "not lower: the step was too long, or the gradient is 0"
+    foretold = gradient(taken.learning_rate * taken.gradient**2)
+    said = line(
+        f"one weight: loss {better}, by ", gradient(taken.loss - taken.loss_one), "; foretold by rate x gradient^2: ", foretold
+    )
+    losses = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
+    advice = [] if lower else [line("(try a smaller learning rate with --learning-rate, or another weight)")]
+    return [Table(["one weight", name], rows), Table(["loss", "before", "after"], losses), said, *advice]
+
+
 def pixel_sum(t: Trace, place):
     """Where the first layer is a convolution: the products that land on this pixel."""
     stage = t.stages[0]
     if v.kind_of(stage) != "conv":
         return None
     terms, scatter, marks = scattered(stage.layer, t.get(stage, "dz"), t.get(stage, "kernel"), place)
-    row = Row(f"a brighter pixel: {len(terms)} products, summed as in B9", Num(float(terms.sum()), kind="gradient"))
+    row = Row(f"a brighter pixel: {len(terms)} products, summed as in B9", gradient(float(terms.sum())))
     return v.total(t, "dx", place, terms, [row], "backward")
 
 

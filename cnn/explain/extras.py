@@ -8,7 +8,7 @@ import numpy as np
 from cnn import gradcheck, models, photos, transformations
 from cnn.explain import view as v
 from cnn.explain.trace import Trace, network_input
-from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Row, Step, Sum, Table, View
+from cnn.explain.view import Cursor, Grid, Line, Map, Num, Row, Step, Sum, Table, View, count, gradient, grids, line, percent
 from cnn.layers import Conv2D
 from cnn.losses import SparseCategoricalCrossentropy
 from kernels.im2col import im2col_into
@@ -28,43 +28,40 @@ def im2col_view(t: Trace, step: Step, cursor: Cursor) -> View:
     n = i * z.shape[1] + j
     first = max(0, min(n - 1, len(matrix) - 3))
     shown = np.s_[first : first + 3, : min(9, matrix.shape[1])]
-    marks = np.full(matrix[shown].shape, "", object)
     products = matrix[n] * weights[:, f]
-    rows, terms = (
-        [Row(f"row {n} of columns x column {f} of W: {len(products)} products", Num(float(products.sum()), kind="total"))],
-        products,
-    )
+    rows = [Row(f"row {n} of columns x column {f} of W: {len(products)} products", Num(float(products.sum()), kind="total"))]
+    terms = products
     if layer.use_bias:
         terms = np.append(products, t.get(stage, "bias")[f])
         rows.append(Row(f"+ bias {v.ref(names['bias'], (f,))}", v.num(t, names["bias"], (f,), "total")))
-    (m, k), o = matrix.shape, weights.shape[1]
-    table = Table(
-        ["", "left", "right", "result", "multiply-adds"],
-        [
-            ["forward   z = columns @ W", f"{m} x {k}", f"{k} x {o}", f"{m} x {o}", Num(m * k * o, kind="count")],
-            ["backward  dW = columns^T @ dz", f"{k} x {m}", f"{m} x {o}", f"{k} x {o}", Num(m * k * o, kind="count")],
-            ["backward  dcolumns = dz @ W^T", f"{m} x {o}", f"{o} x {k}", f"{m} x {k}", Num(m * k * o, kind="count")],
-        ],
-    )
+    caption = f"columns, rows {first} to {first + 2}, first {min(9, matrix.shape[1])} of {matrix.shape[1]} columns"
+    parts = [product_table(*matrix.shape, weights.shape[1]), grids(Grid(caption, matrix[shown]))]
+    parts.append(v.total(t, names["z"], (i, j, f), terms, rows, "forward"))
     return View(
         step,
         f"{layer.name}: im2col, the convolution as one product",
         "columns[i*W+j, (u*kw+v)*C+c] = xpad[i*s+u, j*s+v, c]",
-        "Each window is laid flat as one row. Then the whole convolution is one matrix product, which computers do very fast. Backward, col2im "
+        "Each window is laid flat as one row. Then the whole convolution is one matrix product, which computers "
+        "do very fast. Backward, col2im "
         "adds each row back to where it came from.",
         cursor.but(cell=(i, j), filter=f),
         f"output cell i={i} j={j} is row {n}; filter f={f}",
-        [
-            table,
-            Grids(
-                [Grid(f"columns, rows {first} to {first + 2}, first {marks.shape[1]} of {k} columns", matrix[shown], marks=marks)]
-            ),
-            v.total(t, names["z"], (i, j, f), terms, rows, "forward"),
-        ],
+        parts,
         Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56])),
         v_function(im2col_into),
         "target = row[j * sw + v], columns[n, i, j, u, v]",
     )
+
+
+def product_table(m: int, k: int, o: int) -> Table:
+    """The three matrix products of a convolution: what is multiplied with what, and how much work it is."""
+    work = count(m * k * o)
+    rows = [
+        ["forward   z = columns @ W", f"{m} x {k}", f"{k} x {o}", f"{m} x {o}", work],
+        ["backward  dW = columns^T @ dz", f"{k} x {m}", f"{m} x {o}", f"{k} x {o}", work],
+        ["backward  dcolumns = dz @ W^T", f"{m} x {o}", f"{o} x {k}", f"{m} x {k}", work],
+    ]
+    return Table(["", "left", "right", "result", "multiply-adds"], rows)
 
 
 def v_function(kernel):
@@ -103,11 +100,11 @@ def check_view(t: Trace, step: Step, cursor: Cursor) -> View:
                 ["h", Num(entry.h, kind="rate")],
                 ["loss at w + h", Num(entry.plus, kind="exact")],
                 ["loss at w - h", Num(entry.minus, kind="exact")],
-                ["slope (L(w+h) - L(w-h)) / 2h", Num(entry.numeric, kind="gradient")],
+                ["slope (L(w+h) - L(w-h)) / 2h", gradient(entry.numeric)],
                 ["gradient from backward", v.num(t, stage.names["dkernel"], index, "gradient")],
             ],
         ),
-        Line([verdict]),
+        line(verdict),
     ]
     return View(
         step,
@@ -143,7 +140,7 @@ TOY = np.arange(1.0, 26.0).reshape(5, 5) / 25
 
 @dataclass(frozen=True)
 class LabSettings:
-    """preset: one of PRESETS or "learned" (filter f of the network's first convolution). toy: the 5x5 image instead of the photo."""
+    """preset: one of PRESETS, or "learned": a filter of the network's first convolution. toy: the 5x5 image, not the photo."""
 
     kernel_size: int = 3
     stride: int = 1
@@ -201,6 +198,15 @@ def run_lab(x: np.ndarray, kernel: np.ndarray, settings: LabSettings) -> Lab:
     return Lab(layer, x, kernel, z[0, ..., 0], z32[0, ..., 0], cache.columns[0, ..., 0], pads, unused)
 
 
+def lab_sum(lab: Lab, cell: tuple[int, int]) -> Sum:
+    """The products behind one output cell; the float32 layer beside it."""
+    products = (lab.columns[cell] * lab.kernel).reshape(-1)
+    row = Row(f"sum of {products.size} products", Num(float(products.sum()), kind="total"))
+    number = Num(float(lab.z[cell]), v.ref("lab", cell), "total")
+    scale = max(float(np.abs(lab.z32).max()), float(np.abs(products).sum()))  # a sum near 0 is rounded like its terms
+    return Sum([row], "lab", cell, products, number, "forward", float(lab.z32[cell]), scale)
+
+
 def lab_view(t: Trace, step: Step, cursor: Cursor) -> View:
     """L: one convolution whose filter, size, stride and padding may be chosen."""
     settings = cursor.lab or LabSettings()
@@ -208,48 +214,29 @@ def lab_view(t: Trace, step: Step, cursor: Cursor) -> View:
     lab = run_lab(x, preset_kernel(t, settings, cursor.filter or 0), settings)
     i, j = v.clip(cursor.cell, lab.z.shape) if cursor.cell else v.largest(lab.z)
     rows, columns = v.window_rows(lab.layer, (i, j), lab.layer.kernel_size)
-    marks, products = v.outside(rows, columns, x.shape), lab.columns[i, j] * lab.kernel
+    marks = v.outside(rows, columns, x.shape)
     k, s = settings.kernel_size, settings.stride
     size = f"ceil({x.shape[0]}/{s})" if settings.padding == "same" else f"ceil(({x.shape[0]}-{k}+1)/{s})"
     sides = [
-        part
-        for name, n in zip(("top", "bottom", "left", "right"), lab.pads, strict=True)
-        for part in (f" {name} ", Num(n, kind="count"))
+        part for name, n in zip(("top", "bottom", "left", "right"), lab.pads, strict=True) for part in (f" {name} ", count(n))
     ]
-    scale = max(float(np.abs(lab.z32).max()), float(np.abs(products).sum()))  # a sum near 0 is rounded like its terms
-    row = Row(f"sum of {products.size} products", Num(float(products.sum()), kind="total"))
-    total = Sum(
-        [row],
-        "lab",
-        (i, j),
-        products.reshape(-1),
-        Num(float(lab.z[i, j]), v.ref("lab", (i, j)), "total"),
-        "forward",
-        float(lab.z32[i, j]),
-        scale,
-    )
     unused = f"; the last {lab.unused[0]} rows and {lab.unused[1]} columns are never used" if max(lab.unused) > 0 else ""
     if settings.toy:
-        grid = Grids([Grid("the 5x5 image", x), "->", Grid(f"output {lab.z.shape[0]}x{lab.z.shape[1]}", lab.z, "sum")])
+        shown = grids(Grid("the 5x5 image", x), "->", Grid(f"output {lab.z.shape[0]}x{lab.z.shape[1]}", lab.z, "sum"))
     else:
-        results = ["=", Grid("products", products, "product")] if k <= 3 else []
-        grid = Grids(
-            [
-                Grid(f"x [{v.span(rows)},{v.span(columns)}]", lab.columns[i, j], marks=marks),
-                "x",
-                Grid("filter", lab.kernel, "signed"),
-                *results,
-            ]
-        )
+        window = Grid(f"x [{v.span(rows)},{v.span(columns)}]", lab.columns[i, j], marks=marks)
+        results = ["=", Grid("products", lab.columns[i, j] * lab.kernel, "product")] if k <= 3 else []
+        shown = grids(window, "x", Grid("filter", lab.kernel, "signed"), *results)
     name = f"learned filter {cursor.filter or 0}" if settings.preset == "learned" else settings.preset
     return View(
         step,
         f"convolution lab: {name}, {k}x{k}, stride {s}, '{settings.padding}'",
         f"output size = {size} = {lab.z.shape[0]}",
-        "Change the filter, its size, the stride and the padding, and see what comes out. Of an odd number of zeros the smaller half comes first.",
+        "Change the filter, its size, the stride and the padding, and see what comes out. Of an odd number of "
+        "zeros the smaller half comes first.",
         cursor.but(cell=(i, j), lab=settings),
         f"output cell i={i} j={j} of {lab.z.shape[0]} x {lab.z.shape[1]}{unused}",
-        [Line(["zeros added: ", *sides]), grid, total],
+        [line("zeros added: ", *sides), shown, lab_sum(lab, (i, j))],
         Map("output", lab.z, (i, j), signed=True, main=True),
         Conv2D.forward,
         "@ kernel",
@@ -295,14 +282,15 @@ def shift_view(t: Trace, step: Step, cursor: Cursor) -> View:
     said = "both equally often" if a == b else ("this network more often" if a > b else "the dense net more often")
     parts = [
         Table(head, rows),
-        Line([f"right: this network {a}, dense net {b} of {len(rows)}: {said}. One photo proves nothing: see `cnn compare`."]),
+        line(f"right: this network {a}, dense net {b} of {len(rows)}: {said}. One photo proves nothing: see `cnn compare`."),
         *identities(t),
     ]
     return View(
         step,
         "moved, mirrored, rearranged: two networks",
         "",
-        "A convolution finds the same things wherever they are; but Flatten numbers the places, and Dense has other weights for each. "
+        "A convolution finds the same things wherever they are; but Flatten numbers the places, and Dense has "
+        "other weights for each. "
         "So how much does moving a photo matter? (+ right, x wrong)",
         cursor,
         "",
@@ -335,16 +323,9 @@ def identities(t: Trace) -> list[Line]:
         equal = np.allclose(np.roll(before, 1, axis=1)[inside], after[inside], rtol=0, atol=1e-12)
         one, _ = run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, 1, 0)))
         share = float(np.mean(one[stage.names["y"]] == before))
-        pixels = "1 pixel" if step == 1 else f"{step} pixels"
-        lines.append(
-            Line(
-                [
-                    f"{stage.names['y']}: moved by {pixels}, the maps move by 1 cell, inside {'exactly' if equal else 'NOT exactly'}; at 1 pixel ",
-                    Num(100 * share, kind="percent"),
-                    " of the cells stay",
-                ]
-            )
-        )
+        how = "exactly" if equal else "NOT exactly"
+        words = f"{stage.names['y']}: photo moved by {step}, maps by 1, {how} (inside); by 1: "
+        lines.append(line(words, percent(100 * share), " of cells stay"))
     return lines
 
 

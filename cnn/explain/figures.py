@@ -8,12 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnn import comparison, optimizers, photos, plots
-from cnn.explain import backward_conv, extras
+from cnn.explain import extras
 from cnn.explain import view as v
+from cnn.explain.forward import pool_window
 from cnn.explain.text import number
 from cnn.explain.tour import photo_line, show
 from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forward
 from cnn.explain.view import Num
+from cnn.plots import concepts
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, open_axes
 from kernels.reference import window_geometry
 
@@ -80,8 +82,7 @@ def matrix(axes, values, kind: str, title: str, marks=None) -> None:
 
 def stride_and_padding(t: Trace, test: Test) -> Result:
     """03: where the windows stand, for 28 and for the article's drawing of 5."""
-    cases = [(size, 3, s, padding) for size in (28, 5) for s in (1, 2) for padding in ("same", "valid")]
-    return plots.stride_and_padding(28), {case: window_geometry(case[0], *case[1:]) for case in cases}
+    return plots.stride_and_padding(3), {row: window_geometry(row[0], 3, *row[1:]) for row in concepts.ROWS}
 
 
 def filters(t: Trace, test: Test) -> Result:
@@ -131,7 +132,7 @@ def pooling(t: Trace, test: Test) -> Result:
     matrix(right, after, "value", f"{stage.names['y']}: the largest of each window")
     winners = []
     for a, b in np.ndindex(2, 2):
-        _, _, cells, tie = extras_window(t, stage, (i + a, j + b, f))
+        _, _, cells, tie = pool_window(t, stage, (i + a, j + b, f))
         r, s = cells[int(t.get(stage, "winners")[i + a, j + b, f])]
         winners.append((r, s))
         ties += tie > 1
@@ -149,13 +150,6 @@ def pooling(t: Trace, test: Test) -> Result:
                 ORANGE if "equal" in text.get_text() else "white" if value < 0.5 * (float(region.max()) or 1.0) else INK
             )
     return figure, {"region": region, "after": after, "winners": winners, "ties": ties, "filter": f}
-
-
-def extras_window(t, stage, place):
-    """(values, marks, cells, how many tie) of one pooling window."""
-    from cnn.explain.forward import pool_window
-
-    return pool_window(t, stage, place)
 
 
 def flatten(t: Trace, test: Test) -> Result:
@@ -245,27 +239,10 @@ def weight_terms(t: Trace, test: Test) -> Result:
         hatch=["" if x >= 0 else "////" for x in bars],
         label="product (hatched: negative)",
     )
-    axes.step(
-        np.arange(1, len(running[: len(bars)]) + 1),
-        running[: len(bars)],
-        where="mid",
-        color=INK,
-        linewidth=2,
-        label="running sum",
-    )
-    axes.axhline(
-        view.sums[0].total.value,
-        color=ORANGE,
-        linestyle="--",
-        linewidth=2,
-        label=f"{view.sums[0].total.ref} = {number(view.sums[0].total)}",
-    )
-    u, w, c, f = view.cursor.weight
-    stage = t.stages[step.stage]
-    causes = backward_conv.zero_causes(
-        t, step.stage, t.get(stage, "columns")[:, :, u, w, c], t.get(stage, "dz")[..., f], (u, w, c, f)
-    )
-    words = "".join(part if isinstance(part, str) else number(part) for part in causes)
+    axes.step(places, running[: len(bars)], where="mid", color=INK, linewidth=2, label="running sum")
+    total = view.sums[0].total
+    axes.axhline(total.value, color=ORANGE, linestyle="--", linewidth=2, label=f"{total.ref} = {number(total)}")
+    stage, words = t.stages[step.stage], zero_words(view)
     axes.set_title(
         f"One weight of {stage.layer.name}: {terms.size} products, {live} count, {terms.size - live} are 0\n({words})",
         fontsize=14,
@@ -279,6 +256,12 @@ def weight_terms(t: Trace, test: Test) -> Result:
     axes.axhline(0, color=GREY, linewidth=1)
     open_axes(axes)
     return figure, {"bars": bars, "running": running, "total": view.sums[0].total.value, "live": live}
+
+
+def zero_words(view) -> str:
+    """'159 ReLU closed, 17 lost the pool': why products are zero, as the step says it."""
+    said = next(part for part in view.parts if isinstance(part, v.Line))
+    return "".join(part if isinstance(part, str) else number(part) for part in said.parts).partition("are 0: ")[2]
 
 
 def gradient_check(t: Trace, test: Test) -> Result:
@@ -296,7 +279,7 @@ def gradient_check(t: Trace, test: Test) -> Result:
         color=BLUE,
         markersize=6,
         alpha=0.7,
-        label=f"{len(smooth)} numbers of {len(results)} tensors: all on the line",
+        label=f"{len(smooth)} numbers of {len(results)} tensors",
     )
     axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=f"{len(kinks)} at a kink: no slope to compare with")
     for scale in (axes.set_xscale, axes.set_yscale):
@@ -305,13 +288,10 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes.set_ylabel("(L(w+h) - L(w-h)) / 2h", fontsize=13)
     bad = [r.name for r in results if r.verdict == "WRONG"]
     worst = max((r.error for r in results if r.checked), default=0.0)
-    axes.set_title(
-        f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else f'largest error of a tensor {worst:.0e}'}",
-        fontsize=15,
-        loc="left",
-        color=INK,
-    )
-    axes.legend(frameon=False, fontsize=12, loc="upper left")
+    few = sum(r.verdict == "not comparable" for r in results)
+    said = f"largest error of a tensor {worst:.0e}" + (f"\n{few} of {len(results)} tensors: too few to judge" if few else "")
+    axes.set_title(f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else said}", fontsize=15, loc="left", color=INK)
+    axes.legend(frameon=False, fontsize=12, loc="center left")
     axes.tick_params(labelsize=11)
     axes.locator_params(axis="both", numticks=9)
     open_axes(axes)

@@ -4,9 +4,14 @@ import numpy as np
 
 from cnn.explain import view as v
 from cnn.explain.trace import Trace
-from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Row, Step, Table, View
+from cnn.explain.view import Cursor, Grid, Grids, Map, Num, Row, Step, Table, View, count, grids, line, percent
 from cnn.layers import Conv2D, MaxPooling2D, ReLU
 
+ONE_CHANNEL = (
+    "A filter is a small table of weights. Each number under it is multiplied by its weight; all products are added. "
+    "Large means: here the photo looks like the filter."
+)
+ALL_CHANNELS = "This filter looks at all {0} maps of the layer before at once: {0} small tables of weights, one sum."
 TOP = 6  # how many of the largest terms of a long sum are shown
 
 
@@ -32,11 +37,10 @@ def input_view(t: Trace, step: Step, cursor: Cursor) -> View:
         f"pixel i={i} j={j}, and its neighbours",
         [
             Grids(grids),
-            Line(["x at this pixel = ", v.num(t, "x", index, "total"), "     black pixels: ", Num(100 * black, kind="percent")]),
-            Line(
-                [
-                    "names to come: W weights, b bias, z sum, a after ReLU, p pooled, f in one row; i, j row and column, f filter, c channel"
-                ]
+            line("x at this pixel = ", v.num(t, "x", index, "total"), "     black pixels: ", percent(100 * black)),
+            line(
+                "names to come: W weights, b bias, z sum, a after ReLU, p pooled, f in one row; i, j row and column, f "
+                "filter, c channel"
             ),
         ],
         Map("photo", x[..., c], (i, j), main=True),
@@ -54,18 +58,17 @@ def padding_view(t: Trace, step: Step, cursor: Cursor) -> View:
     corner = np.s_[: size[0] + 1, : size[1] + 3]
     marks = np.where(real, "", "pad").astype(object)
     sides = [f"{name} " for name in ("top", "bottom", "left", "right")]
-    counts = [
-        part for name, n in zip(sides, (top, bottom, left, right), strict=True) for part in (name, Num(n, kind="count"), "  ")
-    ]
+    counts = [part for name, n in zip(sides, (top, bottom, left, right), strict=True) for part in (name, count(n), "  ")]
     return View(
         step,
         f"padding for {layer.name}",
         f"padding = '{layer.padding}', kernel {size[0]}x{size[1]}, stride {layer.strides[0]}",
-        "Zeros around the photo let the filter stand on its edge too, so the result stays as large. Of an odd number the smaller half "
+        "Zeros around the photo let the filter stand on its edge too, so the result stays as large. Of an odd "
+        "number the smaller half "
         "comes first.",
         cursor,
         f"upper left corner; the padded photo is {padded.shape[0]} x {padded.shape[1]}; . is padding",
-        [Line(["zeros added:  ", *counts]), Grids([Grid("xpad, upper left", padded[corner], marks=marks[corner])])],
+        [line("zeros added:  ", *counts), grids(Grid("xpad, upper left", padded[corner], marks=marks[corner]))],
         Map("photo", x[..., 0]),
         v.place_windows,
         "window_geometry(input_shape[0]",
@@ -84,28 +87,18 @@ def conv_view(t: Trace, step: Step, cursor: Cursor) -> View:
     c = v.largest(channels)[0] if cursor.channel is None else v.clip((cursor.channel,), channels.shape)[0]
     rows, columns = v.window_rows(layer, (i, j), layer.kernel_size)
     marks = v.outside(rows, columns, layer.input_shape)
-    shown = tuple(Num(value, kind="product") for value in products[..., c].flat)
-    count = products.size
     parts = [conv_grids(stage, window[..., c], weights[..., c], products[..., c], marks, c, f, rows, columns)]
     if len(channels) == 1:
-        parts.append(Line(["running sum ", *spaced(np.cumsum(products), "sum")]))
-        rows_of_sum = [Row(f"sum of {count} products", Num(products.sum(), kind="total"), shown)]
+        parts.append(line("running sum ", *spaced(np.cumsum(products), "sum")))
+        say = ONE_CHANNEL
     else:
-        own = Row(f"sum of these {len(shown)} products, channel {c}", Num(channels[c], kind="total"), shown)
-        parts += [channel_sums(channels, c)]
-        all_sums = tuple(Num(value, kind="sum") for value in channels) if len(channels) <= 32 else ()
-        rows_of_sum = [own, Row(f"all {len(channels)} channels, {count} products", Num(products.sum(), kind="total"), all_sums)]
-    terms = products
+        parts.append(channel_sums(channels, c))
+        say = ALL_CHANNELS.format(len(channels))
+    summed, terms = conv_rows(products, channels, c), products
     if layer.use_bias:
         terms = np.append(products, t[names["bias"]][f])
-        rows_of_sum.append(Row(f"+ bias {v.ref(names['bias'], (f,))}", v.num(t, names["bias"], (f,), "total")))
-    parts.append(v.total(t, names["z"], (i, j, f), terms, rows_of_sum, "forward"))
-    say = (
-        "A filter is a small table of weights. Each number under it is multiplied by its weight; all products are added. Large means: here "
-        "the photo looks like the filter."
-    )
-    if len(channels) > 1:
-        say = f"This filter looks at all {len(channels)} maps of the layer before at once: {len(channels)} small tables of weights, one sum."
+        summed.append(Row(f"+ bias {v.ref(names['bias'], (f,))}", v.num(t, names["bias"], (f,), "total")))
+    parts.append(v.total(t, names["z"], (i, j, f), terms, summed, "forward"))
     name, padded = v.letters(stage), "pad" if sum(v.pads(layer)) else ""
     start = f"{name['bias']}[f] + " if layer.use_bias else ""
     formula = f"{name['z']}[i,j,f] = {start}SUM(u,v,c) {name['x']}{padded}[{v.at_window(layer)}, c] * {name['kernel']}[u,v,c,f]"
@@ -123,17 +116,25 @@ def conv_view(t: Trace, step: Step, cursor: Cursor) -> View:
     )
 
 
+def conv_rows(products, channels, c: int) -> list[Row]:
+    """The sum of the products that are shown; of several channels the sum of all."""
+    shown = tuple(Num(value, kind="product") for value in products[..., c].flat)
+    if len(channels) == 1:
+        return [Row(f"sum of {products.size} products", Num(products.sum(), kind="total"), shown)]
+    own = Row(f"sum of these {len(shown)} products, channel {c}", Num(channels[c], kind="total"), shown)
+    sums = tuple(Num(value, kind="sum") for value in channels) if len(channels) <= 32 else ()
+    return [own, Row(f"all {len(channels)} channels, {products.size} products", Num(products.sum(), kind="total"), sums)]
+
+
 def conv_grids(stage, window, weights, products, marks, c, f, rows, columns) -> Grids:
     """The window times the filter gives the products, as three matrices."""
     source, kernel = stage.names["x"], stage.names["kernel"]
-    return Grids(
-        [
-            Grid(f"{source} [{v.span(rows)},{v.span(columns)},{c}]", window, marks=marks),
-            "x",
-            Grid(f"{kernel} [:,:,{c},{f}]", weights, "signed", ref=f"{kernel}[:,:,{c},{f}]"),
-            "=",
-            Grid("products", products, "product"),
-        ]
+    return grids(
+        Grid(f"{source} [{v.span(rows)},{v.span(columns)},{c}]", window, marks=marks),
+        "x",
+        Grid(f"{kernel} [:,:,{c},{f}]", weights, "signed", ref=f"{kernel}[:,:,{c},{f}]"),
+        "=",
+        Grid("products", products, "product"),
     )
 
 
@@ -144,15 +145,8 @@ def channel_sums(channels, c: int) -> Grids | Table:
         marks = np.full(padded.shape, "", object)
         marks[c] = "here"
         marks[len(channels) :] = "blank"
-        return Grids(
-            [
-                Grid(
-                    f"sum of each channel, 0 to {len(channels) - 1}, row by row",
-                    padded.reshape(-1, 8),
-                    "sum",
-                    marks.reshape(-1, 8),
-                )
-            ]
+        return grids(
+            Grid(f"sum of each channel, 0 to {len(channels) - 1}, row by row", padded.reshape(-1, 8), "sum", marks.reshape(-1, 8))
         )
     order = np.argsort(-np.abs(channels), kind="stable")[:TOP]
     head = ["channel", *[str(k) for k in order], f"other {len(channels) - len(order)}"]
@@ -175,29 +169,15 @@ def relu_view(t: Trace, step: Step, cursor: Cursor) -> View:
     marks = np.full(z[box].shape, "", object)
     marks[i - r, j - s] = "here"
     name_z, name_y = stage.names["z"], stage.names["y"]
+    before = Grid(f"{name_z} [{r}:,{s}:,{f}]", z[box], "signed", marks)
+    after = Grid(f"{name_y}, the same cells", y[box], marks=marks)
+    passed = max(0.0, z[i, j, f])
+    closed = [percent(100 * float(np.mean(part <= 0))) for part in (z[..., f], z)]
     parts = [
-        Grids(
-            [
-                Grid(f"{name_z} [{r}:,{s}:,{f}]", z[box], "signed", marks),
-                "->",
-                Grid(f"{name_y}, the same cells", y[box], marks=marks),
-            ]
-        ),
-        Line(["here: z = ", v.num(t, name_z, (i, j, f), "total"), ", open" if z[i, j, f] > 0 else ", closed"]),
-        v.total(
-            t, name_y, (i, j, f), [max(0.0, z[i, j, f])], [Row("max(0, z)", Num(max(0.0, z[i, j, f]), kind="total"))], "forward"
-        ),
-        Line(
-            [
-                "closed cells: ",
-                Num(100 * float(np.mean(z[..., f] <= 0)), kind="percent"),
-                " of this map, ",
-                Num(100 * float(np.mean(z <= 0)), kind="percent"),
-                " of all ",
-                Num(z.shape[-1], kind="count"),
-                " maps",
-            ]
-        ),
+        grids(before, "->", after),
+        line("here: z = ", v.num(t, name_z, (i, j, f), "total"), ", open" if z[i, j, f] > 0 else ", closed"),
+        v.total(t, name_y, (i, j, f), [passed], [Row("max(0, z)", Num(passed, kind="total"))], "forward"),
+        line("closed cells: ", closed[0], " of this map, ", closed[1], " of all ", count(z.shape[-1]), " maps"),
     ]
     return View(
         step,
@@ -232,24 +212,23 @@ def pool_view(t: Trace, step: Step, cursor: Cursor) -> View:
     tie = "one cell alone is the largest" if ties == 1 else f"{ties} cells are equal: the first, row by row, wins alone"
     winner_row = Row(f"the winner {source}[{rows[du]},{columns[dv]},{f}]", v.num(t, source, (rows[du], columns[dv], f), "total"))
     parts = [
-        Grids(
-            [
-                Grid(f"{source} [{v.span(rows)},{v.span(columns)},{f}]", values, marks=marks),
-                "-> max =",
-                Grid(f"{names['y']}[{i},{j},{f}]", y[i : i + 1, j : j + 1, f], ref=v.ref(names["y"], (i, j, f))),
-            ]
+        grids(
+            Grid(f"{source} [{v.span(rows)},{v.span(columns)},{f}]", values, marks=marks),
+            "-> max =",
+            Grid(f"{names['y']}[{i},{j},{f}]", y[i : i + 1, j : j + 1, f], ref=v.ref(names["y"], (i, j, f))),
         ),
-        Line(["winner: row ", Num(du, kind="count"), ", column ", Num(dv, kind="count"), " of its window; ", tie]),
+        line("winner: row ", count(du), ", column ", count(dv), " of its window; ", tie),
         v.total(t, names["y"], (i, j, f), [x[rows[du], columns[dv], f]], [winner_row], "forward"),
-        Line(["size: ", f"{x.shape[0]}x{x.shape[1]} becomes {y.shape[0]}x{y.shape[1]}, for each of {y.shape[2]} maps"]),
+        line("size: ", f"{x.shape[0]}x{x.shape[1]} becomes {y.shape[0]}x{y.shape[1]}, for each of {y.shape[2]} maps"),
     ]
     if field:
-        parts.append(Line([f"this cell sees rows {field[0]} to {field[1]} and columns {field[2]} to {field[3]} of the photo"]))
+        parts.append(line(f"this cell sees rows {field[0]} to {field[1]} and columns {field[2]} to {field[3]} of the photo"))
     return View(
         step,
         f"{layer.name}: max pooling",
         f"{v.letters(stage)['y'].replace('a', 'y')}[i,j,f] = MAX(u,v) {v.letters(stage)['x']}[{v.at_window(layer)}, f]",
-        "Of each small window only the largest number goes on: what was found counts, not exactly where. Backward goes to that winner alone.",
+        "Of each small window only the largest number goes on: what was found counts, not exactly where. Backward "
+        "goes to that winner alone.",
         cursor.but(cell=(i, j), filter=f),
         f"output cell i={i} j={j}   map f={f} of 0..{y.shape[2] - 1}   [ ] is the winner",
         parts,

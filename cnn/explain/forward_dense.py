@@ -5,7 +5,7 @@ import numpy as np
 from cnn.explain import view as v
 from cnn.explain.forward import TOP, is_relu
 from cnn.explain.trace import Trace
-from cnn.explain.view import Cursor, Line, Num, Row, Step, Table, View
+from cnn.explain.view import Cursor, Num, Row, Step, Table, View, count, line
 from cnn.layers import Dense, Flatten, Softmax
 from cnn.losses import _on_logits
 
@@ -22,7 +22,7 @@ def flatten_view(t: Trace, step: Step, cursor: Cursor) -> View:
         rows.append(
             [
                 ">" if k == n else "",
-                Num(k, kind="count"),
+                count(k),
                 ", ".join(map(str, origin)),
                 v.num(t, names["x"], origin),
                 v.num(t, names["y"], (k,)),
@@ -34,14 +34,8 @@ def flatten_view(t: Trace, step: Step, cursor: Cursor) -> View:
         there = f"n = ({origin[0]}*{x.shape[1]} + {origin[1]})*{x.shape[2]} + {origin[2]} = {n}"
     else:
         formula, there = "the same numbers in one row", f"n = {n}"
-    total = v.total(
-        t,
-        names["y"],
-        (n,),
-        [x[origin]],
-        [Row(f"the same number, {v.ref(names['x'], origin)}", v.num(t, names["x"], origin, "total"))],
-        "forward",
-    )
+    row = Row(f"the same number, {v.ref(names['x'], origin)}", v.num(t, names["x"], origin, "total"))
+    total = v.total(t, names["y"], (n,), [x[origin]], [row], "forward")
     return View(
         step,
         f"{stage.layer.name}: all maps in one row",
@@ -62,15 +56,8 @@ def dense_view(t: Trace, step: Step, cursor: Cursor) -> View:
     x, z, y, kernel = (t.get(stage, role) for role in ("x", "z", "y", "kernel"))
     u = v.largest(y)[0] if cursor.unit is None else v.clip((cursor.unit,), y.shape)[0]
     terms = x * kernel[:, u]
-    table, row = term_table(
-        t,
-        step.stage,
-        terms,
-        names["x"],
-        lambda n: Num(x[n], v.ref(names["x"], (n,))),
-        lambda n: v.num(t, names["kernel"], (n, u), "signed"),
-        names["kernel"],
-    )
+    inputs, weights = (lambda n: v.num(t, names["x"], (n,))), (lambda n: v.num(t, names["kernel"], (n, u), "signed"))
+    table, row = term_table(t, step.stage, terms, names["x"], inputs, weights, names["kernel"])
     zeros = int((x == 0).sum())
     rows, all_terms = [row], terms
     if layer.use_bias:
@@ -78,27 +65,20 @@ def dense_view(t: Trace, step: Step, cursor: Cursor) -> View:
         rows.append(Row(f"+ bias {v.ref(names['bias'], (u,))}", v.num(t, names["bias"], (u,), "total")))
     parts = [table, v.total(t, names["z"], (u,), all_terms, rows, "forward")]
     if is_relu(stage):
+        value, closed = v.num(t, names["y"], (u,), "total"), count(int((z <= 0).sum()))
         parts.append(
-            Line(
-                [
-                    f"then ReLU: {names['y']}[{u}] = max(0, z) = ",
-                    v.num(t, names["y"], (u,), "total"),
-                    "; units closed: ",
-                    Num(int((z <= 0).sum()), kind="count"),
-                    " of ",
-                    Num(len(z), kind="count"),
-                ]
-            )
+            line(f"then ReLU: {names['y']}[{u}] = max(0, z) = ", value, "; units closed: ", closed, " of ", count(len(z)))
         )
     origin = v.flat_origin(t, step.stage, int(np.argmax(np.abs(terms))))
     field = v.receptive_field(t, step.stage - 2, origin[:2]) if origin and len(origin) == 3 and step.stage > 1 else None
     if field:
-        parts.append(Line([f"the largest term saw rows {field[0]} to {field[1]}, columns {field[2]} to {field[3]} of the photo"]))
+        parts.append(line(f"the largest term saw rows {field[0]} to {field[1]}, columns {field[2]} to {field[3]} of the photo"))
     return View(
         step,
         f"{layer.name}: one unit",
         "{z}[u] = {bias}[u] + SUM(n) {x}[n] * {kernel}[n,u]".format(**v.letters(stage)),
-        f"Each unit weighs all {len(x)} numbers at once, for or against what it has learned to look for. {zeros} of them are 0 and add nothing.",
+        f"Each unit weighs all {len(x)} numbers at once, for or against what it has learned to look for. {zeros} "
+        "of them are 0 and add nothing.",
         cursor.but(unit=u),
         f"unit u={u} of 0..{len(z) - 1}; the {min(TOP, len(x))} largest of {len(x)} terms",
         parts,
@@ -116,7 +96,7 @@ def term_table(t: Trace, stage: int, terms, left: str, first, second, right: str
         running += terms[n]
         rows.append(
             [
-                Num(int(n), kind="count"),
+                count(int(n)),
                 *([", ".join(map(str, v.flat_origin(t, stage, n)))] if origins else []),
                 first(n),
                 second(n),
@@ -155,9 +135,7 @@ def logits_view(t: Trace, step: Step, cursor: Cursor) -> View:
         mark = "<- largest" if k == t.predicted else "label" if k == t.label else ""
         dot = x @ kernel[:, k]
         bias = v.num(t, names["bias"], (k,), "total") if use_bias else "none"
-        rows.append(
-            [Num(int(k), kind="count"), t.class_names[k], Num(dot, kind="total"), bias, v.num(t, names["z"], (k,), "total"), mark]
-        )
+        rows.append([count(int(k)), t.class_names[k], Num(dot, kind="total"), bias, v.num(t, names["z"], (k,), "total"), mark])
     u = t.predicted if cursor.unit is None else v.clip((cursor.unit,), z.shape)[0]
     terms = x * kernel[:, u]
     lines = [Row(f"sum of {len(x)} products for {t.class_names[u]}", Num(float(terms.sum()), kind="total"))]
@@ -192,47 +170,31 @@ def softmax_view(t: Trace, step: Step, cursor: Cursor) -> View:
     e = np.exp(z - z.max())
     rows = []
     for k in top_classes(z):
-        mark = " ".join(
-            [
-                *(["label"] if k == t.label else []),
-                *(["target"] if k == t.target else []),
-                *(["answer"] if k == t.predicted else []),
-            ]
-        )
-        numbers = [
-            v.num(t, logits, (k,)),
-            Num(z[k] - z.max(), kind="signed"),
-            Num(e[k], kind="probability"),
-            v.num(t, "p", (k,), "probability"),
-        ]
-        rows.append([Num(k, kind="count"), t.class_names[k], *numbers, mark])
+        marks = (("label", t.label), ("target", t.target), ("answer", t.predicted))
+        mark = " ".join(word for word, place in marks if place == k)
+        differences = Num(z[k] - z.max(), kind="signed"), Num(e[k], kind="probability")
+        numbers = [v.num(t, logits, (k,)), *differences, v.num(t, "p", (k,), "probability")]
+        rows.append([count(k), t.class_names[k], *numbers, mark])
     wanted = t.predicted if t.label is None else t.label
     loss = float(-np.log(p[wanted])) if p[wanted] > 0 else float(z.max() - z[wanted] + np.log(e.sum()))
-    name = t.class_names[wanted]
+    name, share = t.class_names[wanted], e[wanted] / e.sum()
+    row = Row(f"exp / sum of exp, {name}", Num(share, kind="total"))
     parts = [
         Table(["k", "class", "z", "z - max", "exp", "p", ""], rows),
-        Line(["sum of exp = ", Num(float(e.sum()), kind="total"), "    sum of p = ", Num(float(p.sum()), kind="total")]),
-        v.total(
-            t,
-            "p",
-            (wanted,),
-            [e[wanted] / e.sum()],
-            [Row(f"exp / sum of exp, {name}", Num(e[wanted] / e.sum(), kind="total"))],
-            "forward",
-        ),
-        Line(
-            [
-                f"loss = -log p[{name}] = ",
-                Num(loss, kind="size"),
-                f"        {name} is {'the answer' if t.label is None else 'the label'}",
-            ]
+        line("sum of exp = ", Num(float(e.sum()), kind="total"), "    sum of p = ", Num(float(p.sum()), kind="total")),
+        v.total(t, "p", (wanted,), [share], [row], "forward"),
+        line(
+            f"loss = -log p[{name}] = ",
+            Num(loss, kind="size"),
+            f"        {name} is {'the answer' if t.label is None else 'the label'}",
         ),
     ]
     return View(
         step,
         "softmax and loss",
         "p[k] = exp(z[k] - max) / SUM exp        loss = -log p[label]",
-        "exp makes all numbers positive, dividing by their sum turns them into probabilities. The loss is 0 if the right class has p = 1, and "
+        "exp makes all numbers positive, dividing by their sum turns them into probabilities. The loss is 0 if "
+        "the right class has p = 1, and "
         "grows the less the network believed in it.",
         cursor,
         "",
@@ -251,7 +213,7 @@ def through_view(t: Trace, step: Step, cursor: Cursor) -> View:
         v.total(t, names["y"], index, [y[index]], [Row("computed by the layer", v.num(t, names["y"], index, "total"))], "forward")
     ]
     if x.shape == y.shape:
-        parts.insert(0, Line([f"in:  {names['x']} = ", v.num(t, names["x"], index, "total")]))
+        parts.insert(0, line(f"in:  {names['x']} = ", v.num(t, names["x"], index, "total")))
     return View(
         step,
         f"{stage.layer.name}: {type(stage.layer).__name__}",

@@ -65,8 +65,8 @@ def help_lines(width: int) -> list[str]:
     half = -(-len(lines) // 2)
     pairs = zip(lines[:half], lines[half:] + [""], strict=False)
     about = [
-        " float32 is the network as it is used; all else is computed again in float64, with",
-        " twice the digits. 'agrees': within 1e-5 of the tensor's largest number.",
+        " float32 is the network in use; all else is computed again in float64, more",
+        " exactly. 'agrees': within 1e-5 of the largest number of the tensor.",
     ]
     return ["Keys", *about, *[f" {a:<{(width - 3) // 2}} {b}".rstrip() for a, b in pairs]]
 

@@ -61,7 +61,7 @@ def head(view: View, of: str, width: int = 80, brief: bool = False, tiny: bool =
     title = f"{view.step.id}{of}  {view.title}"
     if tiny:
         return [title[:width], *([f" at {view.where}"[:width]] if view.where else [])]
-    joined = f"{title}    {view.formula}"
+    joined = f"{title}    {view.formula}".rstrip()
     formula = textwrap.wrap(view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
     lines = [joined] if len(joined) <= width else [title, *formula]
     lines += [] if brief else [f" {line}" for line in textwrap.wrap(view.say, width - 1)]
@@ -145,7 +145,8 @@ def sum_text(total: Sum, width: int, digits: int, live: bool) -> list[str]:
     printed = number(total.total, digits)
     verdict = "agrees" if total.agrees else "DIFFERS"
     if live or not total.agrees:
-        note = f"float32 {number(total.total._replace(value=total.production), digits)} (off by {abs(total.difference):.0e}): {verdict}"
+        float32 = number(total.total._replace(value=total.production), digits)
+        note = f"float32 {float32} (off by {abs(total.difference):.0e}): {verdict}"
     else:
         note = f"float32 layer {verdict}"  # its last digits differ between machines: --json has them
     entries = [(row.label, number(row.num, digits), shown_sum(row, digits)) for row in total.rows]

@@ -83,6 +83,30 @@ class Row(NamedTuple):
     shown: tuple[Num, ...] = ()
 
 
+def line(*parts) -> Line:
+    """line("x = ", Num(...)): a Line of these."""
+    return Line(list(parts))
+
+
+def grids(*items) -> Grids:
+    """grids(Grid(...), "x", Grid(...)): these side by side."""
+    return Grids(list(items))
+
+
+def count(value: float) -> Num:
+    """A whole number."""
+    return Num(value, kind="count")
+
+
+def gradient(value: float) -> Num:
+    """A number with significant digits."""
+    return Num(float(value), kind="gradient")
+
+
+def percent(value: float) -> Num:
+    return Num(value, kind="percent")
+
+
 @dataclass(frozen=True)
 class Sum:
     """Rows that add up to one entry of one tensor, and every single term behind them."""

@@ -43,6 +43,7 @@ class Walk:
         self.loaded, self.model, self.test, self.target, self.digits = model, model, test, target, digits
         self.photo = photo or photos.test_photo(9, *test)
         self.sheet = photo is None  # begin with the sheet of photos
+        self.asked = target
         self.typed: str | None = None  # the number that is being typed
         self.message, self.shown, self.pause = "", None, 2.0
         self.help = self.source = self.playing = self.map = self.finished = False
@@ -280,25 +281,22 @@ class Walk:
         self.model = model
         before = self.trace.loss
         self.retrace()
-        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; of this photo {before:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+        change = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
+        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {change}   (u undoes)"
 
     def undo(self) -> None:
-        self.model, self.batch = self.loaded, 0
+        self.model, self.batch, self.target = self.loaded, 0, self.asked
         self.retrace()
         self.message = "the weights are as loaded"
 
     def sample(self) -> None:
         results = extras.check_sample(self.trace)
         bad = [r.name for r in results if r.verdict == "WRONG"]
-        kinks = sum(r.kinks for r in results)
-        self.message = (
-            f"{sum(r.checked for r in results)} numbers of {len(results)} tensors checked, {kinks} left out at kinks: "
-            + (
-                f"WRONG in {', '.join(bad)}"
-                if bad
-                else f"worst error {max(r.error for r in results if r.checked):.0e}, all agree"
-            )
-        )
+        few = sum(r.verdict == "not comparable" for r in results)
+        counts = f"{sum(r.checked for r in results)} numbers checked, {sum(r.kinks for r in results)} at kinks left out"
+        worst = max((r.error for r in results if r.checked), default=0.0)
+        few_words = f"; {few} of {len(results)} tensors: too few" if few else ""
+        self.message = f"WRONG: {', '.join(bad)}" if bad else f"{counts}: worst error {worst:.0e}{few_words}"
 
     # ---- how it is shown
 

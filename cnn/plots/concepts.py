@@ -54,11 +54,13 @@ def _digits(value, signed):
     return f"{rounded:{'+' if signed and rounded else ''}.3f}"
 
 
+ROWS = [(28, 1, "same"), (28, 2, "same"), (28, 2, "valid"), (5, 2, "same")]  # size, stride, padding
+
+
 def stride_and_padding(kernel: int = 3) -> Figure:
     """Where the windows stand along a row of 28 cells or 5, for stride 1 and 2, 'same' and 'valid', padded as Keras does."""
-    cases = [(28, 1, "same"), (28, 2, "same"), (28, 2, "valid"), (5, 2, "same")]
     figure = new_figure(13, 5.6)
-    for axes, (size, stride, padding) in zip(figure.subplots(len(cases), 1), cases, strict=True):
+    for axes, (size, stride, padding) in zip(figure.subplots(len(ROWS), 1), ROWS, strict=True):
         _windows(axes, size, kernel, stride, padding)
     return figure
 
