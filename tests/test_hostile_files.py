@@ -276,7 +276,7 @@ def test_a_reader_that_trusts_the_header_is_noticed(path, valid, monkeypatch):
 def test_a_reader_without_checksum_is_noticed(path, valid, monkeypatch):
     monkeypatch.setattr(npz, "zlib", type("NoZlib", (), {"crc32": staticmethod(lambda data: None)}))
     monkeypatch.setattr(npz.Member, "__new__", lambda cls, start, size, checksum: tuple.__new__(cls, (start, size, None)))
-    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+    with pytest.raises((AssertionError, pytest.fail.Exception)):  # accepted, or refused for another reason than the checksum
         test_one_flipped_bit_in_each_member(path, valid)
 
 
