@@ -224,8 +224,10 @@ def player(way: str) -> str:
         for key, text in buttons
     )
     return (
-        f'<div class="player js-only" role="group" aria-label="Small steps">{html}<label>small step <input type="range" id="scrub-{way}" data-scrub="1" min="0" max="0" value="0"></label>'
-        f'<label>seconds each <input type="range" id="pace-{way}" data-pace="1" min="0.1" max="4" step="0.1" value="0.6"></label><p class="now derived" id="now-{way}"></p></div>'
+        f'<div class="player js-only" role="group" aria-label="Small steps">{html}'
+        f'<label>small step <input type="range" id="scrub-{way}" data-scrub="1" min="0" max="0" value="0"></label>'
+        f'<label>seconds each <input type="range" id="pace-{way}" data-pace="1" min="0.1" max="4" step="0.1" value="0.6"></label>'
+        f'<p class="now derived" id="now-{way}"></p></div>'
     )
 
 
@@ -236,10 +238,14 @@ def source(name: str, function) -> str:
     file = "/".join(Path(inspect.getsourcefile(function)).parts[-2:])
     indent = len(lines[0]) - len(lines[0].lstrip())
     body = tables.escape("".join(line[indent:] if line.strip() else "\n" for line in lines).rstrip())
-    return f'<figure id="code-{name}" class="source"><figcaption>{file}, line {first}: <code>{name}</code></figcaption><pre tabindex="0" role="region" aria-label="{name}">{body}</pre></figure>'
+    return (
+        f'<figure id="code-{name}" class="source"><figcaption>{file}, line {first}: <code>{name}</code></figcaption>'
+        f'<pre tabindex="0" role="region" aria-label="{name}">{body}</pre></figure>'
+    )
 
 
 def provenance(t: Trace) -> str:
     """Where the numbers come from."""
     made = tables.escape(t.model.made_by or "not recorded")
-    return f"Written by numpy-cnn {cnn.__version__}; model trained by: <code>{made}</code>. Data: Fashion-MNIST by Zalando Research, MIT licence."
+    data = "Data: Fashion-MNIST by Zalando Research, MIT licence."
+    return f"Written by numpy-cnn {cnn.__version__}; model trained by: <code>{made}</code>. {data}"

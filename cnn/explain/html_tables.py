@@ -105,7 +105,9 @@ def table(caption: str, head: list[str], rows: list[list[str]]) -> str:
     """rows: a heading, then cells as HTML (<td>...)."""
     top = "".join(f'<th scope="col">{text}</th>' if text else "<td></td>" for text in head)
     body = "".join(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>' for name, *cells in rows)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    name = escape(caption)
+    whole = f"<table><caption>{name}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{whole}</div>'
 
 
 def largest(array: Array) -> tuple[int, ...]:
@@ -308,9 +310,11 @@ def network() -> str:
             else "<small>no parameters</small>"
         )
         items.append(
-            f'<li><a href="#step-{ahead}" data-step="{ahead}" aria-label="{ahead}: {title}, {shape}"><canvas id="net-{name}" aria-hidden="true"></canvas></a>'
+            f'<li><a href="#step-{ahead}" data-step="{ahead}" aria-label="{ahead}: {title}, {shape}">'
+            f'<canvas id="net-{name}" aria-hidden="true"></canvas></a>'
             f"<b>{title}</b><span>{shape}</span>{numbers}"
-            f'<a href="#step-{back}" data-step="{back}" aria-label="{back}: slopes of {title}"><canvas id="net-d{name}" aria-hidden="true"></canvas></a></li>'
+            f'<a href="#step-{back}" data-step="{back}" aria-label="{back}: slopes of {title}">'
+            f'<canvas id="net-d{name}" aria-hidden="true"></canvas></a></li>'
         )
     return "".join(items)
 
