@@ -211,6 +211,24 @@ def test_adam_update_equals_its_loop(shape, dtype):
         np.testing.assert_allclose(got, right, rtol=0, atol=4 * np.finfo(dtype).eps)
 
 
+@FLOATS
+def test_adams_moments_never_become_denormal(dtype):
+    """A weight that gets no gradient any more: its momentum shrinks to 0, NaN stays, and what is normal is left alone."""
+    tiny = np.finfo(dtype).tiny
+    w, g = np.ones(5, dtype), np.zeros(5, dtype)
+    m = np.array([tiny, -1.05 * tiny, 2 * tiny, np.nan, -1], dtype)
+    v = np.array([tiny, 2 * tiny, 1, np.nan, 1], dtype)
+    adam.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-7)
+    np.testing.assert_array_equal(m == 0, [True, True, False, False, False])
+    np.testing.assert_array_equal(v == 0, [True, False, False, False, False])
+    assert np.isnan([m[3], v[3], w[3]]).all()
+    np.testing.assert_array_equal(w[:3], 1)
+    m = np.full(5, 1e-30, dtype)
+    for _ in range(8000):
+        adam.adam_update(w, g, m, np.ones_like(m), 1e-3, 0.9, 0.999, 1e-7)
+    np.testing.assert_array_equal(m, 0)
+
+
 def test_adam_update_refuses_to_change_a_copy():
     w = np.abs(random((4, 6))).T
     with pytest.raises(ValueError, match="copy"):
