@@ -2,9 +2,11 @@
 
 A twin shares the parameters of its model and gives the plain layers' results to rounding,
 which tests/test_fused.py holds it to. It is faster for three reasons:
-- convolution, bias, ReLU and 2x2 pooling run as one step over a few photos at a time, so
-  that the columns and the product never leave the cache;
-- the backward products leave out the five numbers in six that pooling and ReLU make zero;
+- convolution, bias, ReLU and 2x2 pooling run as one step, whose sums stay in the processor's
+  registers (kernels/windows.py, kernels/winograd.py), or, for shapes that do not fill those,
+  over a few photos at a time, so that columns and products never leave the cache;
+- the backward products leave out the five numbers in six that pooling and ReLU make zero
+  (kernels/sparse.py);
 - its large arrays are kept from batch to batch. So, unlike the layers, one twin serves one
   pass at a time, and what it returns is valid until its next pass.
 """
@@ -15,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
-from kernels import fused, sparse
+from kernels import fused, sparse, vectors, windows, winograd
 from kernels.im2col import col2im_into, im2col_into
 
 Array = np.ndarray
@@ -52,11 +54,14 @@ class ConvPool:
         self.out_h, self.out_w, self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)
         self.pool_shape = pool.output_shape
         self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
-        # The kernels that leave out zeros know one kind of convolution, by far the most common.
+        # The vector kernels take channels, filters and cells in groups that fill their registers.
         _, width, channels = conv.input_shape
         self.grey = channels == 1
-        lanes = conv.units if self.grey else channels
-        self.skips_zeros = sparse.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1) and lanes % sparse.CHANNELS == 0
+        is_3x3 = vectors.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1)  # by far the most common
+        fill = self.pool_shape[1] >= winograd.TILE and conv.units % winograd.FILTERS == 0
+        self.has_winograd = is_3x3 and fill and channels % vectors.LANES == 0
+        self.in_registers = vectors.AVAILABLE and self.pool_shape[1] >= windows.TILE and conv.units % vectors.LANES == 0
+        self.skips_zeros = is_3x3 and (conv.units if self.grey else channels) % vectors.LANES == 0
         self.where = sparse.window_starts(*self.pool_shape[:2], (self.pads[2] + width + self.pads[3]) * channels, channels)
         self.buffer = Buffers()
 
@@ -96,18 +101,32 @@ class ConvPool:
         x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
         y = self.buffer("y", photos, *self.pool_shape)
         winners = self.buffer("winners", photos, *self.pool_shape, dtype=np.uint8)
+        # The vector kernels take float32 for granted; a layer may have been built for float64.
+        kernel = np.asarray(self.params["kernel"], np.float32)
+        bias = np.asarray(self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units), np.float32)
+        if self.has_winograd:
+            transformed = self.buffer("transformed", 16, channels, self.conv.units)
+            winograd.transform_kernel(transformed, kernel)
+            room = self.buffer("patches", *winograd.patches_shape(channels)), self.buffer("products", *winograd.PRODUCTS_SHAPE)
+            winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, self.floor, *room)
+        elif self.in_registers:
+            windows.conv_relu_pool(y, winners, x_padded, kernel, bias, self.floor, self.conv.strides)
+        else:
+            self.forward_through_columns(y, winners, x_padded, bias)
+        return y, ConvPoolCache(x_padded, winners)
+
+    def forward_through_columns(self, y, winners, x_padded, bias):
+        """Conv2D.forward and what follows it, block by block."""
         kernel = self.kernel_matrix()
-        bias = self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units, np.float32)
-        for block, columns, z in self.blocks(photos):
+        for block, columns, z in self.blocks(len(y)):
             im2col_into(columns, x_padded[block], self.conv.strides)
             np.matmul(columns.reshape(-1, len(kernel)), kernel, out=z.reshape(-1, self.conv.units))
             fused.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
-        return y, ConvPoolCache(x_padded, winners)
 
     def backward(self, dy, cache, need_dx=True):
         skips_zeros = self.skips_zeros and not (self.grey and need_dx)
         product = self.backward_skipping_zeros if skips_zeros else self.backward_through_columns
-        dkernel, dx = product(np.ascontiguousarray(dy), cache, need_dx)
+        dkernel, dx = product(np.ascontiguousarray(dy, np.float32), cache, need_dx)
         grads = {"kernel": dkernel}
         if self.conv.use_bias:
             grads["bias"] = np.empty(self.conv.units, np.float32)
@@ -130,10 +149,10 @@ class ConvPool:
         return dkernel.reshape(self.params["kernel"].shape), dx if need_dx else None
 
     def backward_skipping_zeros(self, dy, cache, need_dx):
-        """The same sums from the winners alone; the kernel lies here with its filters first: (F, 3, 3, C)."""
+        """The same sums from the winners alone, whose kernels lie here with the filters first."""
         filters, channels = self.conv.units, self.conv.input_shape[2]
         if self.grey:
-            dkernel = np.empty_like(self.params["kernel"])
+            dkernel = np.empty(self.params["kernel"].shape, np.float32)
             sparse.kernel_gradient_of_grey(dkernel, dy, cache.winners, cache.x_padded)
             return dkernel, None
         padded_shape = cache.x_padded.shape[1:]
@@ -142,8 +161,8 @@ class ConvPool:
         dkernel = np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0))
         if not need_dx:
             return dkernel, None
-        kernel = self.buffer("kernel", filters, 3, 3, channels)
-        kernel[:] = self.params["kernel"].transpose(3, 0, 1, 2)
+        kernel = self.buffer("kernel", channels // vectors.LANES, filters, 9, vectors.LANES)
+        kernel[:] = self.params["kernel"].reshape(9, -1, vectors.LANES, filters).transpose(1, 3, 0, 2)
         dx, photo = self.buffer("dx", len(dy), *self.conv.input_shape), self.buffer("photo", *padded_shape)
         sparse.input_gradient(dx, dy, cache.winners, kernel, self.where, (self.pads[0], self.pads[2]), photo)
         return dkernel, dx
@@ -170,10 +189,17 @@ class KeptDense:
         x, active = cache
         dz, _ = self.activation.backward(dy, active)
         kernel = self.params["kernel"]
-        grads = {"kernel": np.matmul(x.T, dz, out=self.buffer("dkernel", *kernel.shape))}
+        product = np.matmul if len(x) > 1 else np.multiply  # the same for one photo, where BLAS takes eight times as long
+        grads = {"kernel": product(x.T, dz, out=self.buffer("dkernel", *kernel.shape))}
         if self.dense.use_bias:
             grads["bias"] = dz.sum(axis=0)
-        return (np.matmul(dz, kernel.T, out=self.buffer("dx", *x.shape)) if need_dx else None), grads
+        if not need_dx:
+            return None, grads
+        # dz @ kernel.T by way of its transpose: else BLAS would first copy the whole kernel into another order.
+        transposed = np.matmul(kernel, dz.T, out=self.buffer("transposed", len(kernel), len(x)))
+        dx = self.buffer("dx", *x.shape)
+        dx[:] = transposed.T
+        return dx, grads
 
 
 def twin(layers: list) -> list:
@@ -201,7 +227,7 @@ class Twins:
         if self.model.dtype != np.float32:
             return self.model.logit_layers()
         if self.layers != self.model.layers:
-            self.layers, self.free = list(self.model.layers), []
+            self.free, self.layers = [], list(self.model.layers)  # in this order: another thread may be looking
         try:
             return self.free.pop()
         except IndexError:

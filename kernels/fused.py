@@ -1,4 +1,4 @@
-"""What training does between the big products: bias, ReLU and 2x2 pooling in one sweep, and the way back.
+"""Bias, ReLU and 2x2 pooling in one sweep, and the way back: for shapes that the vector kernels do not take.
 
 The plain path (cnn/layers.py) sweeps over the largest arrays of the network once for the
 bias, once for ReLU and once for pooling. Here each product is read once, while it is
@@ -37,7 +37,7 @@ def bias_relu_pool(y, winners, z, bias, floor):
                         best, winner = a3, np.uint8(3)
                     if not best > floor:
                         best, winner = floor, np.uint8(CLOSED)
-                    # 0 * (their sum) is 0, or NaN if one of them is NaN: comparisons alone would lose it.
+                    # 0 * (their sum) is 0, or NaN if one of them is NaN or infinite: comparisons alone would lose it.
                     y_row[f] = best + 0 * (a0 + a1 + a2 + a3)
                     winner_row[f] = winner
 

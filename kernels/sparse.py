@@ -2,107 +2,85 @@
 
 Of each window of four only the winner has a gradient, and none where ReLU was closed: five
 in six of the numbers in dz are zero. BLAS multiplies them all the same. Here each winner
-adds one window of rows, nine cells of CHANNELS neighbours, to its sum; the sum of a window
-stays in the processor's vector registers until all its winners have been added.
+(i, j) of a filter f adds nine cells, for LANES channels at a time, to sums that stay in the
+processor's vector registers:
 
-    dkernel[:,:,:,f] += dy * x_padded[i:i+3, j:j+3, :]     for each winner (i, j) of filter f
-    dx_padded[i:i+3, j:j+3, :] += dy * kernel[:,:,:,f]     for each filter f that won at (i, j)
+    dkernel[:,:,:,f] += dy * x_padded[i:i+3, j:j+3, :]     nine sums, for all winners of filter f
+    dx_padded[i:i+3, j:j+3, :] += dy * kernel[:,:,:,f]     sixteen, for 32 filters of one pooling window
 
 Photos of one channel have no neighbours over the channels; there the filters are the
 neighbours, and the four places of a pooling window are taken one after the other.
 
-The sums are those of the full products, with other rounding. This is the one place that
-writes vector code by hand (as LLVM's instructions): Numba's own loops reach half its speed.
+The sums are those of the full products, with other rounding.
 """
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-# 18 registers of AVX-512's 32 hold a window of 2 vectors a cell; 9 of AVX2's 16 one of 1 vector a cell.
-AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
-LANES, VECTORS = (16, 2) if AVX512 else (8, 1)
-CHANNELS = LANES * VECTORS  # channels (or filters) are handled in groups of so many
+from kernels.vectors import AVX512, BYTES, I64, LANES, VECTOR, Vectors
+
 TAPS = [(u, v) for u in range(3) for v in range(3)]
-AVAILABLE = not config.DISABLE_JIT  # vector code has no meaning in plain Python
-
-I64 = ir.IntType(64)
-VECTOR = ir.VectorType(ir.FloatType(), LANES)
-
-
-class _Vectors:
-    """Writes LLVM instructions on vectors of LANES float32 numbers."""
-
-    def __init__(self, context, builder, signature, args):
-        self.builder, self.args = builder, args
-        self.data = lambda k: context.make_array(signature.args[k])(context, builder, args[k]).data
-        self.fma = builder.module.declare_intrinsic(f"llvm.fma.v{LANES}f32", (), ir.FunctionType(VECTOR, [VECTOR] * 3))
-
-    def at(self, base, *steps):
-        """The place base + all steps, each an integer value, or a pair of one and a Python number to multiply."""
-        for step in steps:
-            base = self.builder.add(base, self.builder.mul(step[0], I64(step[1])) if isinstance(step, tuple) else step)
-        return base
-
-    def pointer(self, array, place, kind=VECTOR):
-        return self.builder.bitcast(self.builder.gep(array, [place]), kind.as_pointer())
-
-    def load(self, array, place, kind=VECTOR, align=4):
-        return self.builder.load(self.pointer(array, place, kind), align=align)
-
-    def number(self, array, place):
-        """The number at this place in all lanes of a vector."""
-        return self.spread(self.builder.load(self.builder.gep(array, [place])), VECTOR)
-
-    def spread(self, value, kind):
-        none, lanes = ir.Constant(kind, ir.Undefined), ir.VectorType(ir.IntType(32), kind.count)
-        first = self.builder.insert_element(none, value, ir.IntType(32)(0))
-        return self.builder.shuffle_vector(first, none, ir.Constant(lanes, None))
-
-    def sums(self, out, places):
-        """Sums that begin with what stands at these places; LLVM keeps them in registers."""
-        sums = [cgutils.alloca_once(self.builder, VECTOR) for _ in places]
-        for total, place in zip(sums, places, strict=True):
-            self.builder.store(self.load(out, place), total)
-        return sums
-
-    def add_product(self, total, a, b):
-        self.builder.store(self.builder.call(self.fma, [a, b, self.builder.load(total)]), total)
-
-    def put_back(self, out, places, sums):
-        for total, place in zip(sums, places, strict=True):
-            self.builder.store(self.builder.load(total), self.pointer(out, place), align=4)
+FILTERS = 32  # of which input_gradient takes the kernels at a time: the first cache holds LANES channels of them
+# The sums of a whole patch at once where there are registers for its 16 cells, else of one winner's window.
+TOGETHER = [(0, 1, 2, 3)] if AVX512 else [(0,), (1,), (2,), (3,)]
+BITS = 12  # of each of the five counts that lie in one number of 64
+MASK = 2**BITS - 1
 
 
 @intrinsic
-def _add_windows(typingctx, out, out_at, out_pitch, rows, rows_pitch, starts, values, first, last):
-    """out[window at out_at] += sum over first <= m < last of values[m] * rows[window at starts[m]]
+def _add_windows(typingctx, out, at, x_padded, row_pitch, cell_pitch, starts, values, count):
+    """out[tap] += sum over m < count of values[m] * x_padded[tap of the window at starts[m]]
 
-    A window is 3 rows, `pitch` numbers apart, of 3 cells; the pitches are (row, cell).
-    All arrays are flat; nothing is checked.
+    The nine taps of `out` begin at `at`, cell_pitch apart. All arrays are flat; nothing is checked.
     """
 
     def codegen(context, builder, signature, args):
-        write = _Vectors(context, builder, signature, args)
-        out, rows, starts, values = (write.data(k) for k in (0, 3, 5, 6))
-
-        def window(start, pitch):
-            row, cell = cgutils.unpack_tuple(builder, pitch, 2)
-            return [write.at(start, (row, u), (cell, v), I64(k * LANES)) for u, v in TAPS for k in range(VECTORS)]
-
-        places = window(args[1], args[2])
+        write = Vectors(context, builder, signature, args)
+        out, x_padded, starts, values = (write.data(k) for k in (0, 2, 5, 6))
+        at, row_pitch, cell_pitch, count = (args[k] for k in (1, 3, 4, 7))
+        places = [write.at(at, (cell_pitch, tap)) for tap in range(9)]
         sums = write.sums(out, places)
-        with cgutils.for_range_slice(builder, args[7], args[8], I64(1)) as (m, _):
-            value = write.number(values, m)
-            for total, place in zip(sums, window(builder.load(builder.gep(starts, [m])), args[4]), strict=True):
-                write.add_product(total, value, write.load(rows, place))
+        with cgutils.for_range(builder, count) as m:
+            value, start = write.number(values, m.index), builder.load(builder.gep(starts, [m.index]))
+            for total, (u, v) in zip(sums, TAPS, strict=True):
+                write.add_product(total, value, write.load(x_padded, write.at(start, (row_pitch, u), (cell_pitch, v))))
         write.put_back(out, places, sums)
         return context.get_dummy_value()
 
-    return types.void(out, out_at, out_pitch, rows, rows_pitch, starts, values, first, last), codegen
+    return types.void(out, at, x_padded, row_pitch, cell_pitch, starts, values, count), codegen
+
+
+@intrinsic
+def _add_kernels(typingctx, out, at, row_pitch, cell_pitch, kernel, starts, values, counts):
+    """out[tap + winner] += sum over m < count[winner] of values[winner, m] * kernel[tap of the kernel at starts[winner, m]]
+
+    out is a photo, `at` the corner of a patch of 4x4 cells, of which a winner 0 ... 3 has the window of
+    3x3 at its place; counts as _list_winners returns them. All arrays are flat; nothing is checked.
+    """
+
+    def codegen(context, builder, signature, args):
+        write = Vectors(context, builder, signature, args)
+        out, kernel, starts, values = (write.data(k) for k in (0, 4, 5, 6))
+        at, row_pitch, cell_pitch, counts = (args[k] for k in (1, 2, 3, 7))
+        for winners in TOGETHER:
+            cells = sorted({(winner // 2 + u, winner % 2 + v) for winner in winners for u, v in TAPS})
+            places = [write.at(at, (row_pitch, r), (cell_pitch, s)) for r, s in cells]
+            sums = dict(zip(cells, write.sums(out, places), strict=True))
+            for winner in winners:
+                count = builder.and_(builder.lshr(counts, I64(winner * BITS)), I64(MASK))
+                first = I64(winner * FILTERS)
+                with cgutils.for_range_slice(builder, first, builder.add(first, count), I64(1)) as (m, _):
+                    value, start = write.number(values, m), builder.load(builder.gep(starts, [m]))
+                    for tap, (u, v) in enumerate(TAPS):
+                        weights = write.load(kernel, write.at(start, I64(tap * LANES)))
+                        write.add_product(sums[winner // 2 + u, winner % 2 + v], value, weights)
+            write.put_back(out, places, sums.values())
+        return context.get_dummy_value()
+
+    return types.void(out, at, row_pitch, cell_pitch, kernel, starts, values, counts), codegen
 
 
 @intrinsic
@@ -113,25 +91,20 @@ def _add_taps(typingctx, out, f, filters, dy, winners, out_h, out_w, photo, widt
     """
 
     def codegen(context, builder, signature, args):
-        write = _Vectors(context, builder, signature, args)
+        write = Vectors(context, builder, signature, args)
         out, dy, winners, photo = (write.data(k) for k in (0, 3, 4, 7))
         f, filters, out_h, out_w, width = (args[k] for k in (1, 2, 5, 6, 8))
-        lanes = [I64(k * LANES) for k in range(VECTORS)]
-        bytes_ = ir.VectorType(ir.IntType(8), LANES)
-        places = [write.at(f, (filters, 3 * u + v), lane) for u, v in TAPS for lane in lanes]
+        places = [write.at(f, (filters, tap)) for tap in range(9)]
         sums = write.sums(out, places)
         with cgutils.for_range(builder, out_h) as p, cgutils.for_range(builder, out_w) as q:
-            cell = builder.mul(builder.add(builder.mul(p.index, out_w), q.index), filters)
+            cell = write.at(f, builder.mul(builder.add(builder.mul(p.index, out_w), q.index), filters))
             corner = builder.mul(builder.add(builder.mul(p.index, width), q.index), I64(2))
-            dys = [write.load(dy, write.at(cell, f, lane)) for lane in lanes]
-            won = [write.load(winners, write.at(cell, f, lane), bytes_, align=1) for lane in lanes]
+            gradient, winner = write.load(dy, cell), write.load(winners, cell, BYTES, align=1)
             for k in range(4):
-                here = write.spread(ir.IntType(8)(k), bytes_)
-                gradient = [builder.select(builder.icmp_unsigned("==", w, here), d, VECTOR(None)) for w, d in zip(won, dys, strict=True)]
-                for tap, (u, v) in enumerate(TAPS):
-                    x = write.number(photo, write.at(corner, (width, k // 2 + u), I64(k % 2 + v)))
-                    for lane in range(VECTORS):
-                        write.add_product(sums[tap * VECTORS + lane], x, gradient[lane])
+                won = builder.icmp_unsigned("==", winner, write.spread(ir.IntType(8)(k), BYTES))
+                here = builder.select(won, gradient, VECTOR(None))
+                for total, (u, v) in zip(sums, TAPS, strict=True):
+                    write.add_product(total, write.number(photo, write.at(corner, (width, k // 2 + u), I64(k % 2 + v))), here)
         write.put_back(out, places, sums)
         return context.get_dummy_value()
 
@@ -142,14 +115,14 @@ def _add_taps(typingctx, out, f, filters, dy, winners, out_h, out_w, photo, widt
 def kernel_gradient_of_grey(dkernel, dy, winners, x_padded):
     """dkernel (3, 3, 1, F) = the gradient of the kernel of a 3x3 convolution over photos of one channel.
 
-    dy, winners (N, P, Q, F) as bias_relu_pool left them, with F a multiple of CHANNELS, x_padded (N, H, W, 1)
+    dy, winners (N, P, Q, F) as bias_relu_pool left them, with F a multiple of LANES, x_padded (N, H, W, 1)
     with H >= 2P + 2, W >= 2Q + 2, all float32 and contiguous.
     """
     photos, out_h, out_w, filters = dy.shape
     dkernel[:] = 0
     flat_dkernel = dkernel.reshape(-1)
     for n in range(photos):
-        for f in range(0, filters, CHANNELS):
+        for f in range(0, filters, LANES):
             _add_taps(flat_dkernel, f, filters, dy[n].reshape(-1), winners[n].reshape(-1), out_h, out_w,
                       x_padded[n].reshape(-1), x_padded.shape[2])  # fmt: skip
 
@@ -169,12 +142,11 @@ def kernel_gradient(dkernel, dy, winners, x_padded, where):
     """dkernel (F, 3, 3, C) = the gradient of the kernel of a 3x3 convolution with stride 1 and 2x2 pooling.
 
     dy, winners (N, P, Q, F) as bias_relu_pool left them, x_padded (N, H, W, C) with H >= 2P + 2,
-    W >= 2Q + 2 and C a multiple of CHANNELS, all float32 and contiguous; where: window_starts
+    W >= 2Q + 2 and C a multiple of LANES, all float32 and contiguous; where: window_starts
     of x_padded's pitches.
     """
     photos, out_h, out_w, filters = dy.shape
     channels = x_padded.shape[3]
-    row_pitch = x_padded.shape[2] * channels
     starts, values = np.empty(out_h * out_w + 1, np.int64), np.empty(out_h * out_w + 1, np.float32)
     dkernel[:] = 0
     flat_dkernel = dkernel.reshape(-1)
@@ -188,39 +160,48 @@ def kernel_gradient(dkernel, dy, winners, x_padded, where):
                 starts[count] = where[k, winner]
                 values[count] = dy_photo[k, f]
                 count += winner < 4  # a closed one is overwritten by the next: no branch to guess wrong
-            for c in range(0, channels, CHANNELS):
-                _add_windows(flat_dkernel, f * 9 * channels + c, (3 * channels, channels),
-                             photo[c:], (row_pitch, channels), starts, values, 0, count)  # fmt: skip
+            for c in range(0, channels, LANES):
+                _add_windows(flat_dkernel, f * 9 * channels + c, photo[c:], x_padded.shape[2] * channels, channels, starts, values, count)
+
+
+@njit(nogil=True, cache=True)
+def _list_winners(starts, values, dy, winners):
+    """The filters that won at each of the four cells of one window, in lists of FILTERS; returns how long the lists are.
+
+    A filter's kernel begins at starts[...], its gradient is values[...]. The five counts (the fifth: of the
+    closed) lie in one number, BITS each, for it stays in a register: five in an array make this twice as slow.
+    """
+    counts = np.uint64(0)
+    for f in range(len(dy)):
+        winner = np.uint64(winners[f])
+        place = winner * np.uint64(FILTERS) + ((counts >> (winner * np.uint64(BITS))) & np.uint64(MASK))
+        starts[place] = f * 9 * LANES
+        values[place] = dy[f]
+        counts += np.uint64(1) << (winner * np.uint64(BITS))
+    return counts
 
 
 @njit(nogil=True, cache=True)
 def input_gradient(dx, dy, winners, kernel, where, offset, photo):
     """dx (N, H, W, C) = the gradient of the input of the same convolution, padded by offset (top, left).
 
-    kernel is laid out (F, 3, 3, C); photo: room for one padded photo (H', W', C); where: window_starts
-    of its pitches.
+    kernel is laid out (C / LANES, F, 3, 3, LANES); photo: room for one padded photo (H', W', C); where:
+    window_starts of its pitches.
     """
     photos, height, width, channels = dx.shape
     top, left = offset
     filters = dy.shape[3]
-    row_pitch = photo.shape[1] * channels
-    starts, values = np.empty((5, filters), np.int64), np.empty((5, filters), np.float32)
-    count = np.empty(5, np.int64)  # how many filters won at each of the four cells; at none: the fifth
+    starts, values = np.empty(5 * FILTERS, np.int64), np.empty(5 * FILTERS, np.float32)
     flat_kernel, flat_photo = kernel.reshape(-1), photo.reshape(-1)
     for n in range(photos):
         flat_photo[:] = 0
         dy_photo, winners_photo = dy[n].reshape(-1, filters), winners[n].reshape(-1, filters)
-        for k in range(len(dy_photo)):
-            count[:] = 0
-            for f in range(filters):
-                winner = winners_photo[k, f]
-                starts[winner, count[winner]] = f * 9 * channels
-                values[winner, count[winner]] = dy_photo[k, f]
-                count[winner] += 1
-            for winner in range(4):
-                for c in range(0, channels, CHANNELS):
-                    _add_windows(flat_photo, where[k, winner] + c, (row_pitch, channels), flat_kernel[c:],
-                                 (3 * channels, channels), starts[winner], values[winner], 0, count[winner])  # fmt: skip
+        for f in range(0, filters, FILTERS):
+            for k in range(len(dy_photo)):
+                counts = _list_winners(starts, values, dy_photo[k, f : f + FILTERS], winners_photo[k, f : f + FILTERS])
+                for c in range(0, channels, LANES):
+                    _add_kernels(flat_photo, where[k, 0] + c, photo.shape[1] * channels, channels,
+                                 flat_kernel[9 * (c * filters + f * LANES) :], starts, values, counts)  # fmt: skip
         for r in range(height):
             for s in range(width):
                 for c in range(channels):

@@ -14,9 +14,9 @@ from cnn.fused import ConvPool, twin
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.models import Sequential
 from cnn.optimizers import SGD
-from kernels import fused, reference, sparse
+from kernels import fused, reference, sparse, vectors
 
-JIT = sparse.AVAILABLE  # under NUMBA_DISABLE_JIT=1 the same tests run on smaller networks
+JIT = vectors.AVAILABLE  # under NUMBA_DISABLE_JIT=1 the same tests run on smaller networks
 Conv, Pool, Dense, Flatten, Dropout = layers.Conv2D, layers.MaxPooling2D, layers.Dense, layers.Flatten, layers.Dropout
 
 
@@ -341,11 +341,11 @@ def unpool_in_loops(dy, winners, shape, dtype=np.float32):
 @pytest.mark.skipif(not JIT, reason="vector code has no meaning in plain Python")
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (6, 4)])
 @pytest.mark.parametrize("pads", [(1, 1, 1, 1), (0, 0, 0, 0)])
-@pytest.mark.parametrize("groups, filters", [(1, 3), (2, 8)])
+@pytest.mark.parametrize("groups, filters", [(1, 3), (2, 2 * sparse.FILTERS + 8)])
 def test_sparse_gradients_equal_the_products_in_float64(size, pads, groups, filters):
     """Against reference.im2col and col2im: dkernel = columns^T @ dz, dx = col2im(dz @ kernel^T)."""
     rng = np.random.default_rng(7)
-    height, width, channels = size[0] + 2, size[1] + 2, groups * sparse.CHANNELS
+    height, width, channels = size[0] + 2, size[1] + 2, groups * vectors.LANES
     x = rng.standard_normal((2, height, width, channels)).astype(np.float32)
     kernel = rng.standard_normal((3, 3, channels, filters)).astype(np.float32)
     top, bottom, left, right = pads
@@ -365,8 +365,9 @@ def test_sparse_gradients_equal_the_products_in_float64(size, pads, groups, filt
     dkernel = np.full((filters, 3, 3, channels), 99, np.float32)
     sparse.kernel_gradient(dkernel, dy, winners, x_padded, where)
     assert_close(dkernel.transpose(1, 2, 3, 0).astype(np.float64), expected_dkernel)
+    by_lanes = np.ascontiguousarray(kernel.reshape(9, groups, vectors.LANES, filters).transpose(1, 3, 0, 2))
     dx, photo = np.full(x.shape, 99, np.float32), np.full(x_padded.shape[1:], 99, np.float32)
-    sparse.input_gradient(dx, dy, winners, np.ascontiguousarray(kernel.transpose(3, 0, 1, 2)), where, (top, left), photo)
+    sparse.input_gradient(dx, dy, winners, by_lanes, where, (top, left), photo)
     assert_close(dx.astype(np.float64), expected_dx)
 
 
@@ -376,7 +377,7 @@ def test_sparse_gradients_equal_the_products_in_float64(size, pads, groups, filt
 def test_the_grey_kernel_gradient_equals_the_product_in_float64(size, groups):
     """One channel: dkernel = columns^T @ dz, the filters lying side by side."""
     rng = np.random.default_rng(8)
-    filters = groups * sparse.CHANNELS
+    filters = groups * vectors.LANES
     x_padded = rng.standard_normal((2, size[0] + 2, size[1] + 2, 1)).astype(np.float32)
     dy = rng.standard_normal((2, size[0] // 2, size[1] // 2, filters)).astype(np.float32)
     winners = rng.integers(0, 5, dy.shape).astype(np.uint8)
