@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import signal
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,6 +11,10 @@ from cnn.datasets import fashion_mnist
 
 # Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, which is an error, not a pass.
 collect_ignore = [] if find_spec("torch") else ["test_parity.py"]
+
+# A shell starts what runs in its background deaf to Ctrl-C, and the programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def small_network(seed=0, shards=2, photo=(8, 8, 1), classes=10, optimizer="adam", compiled=True):

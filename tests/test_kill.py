@@ -201,11 +201,13 @@ def make_fit(*args, **kwargs):
     while True:
         try:
             if interrupts < 20:
-                signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.001, 0.1))
+                # Again and again: Python loses an interrupt that meets a __del__.
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.001, 0.03), 0.05)
             model.fit(*args, **kwargs)
             signal.setitimer(signal.ITIMER_REAL, 0)
             return
         except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             interrupts += 1
             assert all(len(values) == len(model.history.epoch) for values in model.history.history.values())
             assert np.isfinite(model.predict(x[:2], verbose=0)).all()

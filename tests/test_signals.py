@@ -162,7 +162,7 @@ def test_killed_at_any_moment(photos, uninterrupted, tmp_path):
     for attempt in range(8):
         arguments = ["--resume=train", "--no-plots"] if attempt else [*FLAGS, "--data", photos]
         process = start(tmp_path, *arguments)
-        time.sleep(moments.uniform(0, 0.2))
+        time.sleep(moments.uniform(0, 0.04))
         process.kill()
         process.communicate(timeout=PATIENCE)
         saving.load_training(tmp_path / "runs/train")
