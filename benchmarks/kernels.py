@@ -2,7 +2,7 @@
 
 One thread, as each shard of a batch runs; times are for one photo of a block of 16. Data
 movers are compared with a plain copy of as many bytes, products with the rate of a large
-product; every kernel with what plain NumPy would do. All have to agree before they are timed.
+product; every kernel with other ways to do the same. All have to agree before they are timed.
 """
 
 import argparse
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, write
-from kernels import adam, blas, fused, im2col, pooling, sparse
+from cnn import networks
+from cnn.fused import twin
+from kernels import adam, blas, fused, im2col, pooling, vectors
 
 PHOTOS = 16
 FILTERS1, FILTERS2 = 32, 64
@@ -23,7 +25,7 @@ rng = np.random.default_rng(0)
 
 
 class Case(NamedTuple):
-    """One kernel, what it moves or multiplies for PHOTOS photos, and the ways of plain NumPy to do the same."""
+    """One kernel, what it moves or multiplies for PHOTOS photos, and other ways to do the same."""
 
     name: str
     run: Any
@@ -152,42 +154,35 @@ def products() -> list[Case]:
     return cases
 
 
-def sparse_cases() -> list[Case]:
-    """Conv2's backward products from the winners, against all of the product; three windows in five are open."""
-    if not sparse.AVAILABLE:
+def conv_pool_cases() -> list[Case]:
+    """Convolution, ReLU and pooling as the twin runs them, sums in registers and no zeros, against columns and BLAS."""
+    if not vectors.AVAILABLE:
         return []
-    kernel = normal(FILTERS2, 3, 3, FILTERS1)
-    x_padded, x_shape = np.pad(normal(PHOTOS, 14, 14, FILTERS1), ((0, 0), (1, 1), (1, 1), (0, 0))), (PHOTOS, 14, 14, FILTERS1)
-    y, winners = np.empty((PHOTOS, 7, 7, FILTERS2), np.float32), np.empty((PHOTOS, 7, 7, FILTERS2), np.uint8)
-    fused.bias_relu_pool(y, winners, normal(PHOTOS, 14, 14, FILTERS2), np.full(FILTERS2, -0.82, np.float32), np.float32(0))
-    dy = normal(*y.shape)
-    where = sparse.window_starts(7, 7, 16 * FILTERS1, FILTERS1)
-    dkernel, dx, photo = np.empty_like(kernel), np.empty(x_shape, np.float32), np.empty(x_padded.shape[1:], np.float32)
-    dz, columns = np.empty((PHOTOS, 14, 14, FILTERS2), np.float32), np.empty((PHOTOS, 14, 14, 3, 3, FILTERS1), np.float32)
+    first, second = twin(networks.convolutional(seed=0).layers)[:2]
+    cases = []
+    for layer, x, need_dx in ((first, normal(PHOTOS, 28, 28, 1), False), (second, normal(PHOTOS, 14, 14, FILTERS1), True)):
+        bias = layer.params["bias"]
+        bias -= 0.5  # closes some of the windows
+        y, cache = layer.forward(x)
+        dy, y_columns, winners = normal(*y.shape), np.empty_like(y), np.empty_like(cache.winners)
 
-    def kernel_gradient():
-        sparse.kernel_gradient(dkernel, dy, winners, x_padded, where)
-        return dkernel
+        forward = lambda layer=layer, x=x: layer.forward(x)[0]  # noqa: E731
+        backward, backward_columns = (
+            lambda way=way, dy=dy, cache=cache, need_dx=need_dx: way(dy, cache, need_dx)
+            for way in (layer.backward_skipping_zeros, layer.backward_through_columns)
+        )
 
-    def kernel_product():
-        im2col.im2col_into(columns, x_padded, (1, 1))
-        fused.unpool(dz, dy, winners)
-        return (dz.reshape(-1, FILTERS2).T @ columns.reshape(-1, 9 * FILTERS1)).reshape(kernel.shape)
+        def forward_columns(layer=layer, cache=cache, y=y_columns, winners=winners, bias=bias):
+            layer.forward_through_columns(y, winners, cache.x_padded, bias)
+            return y
 
-    def input_gradient():
-        sparse.input_gradient(dx, dy, winners, kernel, where, (1, 1), photo)
-        return dx
-
-    def input_product():
-        fused.unpool(dz, dy, winners)
-        np.matmul(dz.reshape(-1, FILTERS2), kernel.reshape(FILTERS2, -1), out=columns.reshape(-1, 9 * FILTERS1))
-        return im2col.col2im(columns, x_shape, (1, 1), SAME)
-
-    flop = 2 * PHOTOS * 196 * 9 * FILTERS1 * FILTERS2
-    return [
-        Case("kernel_gradient, conv2", kernel_gradient, {"unpool, im2col, product": kernel_product}, flop=flop),
-        Case("input_gradient, conv2", input_gradient, {"unpool, product, col2im": input_product}, flop=flop),
-    ]
+        kh, kw, channels, filters = layer.params["kernel"].shape
+        flop = 2 * PHOTOS * layer.out_h * layer.out_w * kh * kw * channels * filters
+        cases += [
+            Case(f"{layer.name}, ReLU, pool: forward", forward, {"im2col, product, pool": forward_columns}, flop=flop),
+            Case(f"{layer.name}, ReLU, pool: backward", backward, {"unpool, im2col, products, col2im": backward_columns}, flop=flop * (1 + need_dx)),
+        ]
+    return cases
 
 
 def timer(run, seconds: float):
@@ -208,9 +203,16 @@ def timer(run, seconds: float):
 
 def check(case: Case) -> None:
     """Raises AssertionError where a rival does not compute the same."""
-    for rival in case.rivals.values():
-        ours, theirs = case.run().copy(), rival()
-        assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max(), f"{case.name}: plain NumPy computes something else"
+    for name, rival in case.rivals.items():
+        ours, theirs = results(case.run), results(rival)
+        for a, b in zip(ours, theirs, strict=True):
+            assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max(), f"{case.name}: {name} computes something else"
+
+
+def results(run) -> list[np.ndarray]:
+    """Copies of the array, or of the arrays, that this returns."""
+    returned = run()
+    return [a.copy() for a in (returned if isinstance(returned, tuple) else (returned,)) if a is not None]
 
 
 def copy_of(moved: int):
@@ -224,7 +226,7 @@ def measure(rounds: int, seconds: float) -> dict:
     a = normal(2048, 2048)
     found = []
     with blas.single_threaded():
-        for case in [*movers(), *sparse_cases(), *products()]:
+        for case in [*movers(), *conv_pool_cases(), *products()]:
             progress(case.name)
             check(case)
             ceiling = (lambda: a @ a) if case.flop else copy_of(case.moved)
@@ -248,13 +250,13 @@ def markdown(found: dict) -> str:
                      f"{figures(kernel['rate'])} {kernel['unit']}", f"{kernel['share']:.0%}", ", ".join(rivals)])  # fmt: skip
     text = (
         "One thread, microseconds a photo: median (min-max). The ceiling of data movers is a copy of as many bytes, that of products "
-        "a large float32 product. The two gradients from winners are counted as if they multiplied every zero, so they may pass it.\n\n"
+        "a large float32 product. Convolutions are counted as if they were multiplied out, zeros and all, so they may pass it.\n\n"
     )
-    return text + table(["kernel", "us a photo", "rate", "of the ceiling", "plain NumPy takes"], rows)
+    return text + table(["kernel", "us a photo", "rate", "of the ceiling", "other ways take"], rows)
 
 
 def plot(found: dict, path) -> None:
-    """How many times longer plain NumPy (or all of the product) takes."""
+    """How many times longer the other ways take."""
     bars = [
         (f"{kernel['name']}\n{name}", s["median"] / kernel["seconds"]["ours"]["median"])
         for kernel in found["kernels"] for name, s in kernel["seconds"].items() if name != "ours"

@@ -2,8 +2,8 @@
 
 Every contender runs in its own process, from the same weights, on the same photos in the
 same order, and first has to show that it computes the same network: the same
-probabilities, the same losses in its first steps. Then they take turns, A B C A B C ...;
-a ratio is taken turn by turn, so that both sides of it have met the same machine.
+probabilities, the same losses in its first steps. Then they take turns, each
+round in another order; a ratio is taken round by round, so that both sides of it have met the same machine.
 """
 
 import argparse
@@ -235,6 +235,7 @@ def plot(found: dict, path) -> None:
                   color=[report.OURS if name.startswith("cnn") else report.THEIRS for name in names], capsize=2)  # fmt: skip
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_xlabel("photos a second")
+        axis.locator_params(axis="x", nbins=5)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     for axis in axes[0][1:2]:
         axis.set_yticklabels([])

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import random
 import statistics
 import sys
 import time
@@ -27,16 +28,19 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
-    """How many times theirs is ours, turn by turn: neighbours in time have met the same machine."""
+    """How many times theirs is ours, round by round: what lies near in time has met the same machine."""
     return spread([a / b for a, b in zip(theirs, ours, strict=True)])
 
 
 def alternate(rounds: int, turns: dict) -> dict[str, list[float]]:
-    """Call each of {name: function} once a round, A B C A B C ...; what they returned. One round before is for warming up."""
+    """Call each of {name: function} once a round; what they returned. One round before is for warming up.
+
+    Each round has another order: else whoever comes after a library whose threads go to sleep late always pays for it.
+    """
     values = {name: [] for name in turns}
     for number in range(rounds + 1):
-        for name, turn in turns.items():
-            value = turn()
+        for name in random.Random(number).sample(list(turns), len(turns)):
+            value = turns[name]()
             if number > 0:
                 values[name].append(value)
     return values

@@ -109,7 +109,8 @@ def label_axis(axis, question: str, places: list[int]) -> None:
     if question in ("batch", "channels"):
         axis.set_xscale("log", base=2)
     axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
-    axis.set_xticks(places, [f"{place:,}" for place in places])
+    crowded = question == "photos" and places[0]  # 1,000 and 6,000 would overlap
+    axis.set_xticks(places, ["" if place == crowded else f"{place:,}" for place in places])
     axis.minorticks_off()
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axis.grid(axis="y", color="#e5e7eb")
