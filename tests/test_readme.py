@@ -77,6 +77,14 @@ def test_results_are_those_of_the_shipped_model(tmp_path):
     assert f"test loss      {loss}" in stdout
 
 
+def test_speed_is_what_the_benchmark_wrote():
+    """Every row of the table, and all rows of the file that a reader would ask for: none is left out for its figure."""
+    row = r"^\| ((?:training|inference|seconds)[^|]*) \| ([^|]*) \| ([\d.]+)"
+    written = re.findall(row + r" \(", (ROOT / "benchmarks/results/peers.md").read_text(encoding="utf-8"), re.M)
+    assert re.findall(row + r" \|$", README, re.M) == written
+    assert len(written) >= 8
+
+
 def test_the_articles_code_runs(tmp_path, monkeypatch, capsys):
     """On fewer photos; predict must give one class."""
     load_data = fashion_mnist.load_data
