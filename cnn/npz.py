@@ -31,13 +31,25 @@ Array = np.ndarray
 def write(path: str, arrays: dict[str, Array]) -> None:
     """Write these arrays under their names, or leave the file at path as it was. Raises OSError, ValueError (over 2 GiB)."""
     try:
-        with replacing(path) as file, zipfile.ZipFile(file, "w", allowZip64=False) as archive:
+        with replacing(path) as file, _archive(file) as archive:
             for name, array in arrays.items():
                 entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the bytes do not tell when they were written
                 entry.create_system = 3  # nor on which system
                 archive.writestr(entry, _npy(array))
     except zipfile.LargeZipFile:
         raise ValueError(f"{path}: a model file holds 2 GiB at most") from None
+
+
+@contextlib.contextmanager
+def _archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """A zip archive that is finished if all went well, else left as it is: a ZipFile left to itself would try to
+    finish also when Ctrl-C met it within a member, and raise ValueError for that instead of the KeyboardInterrupt."""
+    archive = zipfile.ZipFile(file, "w", allowZip64=False)
+    try:
+        yield archive
+        archive.close()
+    finally:
+        archive.fp = None  # what close itself leaves behind
 
 
 def _npy(array: Array) -> memoryview:

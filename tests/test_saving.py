@@ -1,8 +1,12 @@
 """Model files: what is written comes back, always the same bytes, whole or not at all."""
 
+import contextlib
 import errno
+import gc
+import itertools
 import json
 import os
+import sys
 import zipfile
 
 import numpy as np
@@ -395,3 +399,43 @@ def test_param_shapes_are_those_of_the_parameters():
     for layer in small_model(trained=False).layers:
         assert layer.param_shapes(layer.input_shape) == {key: value.shape for key, value in layer.params.items()}
         assert checks.shape("test", "output_shape", layer.output_shape) == layer.output_shape
+
+
+def interrupted_at(line, function, *args):
+    """Call the function, with Ctrl-C at that line (counted as they are executed) of it or of what it calls."""
+    executed = 0
+
+    def trace(frame, event, arg):
+        nonlocal executed
+        executed += event == "line"
+        if event == "line" and executed == line:
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function(*args)
+    finally:
+        sys.settrace(None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a ZipFile half made
+def test_ctrl_c_at_every_line_of_writing(tmp_path):
+    """Whatever line it meets, it comes out as KeyboardInterrupt, and the file is the old one or the new one, whole."""
+    path, old, new = str(tmp_path / "model.npz"), {"a": np.zeros(3)}, {"a": np.ones(3), "b": np.ones(4)}
+    npz.write(path, new)
+    whole = {"new": (tmp_path / "model.npz").read_bytes()}
+    npz.write(path, old)
+    whole["old"] = (tmp_path / "model.npz").read_bytes()
+    found = []
+    for line in itertools.count(1):
+        with contextlib.suppress(KeyboardInterrupt):
+            interrupted_at(line, npz.write, path, new)
+            break
+        gc.collect()
+        found.append(next(name for name, data in whole.items() if data == (tmp_path / "model.npz").read_bytes()))
+        assert os.listdir(tmp_path) == ["model.npz"], line
+        npz.write(path, old)
+    assert len(found) > 400 and found == sorted(found, reverse=True)  # the old one until the moment of the renaming
+    assert set(found) == {"old", "new"}
