@@ -4,15 +4,20 @@ A batch is cut into shards; each shard runs in a thread of its own, with serial 
 and single-threaded BLAS, so two pools of threads never fight for the same cores.
 """
 
+import contextvars
+import functools
 import os
+import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 from kernels import blas
 
 _threads = None  # set by set_threads; None means one for each core
-_pool = None  # the threads beside the calling one
+_queue = None  # of work for the helpers
 
 
 def cores() -> int:
@@ -35,48 +40,90 @@ def set_threads(count: int | None) -> None:
 
     Raises ValueError for anything but a whole number of at least 1.
     """
-    global _threads, _pool
+    global _threads
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
         raise ValueError(f"set_threads: expected a whole number of at least 1, or None, got {count!r}")
-    _threads, _pool = count, None
+    if _queue is not None:
+        for _ in range(get_threads()):
+            _queue.put(None)  # one of the helpers leaves
+    _threads = count
+    _forget_helpers()
 
 
 def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
-    """[task(part) for part in parts], in parallel; the order of the results is that of the parts."""
+    """[task(part) for part in parts], in parallel; the order of the results is that of the parts.
+
+    The calling thread only waits. In the main thread an exception may break in at any moment, for
+    Ctrl-C, and in the middle of Numba's or BLAS's bookkeeping it would leave a lock taken for ever.
+    It works itself where nobody could wait for such a lock, with one part or one thread, and in a
+    debugger, so that breakpoints are met.
+    """
     parts = list(parts)
-    if len(parts) == 1 and not blas.controllable():
-        return [task(parts[0])]
-    results = [None] * len(parts)
-    todo = iter(range(len(parts)))
+    results, errors, ended = [None] * len(parts), [], []
+    todo, done = iter(range(len(parts))), SimpleQueue()
 
     def work():
-        for index in todo:
-            results[index] = task(parts[index])
-
-    with blas.single_threaded():
-        helpers = [_helpers().submit(work) for _ in range(min(get_threads(), len(parts)) - 1)]
         try:
-            work()  # the calling thread takes its share
-        finally:
-            for helper in helpers:
-                helper.exception()  # wait for all of them, whatever happens here
-        for helper in helpers:
-            helper.result()
+            with blas.single_threaded():
+                for index in todo:
+                    results[index] = task(parts[index])
+        except BaseException as error:
+            errors.append(error)
+        ended.append(True)
+        done.put(None)
+
+    count = min(get_threads(), len(parts))
+    if count <= 1 or sys.gettrace():
+        work()
+    else:
+        _let_helpers(work, count, todo, ended, done)
+    if errors:
+        raise errors.pop(0)
     return results
 
 
-def _helpers() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max(1, get_threads() - 1), thread_name_prefix="cnn")
-    return _pool
+def _let_helpers(work, count, todo, ended, done):
+    """Have so many helpers do the work, and come back when they have ended, also after an exception."""
+    started = []
+    try:
+        for _ in range(count):
+            _helpers().put(functools.partial(contextvars.copy_context().run, work))  # np.errstate holds for them too
+            started.append(True)
+        _wait(started, ended, done)
+    except BaseException:
+        deque(todo, maxlen=0)  # nothing more is begun
+        _wait(started, ended, done)
+        raise
 
 
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
+def _wait(started, ended, done):
+    """Until as many have ended as were started. The list tells, for an exception may swallow what the queue brought."""
+    while len(ended) < len(started):
+        done.get()
+
+
+def _helpers() -> SimpleQueue:
+    """Where the helpers look for work. SimpleQueue is the one queue that an exception cannot leave locked."""
+    global _queue
+    if _queue is None:
+        queue = SimpleQueue()
+        for _ in range(get_threads()):
+            threading.Thread(target=_help, args=(queue,), name="cnn", daemon=True).start()
+        _queue = queue  # only now: there is somebody to take what is put
+    return _queue
+
+
+def _help(queue: SimpleQueue) -> None:
+    for work in iter(queue.get, None):
+        work()
+        del work  # else what it made would live on until the next
+
+
+def _forget_helpers() -> None:
+    global _queue
+    _queue = None
 
 
 # Threads do not survive a fork: the child makes its own when it needs them.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_helpers)

@@ -225,6 +225,34 @@ def test_ctrl_c_in_a_notebook_at_twenty_moments(tmp_path, expected):
     assert finish(start(folder, str(program), program=INTERRUPT)) == expected[0]
 
 
+INTERRUPT_THREADS = """
+import random, signal, sys, time
+from kernels import threads
+threads.set_threads(2)
+def interrupt(signum, frame):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+sys.unraisablehook = lambda lost: None  # an interrupt that met a __del__
+def slow_square(k):
+    time.sleep(moments.uniform(0, 0.0002))
+    return k * k
+moments, interrupts = random.Random(0), 0
+while interrupts < 10000:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.00005, 0.0005))
+        while True:
+            assert threads.run(slow_square, range(4)) == [0, 1, 4, 9]
+    except KeyboardInterrupt:
+        interrupts += 1
+print("done")
+"""
+
+
+def test_ctrl_c_at_ten_thousand_moments_leaves_no_lock_taken(tmp_path):
+    process = start(tmp_path, program=INTERRUPT_THREADS)
+    assert finish(process) == "done"
+
+
 LOAD = """
 import resource, sys
 from cnn import models
