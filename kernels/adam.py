@@ -3,9 +3,9 @@
 NumPy would sweep over the weights a dozen times, once for each operation; here each
 number is read and written once.
 
-A moment that shrinks below the smallest normal number becomes 0. Otherwise the moments of
-weights that get no gradient any more, a quarter of them after a few epochs, would stay
-denormal numbers for ever, and many processors take a hundred times as long over those.
+A moment that shrinks to almost nothing becomes 0. Otherwise the moments of weights that get no
+gradient any more, a quarter of them after a few epochs, would pass through and partly stay among
+the numbers whose products are denormal, and many processors take a hundred times as long over those.
 """
 
 import numpy as np
@@ -21,19 +21,21 @@ def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
     """
     if not w.shape == g.shape == m.shape == v.shape:
         raise ValueError(f"adam_update: expected arrays of one shape, got {w.shape}, {g.shape}, {m.shape}, {v.shape}")
-    scalars = [w.dtype.type(value) for value in (alpha, 1 - beta_1, 1 - beta_2, epsilon, np.finfo(w.dtype).tiny)]
+    tiny = float(np.finfo(w.dtype).tiny)  # the smallest number that is not denormal
+    almost_nothing = max(tiny, min(2**26 * tiny, 2**-50 * epsilon**2))  # products with it are normal, and epsilon hides its root
+    scalars = [w.dtype.type(value) for value in (alpha, 1 - beta_1, 1 - beta_2, epsilon, almost_nothing)]
     flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
     adam_into(flat_w, np.ascontiguousarray(g).reshape(-1), flat_m, flat_v, *scalars)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, tiny):
-    """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates; tiny: the smallest normal number."""
+def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, almost_nothing):
+    """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates; moments below almost_nothing become 0."""
     zero = w.dtype.type(0)
     for k in range(w.size):
         gk = g[k]
         mk = m[k] + rate_1 * (gk - m[k])
         vk = v[k] + rate_2 * (gk * gk - v[k])
-        m[k] = zero if abs(mk) < tiny else mk  # in this form NaN stays NaN
-        v[k] = zero if vk < tiny else vk
+        m[k] = zero if abs(mk) < almost_nothing else mk  # in this form NaN stays NaN
+        v[k] = zero if vk < almost_nothing else vk
         w[k] -= alpha * mk / (np.sqrt(vk) + epsilon)

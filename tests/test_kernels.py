@@ -212,21 +212,35 @@ def test_adam_update_equals_its_loop(shape, dtype):
 
 
 @FLOATS
-def test_adams_moments_never_become_denormal(dtype):
+@pytest.mark.parametrize("epsilon", [1e-7, 1e-30])
+def test_adams_moments_never_become_denormal(dtype, epsilon):
     """A weight that gets no gradient any more: its momentum shrinks to 0, NaN stays, and what is normal is left alone."""
     tiny = np.finfo(dtype).tiny
-    w, g = np.ones(5, dtype), np.zeros(5, dtype)
-    m = np.array([tiny, -1.05 * tiny, 2 * tiny, np.nan, -1], dtype)
-    v = np.array([tiny, 2 * tiny, 1, np.nan, 1], dtype)
-    adam.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-7)
-    np.testing.assert_array_equal(m == 0, [True, True, False, False, False])
-    np.testing.assert_array_equal(v == 0, [True, False, False, False, False])
+    w, g = np.ones(6, dtype), np.zeros(6, dtype)
+    m = np.array([tiny, -1.05 * tiny, 2**27 * tiny, np.nan, -1, 2**20 * tiny], dtype)
+    v = np.array([tiny, 2**27 * tiny, 1, np.nan, 1, 1], dtype)
+    adam.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, epsilon)
+    products_too = dtype == np.float64 or epsilon == 1e-7  # else epsilon would not hide what is left out
+    np.testing.assert_array_equal(m == 0, [True, True, False, False, False, products_too])
+    np.testing.assert_array_equal(v == 0, [True, False, False, False, False, False])
     assert np.isnan([m[3], v[3], w[3]]).all()
-    np.testing.assert_array_equal(w[:3], 1)
+    np.testing.assert_array_equal(w[[0, 2, 5]], 1)
     m = np.full(5, 1e-30, dtype)
     for _ in range(8000):
-        adam.adam_update(w, g, m, np.ones_like(m), 1e-3, 0.9, 0.999, 1e-7)
+        adam.adam_update(w[:5], g[:5], m, np.ones_like(m), 1e-3, 0.9, 0.999, epsilon)
     np.testing.assert_array_equal(m, 0)
+
+
+@FLOATS
+def test_leaving_out_almost_nothing_changes_no_weight(dtype):
+    """Gradients that fall from 1 to below all numbers, against the loop that keeps every moment."""
+    w, m, v = np.ones(50, dtype), np.zeros(50, dtype), np.zeros(50, dtype)
+    plain = [w.copy(), m.copy(), v.copy()]
+    for step in range(400):
+        g = random((50,), dtype, step) * dtype(0.75) ** step
+        adam.adam_update(w, g, m, v, 1e-3, 0.9, 0.999, 1e-7)
+        reference.adam_update(plain[0], g, *plain[1:], *(dtype(a) for a in (1e-3, 0.9, 0.999, 1e-7)))
+    np.testing.assert_allclose(w, plain[0], rtol=0, atol=400 * np.finfo(dtype).eps)
 
 
 def test_adam_update_refuses_to_change_a_copy():
