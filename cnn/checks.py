@@ -57,8 +57,8 @@ def numeric_array(where: str, name: str, value) -> np.ndarray:
     return array
 
 
-def inputs(where: str, x, input_shape: tuple[int, ...] | None) -> np.ndarray:
-    """A batch x of at least one photo with the shape that the model takes, without NaN or infinity; else ValueError.
+def inputs(where: str, x, input_shape: tuple[int, ...] | None, dtype=np.float64) -> np.ndarray:
+    """A batch x of at least one photo with the shape that the model takes, all numbers finite in its dtype; else ValueError.
 
     input_shape None (a model not yet built) accepts any shape with a batch axis.
     """
@@ -70,11 +70,13 @@ def inputs(where: str, x, input_shape: tuple[int, ...] | None) -> np.ndarray:
         raise ValueError(f"{where}: x: expected at least one photo, got shape {x.shape}")
     if x.dtype.kind == "f":
         for start in range(0, len(x), 4096):  # in parts: a mask of the whole set would take a quarter of its memory
-            finite = np.isfinite(x[start : start + 4096])
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(x[start : start + 4096].astype(dtype, copy=False))
             if not finite.all():
                 place = tuple(int(i) for i in np.argwhere(~finite)[0])
                 place = (start + place[0], *place[1:])
-                raise ValueError(f"{where}: x: expected finite numbers, got {x[place]} at x[{', '.join(map(str, place))}]")
+                why = f", too large for {np.dtype(dtype)}" if np.isfinite(x[place]) else ""
+                raise ValueError(f"{where}: x: expected finite numbers, got {x[place]} at x[{', '.join(map(str, place))}]{why}")
     return x
 
 

@@ -320,7 +320,7 @@ class Sequential:
     # ---- checks
 
     def _check_inputs(self, verb, x):
-        x = checks.inputs(f"{self}: {verb}", x, self.input_shape)
+        x = checks.inputs(f"{self}: {verb}", x, self.input_shape, self.dtype)
         if not self.layers:
             raise ValueError(f"{self}: {verb}: the model has no layers: add some first")
         if not self.built:
