@@ -342,6 +342,17 @@ def test_evaluate_in_a_fresh_process_gives_the_result_of_training(trained, photo
         key: found[key] for key in ("test_accuracy", "test_loss", "confusion_matrix")}  # fmt: skip
 
 
+def test_a_model_that_was_never_compiled(photos, tmp_path):
+    """Whether its last step is a softmax tells whether its outputs are logits."""
+    results = []
+    for activation in ("softmax", None):
+        model = models.Sequential([Flatten(input_shape=(28, 28, 1)), Dense(10, activation)], seed=3)
+        model.save(tmp_path / "model.npz")
+        results.append(succeeds("evaluate", "--model=model.npz", "--data", photos, "--json", cwd=tmp_path).stdout)
+        succeeds("gradcheck", "--model=model.npz", "--data", photos, cwd=tmp_path)
+    assert results[0] == results[1]
+
+
 def test_evaluate_agrees_with_the_library(trained, photos):
     from cnn.datasets import fashion_mnist
 

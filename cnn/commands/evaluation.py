@@ -60,7 +60,7 @@ class Result(NamedTuple):
 
 def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss that model.evaluate gives."""
-    loss = losses.SparseCategoricalCrossentropy(from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", False))
+    loss = losses.SparseCategoricalCrossentropy(from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", True))
     predicted, total = np.empty(len(photos), np.int64), 0.0
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]

@@ -41,14 +41,14 @@ def run(args):
 
 def network_of(args):
     """The model to check, compiled. Raises UsageError, ModelFileError."""
-    from cnn import networks
+    from cnn import losses, networks
     from cnn.errors import UsageError
 
     if args.init and args.model:
         raise UsageError("--init and --model: expected one of them, got both")
     model = networks.convolutional(seed=args.seed) if args.init else options.open_model(args.model)[0]
     if model.loss is None:
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax))
     return model
 
 
