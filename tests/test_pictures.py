@@ -178,3 +178,14 @@ def test_a_picture_is_the_same_bytes_each_time(tmp_path, predictions):
     for name in ("a.png", "b.png"):
         pictures.write(plots.prediction_card(predictions[8]), str(tmp_path / name))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_dollars_in_names_are_no_mathematics(tmp_path, chosen, predictions):
+    """matplotlib would set what stands between two of them in italics, or raise an error for what it does not know."""
+    names = ("$5 to $9", r"$\nonsense$", *NAMES[2:])
+    said = [prediction._replace(class_names=names) for prediction in predictions]
+    counts = np.diag(np.arange(10))
+    for figure in (plots.photo_sheet(chosen, names, said), plots.prediction_card(said[0]), plots.confusion_matrix(counts, names)):
+        figure.savefig(tmp_path / "figure.png")
+        texts = figure.findobj(lambda artist: names[0] in getattr(artist, "get_text", str)())
+        assert texts and not any(text.get_parse_math() for text in texts)

@@ -284,6 +284,8 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=f"{len(kinks)} at a kink: no slope to compare with")
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("symlog", linthresh=max(low, 1e-8))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0e}" if value else "0")
     axes.set_xlabel("dLoss/dw from backward", fontsize=13)
     axes.set_ylabel("(L(w+h) - L(w-h)) / 2h", fontsize=13)
     bad = [r.name for r in results if r.verdict == "WRONG"]

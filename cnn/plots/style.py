@@ -1,6 +1,7 @@
 """The look that all pictures share. Figures are made without pyplot: they need no screen and leave nothing open."""
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 BLUE, ORANGE, INK, GREY = "#1f5fa8", "#c8501e", "#222222", "#8a8a8a"
 PALE = "#e8eef6"
@@ -8,9 +9,18 @@ DIVERGING = "PuOr_r"  # negative purple, positive orange: told apart by all eyes
 DPI = 150
 
 
+class PlainFigure(Figure):
+    """A figure whose texts stand as they are: to matplotlib alone, a class called "$5 to $9" would be mathematics."""
+
+    def draw(self, renderer):
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        super().draw(renderer)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, laid out by matplotlib."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = PlainFigure(figsize=(width, height), dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
 

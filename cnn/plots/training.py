@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from cnn.plots.style import BLUE, INK, ORANGE
+from cnn.plots.style import BLUE, INK, ORANGE, new_figure
 
 
 def learning_curves(history: dict[str, list[float]]) -> Figure:
@@ -18,7 +18,7 @@ def learning_curves(history: dict[str, list[float]]) -> Figure:
         raise ValueError("learning_curves: expected the history of at least one epoch, got none")
     metric = next((key for key in history if key in ("accuracy", "acc")), None)
     keys = ["loss", metric] if metric else ["loss"]
-    figure = Figure(figsize=(5.4 * len(keys), 4.2), dpi=150, layout="constrained")
+    figure = new_figure(5.4 * len(keys), 4.2)
     for axes, key in zip(np.atleast_1d(figure.subplots(1, len(keys))), keys, strict=True):
         _curves(axes, history, key)
     return figure
@@ -58,7 +58,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
         raise ValueError(f"confusion_matrix: counts: expected shape {(classes, classes)}, got {counts.shape}")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.6 + 0.62 * classes
-    figure = Figure(figsize=(size + 0.6, size), dpi=150, layout="constrained")
+    figure = new_figure(size + 0.6, size)
     axes = figure.subplots()
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)  # the root makes rare mistakes visible
     for t, p in np.ndindex(counts.shape):
