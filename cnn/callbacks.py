@@ -9,6 +9,7 @@ import sys
 import time
 
 from cnn import checks
+from cnn.terminal import can_write
 
 
 class Callback:
@@ -362,7 +363,7 @@ class ProgressBar(Callback):
     def _line(self, step, timing, logs):
         steps = self.params["steps"]
         done = self.WIDTH * step // steps
-        full, empty = ("━", "─") if _can_write(self.stream, "━─") else ("=", ".")
+        full, empty = ("━", "─") if can_write(self.stream, "━─") else ("=", ".")
         counter = f"{step:>{len(str(steps))}}/{steps}"
         return " ".join([counter, full * done + empty * (self.WIDTH - done), timing, "- " * bool(logs) + " - ".join(_values(logs))])
 
@@ -384,11 +385,3 @@ def _pace(seconds):
 
 def _clock(seconds):
     return f"{seconds // 60:.0f}:{seconds % 60:02.0f}" if seconds >= 60 else f"{seconds:.0f}s"
-
-
-def _can_write(stream, text):
-    try:
-        text.encode(getattr(stream, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -82,7 +82,11 @@ def start(folder, *fault, epochs=30, save_freq=1, program=TRAIN):
 
 def finish(process) -> str:
     """The result of a run that must end well."""
-    output, errors = process.communicate(timeout=120)
+    with process:
+        try:
+            output, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()  # one that hangs
     assert process.returncode == 0, errors
     return output.splitlines()[-1]
 
