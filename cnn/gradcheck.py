@@ -22,8 +22,8 @@ from cnn.models import Sequential
 from kernels import blas
 
 Array = np.ndarray
-STEPS = (1e-4, 1e-5, 1e-6)  # h: the first leaves the smallest error; the others are for entries close to a kink
-LAST_STEPS = (1e-7,)  # only for tensors that have too few entries otherwise: rounding is felt here
+STEPS = (1e-4, 1e-5)  # h: the first leaves the smallest error, the other is for entries close to a kink
+LAST_STEPS = (1e-6, 1e-7)  # only for tensors that have too few entries otherwise: one rounding of the loss is 1e-10 of such a slope
 TOLERANCE = 1e-8
 ROUNDING = 1e-14  # numbers that differ by less are equal but for rounding
 ENOUGH = 30  # a tensor needs this many entries free of kinks, or all of them where it has fewer
@@ -136,7 +136,7 @@ def check_weight(model: Sequential, x, y, name: str, index: tuple[int, ...]) -> 
     index = tuple(index)
     if len(index) != array.ndim or not all(0 <= i < size for i, size in zip(index, array.shape, strict=True)):
         raise ValueError(f"check_weight: index: expected a place in {name} of shape {array.shape}, got {index}")
-    return check_entry(array, index, gradient[index], measure, reach)
+    return check_entry(array, index, gradient[index], measure, reach, STEPS + LAST_STEPS)  # no other entry can take its place
 
 
 def check_layer(layer: Layer, x: Array, samples: int | None = None, training: bool = False, seed: int = 0,
