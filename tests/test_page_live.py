@@ -107,7 +107,7 @@ def test_small_steps_play_digits_code_and_help(visit):
         and tab.locator("#live-F3 .grid tbody td").first.inner_text().split(".")[1].__len__() == 6
     )
     tab.keyboard.press("c")
-    assert "def forward" in tab.inner_text("#step-F3 details.code")
+    until(tab, "document.querySelector('#step-F3 details.code').innerText.includes('def forward')")
     tab.keyboard.press("?")
     assert tab.is_visible("#help")
     tab.keyboard.press("Escape")
