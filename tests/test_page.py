@@ -13,6 +13,7 @@ from cnn import layers, models
 from cnn.errors import UsageError
 from cnn.explain import html, html_tables
 from cnn.explain.trace import decode, trace
+from kernels import reference
 
 
 def test_the_full_trace_is_embedded_bit_for_bit():
@@ -50,6 +51,19 @@ def test_each_photo_has_a_short_record_of_its_own_trace():
             assert (total, largest, size) == (t[name].sum(), np.abs(t[name]).max(), t[name].size), (number, name)
         dense = page.networks()[1].astype(np.float64)
         np.testing.assert_allclose(record["dense"], dense(t["x"][None])[0], rtol=0, atol=1e-15)
+
+
+def test_ties_that_rounding_split_are_found():
+    """Of each four equal cells the first wins; in two windows the last one is larger by a rounding, in one by more."""
+    rng = np.random.default_rng(0)
+    a1, a2 = (np.repeat(np.repeat(rng.uniform(1, 2, (3, 3, 2)), 2, 0), 2, 1) for _ in range(2))
+    a1[1, 3, 0] *= 1 + 1e-15
+    a1[5, 5, 1] *= 1 + 1e-15
+    a2[3, 1, 1] *= 1 + 1e-6
+    winners = [reference.max_pool(a[None], (2, 2), (2, 2), (0, 0, 0, 0))[1] for a in (a1, a2)]
+    assert winners[0].sum() == 6 and winners[1].sum() == 3
+    found = html.split_ties({"a1": a1, "a2": a2, "argmax1": winners[0], "argmax2": winners[1]})
+    assert found == {"argmax1": [[2, 3], [17, 3]], "argmax2": []}
 
 
 def test_every_printed_number_equals_the_value_it_names_at_the_printed_digits():

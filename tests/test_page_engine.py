@@ -30,7 +30,10 @@ const write = (name, t) => fs.writeFileSync(name, Buffer.from(Float64Array.from(
 if (job.what === "network") {
   const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), D = Object.fromEntries(["W1", "b1", "W2", "b2"].map((n) => [n, read("dense" + n)]));
   const out = job.photos.map((given) => {
-    const x = Engine.arrange(read(given.file), given), T = Engine.forward(P, x), G = Engine.backward(P, T, given.target);
+    const x = Engine.arrange(read(given.file), given), T = Engine.forward(P, x), report = new Proof.Report(1e-12);
+    Proof.splitTies(report, T, given.ties, given.file);
+    if (report.failures.length) throw new Error(report.failures[0]);
+    const G = Engine.backward(P, T, given.target);
     const all = { ...T, ...G, dense: Engine.denseNet(D, x).p, loss: [Engine.lossOf(T.z4, given.target)] };
     const names = Object.keys(all);
     write(given.file + ".out", names.flatMap((n) => Array.from(all[n])));
@@ -118,22 +121,32 @@ def changed(image, change):
 def test_forward_and_backward_equal_the_trace(tmp_path):
     given = list(cases())
     scaled = [np.float64(np.float32(image) * np.float32(1 / 255)) for image, _, _ in given]
+    traces = [trace(page.networks()[0], changed(image, change), target) for image, change, target in given]
     job = {
         "what": "network",
-        "photos": [{"file": f"photo{n}", "target": target, **change} for n, (_, change, target) in enumerate(given)],
+        "photos": [
+            {"file": f"photo{n}", "target": target, "ties": html.split_ties(t), **change}
+            for n, (t, (_, change, target)) in enumerate(zip(traces, given, strict=True))
+        ],
     }
     node(tmp_path, job, **parameters(), **dense_parameters(), **{f"photo{n}": x for n, x in enumerate(scaled)})
     dense = page.networks()[1].astype(np.float64)
-    for n, (names, (image, change, target)) in enumerate(
-        zip(json.loads((tmp_path / "out.json").read_text()), given, strict=True)
-    ):
-        t = trace(page.networks()[0], changed(image, change), target)
+    found = json.loads((tmp_path / "out.json").read_text())
+    for n, (names, t, (_, change, _)) in enumerate(zip(found, traces, given, strict=True)):
         flat, at = np.frombuffer((tmp_path / f"photo{n}.out").read_bytes()), 0
         expected = dict(t.tensors) | {"dense": dense(t["x"][None])[0], "loss": [t.loss]}
         assert len(names) > 30
         for name, size in names:
             agree(f"image {n} {change}: {name}", flat[at : at + size], expected[name])
             at += size
+
+
+def test_a_tie_between_cells_that_differ_is_refused(tmp_path):
+    t = page.traced()
+    window = int(np.argmax(t["p2"]))
+    photo = {"file": "photo", "target": t.target, "ties": {"argmax1": [], "argmax2": [[window, int(t["argmax2"].flat[window] + 1) % 4]]}}
+    with pytest.raises(AssertionError, match=rf"photo tie argmax2\[{window}\]"):
+        node(tmp_path, {"what": "network", "photos": [photo]}, **parameters(), **dense_parameters(), photo=t["x"])
 
 
 def test_the_lab_equals_the_layer_on_all_its_settings(tmp_path):

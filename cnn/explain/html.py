@@ -159,12 +159,29 @@ def short(t: Trace, dense: Sequential) -> dict:
         "logits": t["z4"].tolist(), "dense": p[0].tolist(),
         "tensors": {name: [float(t[name].sum()), float(np.abs(t[name]).max()), t[name].size] for name in SHORT},
         "argmax1": winners(t["argmax1"]), "argmax2": winners(t["argmax2"]),
+        "ties": split_ties(t),
     }  # fmt: skip
 
 
 def winners(array: Array) -> str:
     """The SHA-256 of the pooling winners, a byte each."""
     return hashlib.sha256(array.astype(np.uint8).tobytes()).hexdigest()
+
+
+def split_ties(t: Trace) -> dict[str, list[list[int]]]:
+    """{"argmax1": [[window, its winner], ...], "argmax2": ...}: where of equal cells not the first won, by rounding alone.
+
+    BLAS may add up the same numbers in another order at another place of its matrix. The page adds up all
+    places alike, so there the first wins: it has to be told of these few, or it would go another way back.
+    """
+    return {f"argmax{k}": _split(t[f"a{k}"], t[f"argmax{k}"].ravel()) for k in (1, 2)}
+
+
+def _split(a, winners):
+    height, width, channels = a.shape
+    cells = a.reshape(height // 2, 2, width // 2, 2, channels).transpose(0, 2, 4, 1, 3).reshape(-1, 4)
+    first = (cells >= cells.max(axis=1, keepdims=True) - 1e-12 * max(1.0, a.max())).argmax(axis=1)
+    return [[int(n), int(winners[n])] for n in np.flatnonzero(first != winners)]
 
 
 def as_script(value) -> str:

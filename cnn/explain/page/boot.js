@@ -23,8 +23,9 @@
     file.data.photos.forEach((record, n) => {
       report.equal(`label of photo ${record.number}`, record.label, file.photos[784 * file.data.photos.length + n]);
         // last in the block
-      const T = Engine.forward(file.weights, State.photo(record.number)), G = Engine.backward(file.weights, T, record.target);
-      const label = `photo ${record.number}`;
+      const T = Engine.forward(file.weights, State.photo(record.number)), label = `photo ${record.number}`;
+      Proof.splitTies(report, T, record.ties, label);
+      const G = Engine.backward(file.weights, T, record.target);
       Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, T.x), record, label);
       if (record.number !== file.data.full.photo.number) return;
       const find = (name) => T[name] || G[name];

@@ -89,13 +89,15 @@ const Engine = (() => {
     return { y, winner };
   }
 
+  // Where in a map of width W the cell m of the n-th window lies.
+  function cellOf(n, m, W, C) {
+    const c = n % C, window = (n - c) / C, i = 2 * Math.floor(window / (W / 2)), j = 2 * (window % (W / 2));
+    return ((i + (m >> 1)) * W + j + (m & 1)) * C + c;
+  }
+
   function poolBackward(dy, winner, H, W, C) {
     const da = new Float64Array(H * W * C);
-    for (let n = 0; n < dy.length; n++) {
-      const c = n % C, cell = (n - c) / C, m = winner[n];
-      const i = 2 * Math.floor(cell / (W / 2)), j = 2 * (cell % (W / 2));
-      da[((i + (m >> 1)) * W + j + (m & 1)) * C + c] = dy[n];
-    }
+    for (let n = 0; n < dy.length; n++) da[cellOf(n, winner[n], W, C)] = dy[n];
     return da;
   }
 
@@ -214,7 +216,7 @@ const Engine = (() => {
     return y;
   }
 
-  return { SHAPES, PARAMS, CONV1, CONV2, size, windows, plan, conv, convBackward, relu, reluBackward, pool, poolBackward,
+  return { SHAPES, PARAMS, CONV1, CONV2, size, windows, plan, conv, convBackward, relu, reluBackward, pool, cellOf, poolBackward,
     dense, denseBackward, softmax, lossOf, forward, backward, denseNet, kinks, check, sgd, arrange };
 })();
 

@@ -99,6 +99,15 @@ const Proof = (() => {
     }
   }
 
+  // Where rounding alone decided in Python which of equal cells won, T takes over that choice, if its cells are equal too.
+  function splitTies(report, T, ties, label) {
+    for (const [argmax, a, p, W, C] of [["argmax1", T.a1, T.p1, 28, 32], ["argmax2", T.a2, T.p2, 14, 64]])
+      for (const [n, winner] of ties[argmax]) {
+        report.close(`${label} tie ${argmax}[${n}]`, a[Net.cellOf(n, winner, W, C)], p[n], summary(p).max);
+        T[argmax][n] = winner;
+      }
+  }
+
   // A photo's short record: for each tensor its sum and its largest size, the hash of the pooling winners, and the loss.
   function checkPhoto(report, T, G, dense, record, label) {
     for (const [name, [sum, max, length]] of Object.entries(record.tensors)) {
@@ -112,7 +121,7 @@ const Proof = (() => {
     report.close(`${label} loss`, Net.lossOf(T.z4, record.target), record.loss, record.loss);
   }
 
-  return { bytes, sha256, numbers, unpack, summary, Report, checkPhoto };
+  return { bytes, sha256, numbers, unpack, summary, Report, splitTies, checkPhoto };
 })();
 
 if (typeof module !== "undefined") module.exports = Proof;
