@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse4.2"}  # the environment that means such a processor
+X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of this family")
 
 
 def run_again(files: list[str], *options, **environment) -> int:
@@ -28,9 +30,9 @@ def test_kernels_layers_and_the_fast_twin_without_the_compiler():
     assert run_again(files, "-k", "not any_shape and not groups", NUMBA_DISABLE_JIT="1") > 400
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of this family")
+@X86
 def test_the_fast_twin_on_a_processor_without_avx512(tmp_path):
-    features = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse4.2", "NUMBA_CACHE_DIR": str(tmp_path)}
+    features = AVX2 | {"NUMBA_CACHE_DIR": str(tmp_path)}
     code = "from kernels import vectors, windows; print(vectors.LANES, windows.TILE)"
     run = subprocess.run([sys.executable, "-c", code], env=os.environ | features, cwd=HERE.parent, capture_output=True, text=True)
     assert run.stdout.split() == ["8", "3"], run.stderr

@@ -1,0 +1,87 @@
+"""Trains networks of many shapes with each array of the fast twin between two pages that must not be touched.
+
+A process of its own, for a kernel that reads or writes beside its array ends it: see test_bounds.py.
+`python guarded.py SEED NETWORKS`, or with `beyond` behind it: does that once, to show that it is noticed.
+"""
+
+import ctypes
+import math
+import mmap
+import sys
+
+import cnn
+import numpy as np
+from cnn import fused, layers, losses, models
+
+C = ctypes.CDLL(None, use_errno=True)
+PAGE = mmap.PAGESIZE
+rooms = []  # must outlive the arrays in them
+
+
+def guarded(shape, dtype=np.float32, at_end=True):
+    """An array of zeros that ends (or begins) where a forbidden page begins (or ends)."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    pages = -(-size // PAGE)
+    rooms.append(mmap.mmap(-1, (pages + 2) * PAGE))
+    address = ctypes.addressof(ctypes.c_char.from_buffer(rooms[-1]))
+    for page in (0, pages + 1):
+        assert C.mprotect(ctypes.c_void_p(address + page * PAGE), PAGE, 0) == 0
+    offset = PAGE + (pages * PAGE - size if at_end else 0)
+    return np.frombuffer(rooms[-1], np.uint8, size, offset).view(dtype).reshape(shape)
+
+
+class GuardedBuffers(fused.Buffers):
+    at_end = True
+
+    def __call__(self, name, *shape, dtype=np.float32):
+        key = name, shape, self.at_end
+        if key not in self.arrays:
+            self.arrays[key] = guarded(shape, dtype, self.at_end)
+        return self.arrays[key]
+
+
+def random_network(rng):
+    """A convolution and its pooling, of the sizes that decide which kernels run."""
+    size, channels = rng.integers(2, 34, 2).tolist(), int(rng.choice([1, 1, 2, 8, 16, 32, 48]))
+    window = (3, 3) if rng.random() < 0.6 else tuple(rng.integers(1, 6, 2).tolist())
+    strides = (1, 1) if rng.random() < 0.7 else tuple(rng.integers(1, 4, 2).tolist())
+    options = {"strides": strides, "padding": str(rng.choice(["same", "valid"])), "activation": rng.choice(["relu", None])}
+    conv = layers.Conv2D(int(rng.choice([3, 8, 16, 32, 64])), window, **options)
+    return models.Sequential([layers.Input((*size, channels)), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(4)])
+
+
+def train(model, rng) -> None:
+    """One pass with everything guarded."""
+    model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.shards = 1
+    for layer in model.layers:
+        copies = {key: guarded(value.shape) for key, value in layer.params.items()}
+        for key, value in layer.params.items():
+            copies[key][:] = value
+        layer.params = copies
+    x, y = rng.random((3, *model.input_shape), np.float32), rng.integers(0, 4, 3)
+    for input_gradient in (True, False):
+        model.run_batch(x, y, fast=True, input_gradient=input_gradient)
+
+
+def main(seed: int, networks: int, beyond: bool) -> None:
+    """Print how many networks have been trained."""
+    cnn.set_threads(1)
+    fused.Buffers = GuardedBuffers
+    rng, trained = np.random.default_rng(seed), 0
+    while trained < networks:
+        GuardedBuffers.at_end = trained % 3 > 0
+        try:
+            model = random_network(rng)
+        except ValueError:  # too small for its window
+            continue
+        train(model, rng)
+        trained += 1
+    if beyond:
+        array = guarded((5,))
+        ctypes.memset(array.ctypes.data + array.nbytes, 0, 1)
+    print(trained)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), "beyond" in sys.argv)
