@@ -247,7 +247,7 @@ class Sequential:
             return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
         results = threads.run(run_shard, zip(networks, shards, strict=True))
-        for network in networks if fast else ():
+        for network in reversed(networks) if fast else ():  # so that the next batch's shards get them in this order again
             self.twins.give_back(network)
         grads = results[0].grads
         for result in results[1:]:
