@@ -1,4 +1,4 @@
-"""How fast, how much memory, against whom: `python -m benchmarks` measures it all. See peers.py, kernels.py, scaling.py.
+"""How fast, how much memory, against whom: `python -m benchmarks` measures it all. See peers.py, scaling.py, step.py, kernels.py.
 
 The measuring process imports neither NumPy nor cnn: all work is done in child processes
 (child.py), so that each contender starts as clean as in a program of its own.

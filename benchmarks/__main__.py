@@ -1,4 +1,4 @@
-"""All benchmarks one after the other, each in a process of its own: `python -m benchmarks [--quick] [kernels scaling peers]`."""
+"""All benchmarks one after the other, each in a process of its own: `python -m benchmarks [--quick] [kernels step scaling peers]`."""
 
 import argparse
 import subprocess
@@ -7,7 +7,7 @@ import sys
 from benchmarks.child import ROOT
 from benchmarks.report import progress
 
-BENCHMARKS = ("kernels", "scaling", "peers")
+BENCHMARKS = ("kernels", "step", "scaling", "peers")
 
 
 def main() -> int:

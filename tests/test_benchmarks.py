@@ -1,0 +1,105 @@
+"""What the benchmarks claim: that their reports are what was measured, and that a wrong network is never timed."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from test_readme import ROOT
+
+from benchmarks import article, peers, plain_numpy, report, step
+from benchmarks.child import Child, ChildError
+from cnn import networks
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def with_whole_numbers(document):
+    """JSON has made text of keys that were numbers."""
+    return {int(key) if key.isdecimal() else key: value for key, value in document.items()}
+
+
+@pytest.mark.parametrize("name", ["kernels", "step", "scaling", "peers"])
+def test_a_report_says_what_was_measured(name):
+    """The Markdown is made from the figures beside it, and nothing in it was written by hand."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"), object_hook=with_whole_numbers)
+    about = found.pop("about")
+    if name == "peers":
+        assert found.pop("targets") == peers.judge(found)
+        text = peers.markdown(found, peers.judge(found))
+    else:
+        text = module.markdown(found if name == "kernels" else next(iter(found.values())))
+    written = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    head = "; ".join(f"{key}: {value}" for key, value in about.items())
+    assert written.partition("\n\n")[2] == f"{head}\n\n{text}"
+
+
+def test_the_yardstick_computes_the_same_network():
+    """plain_numpy.py, whose losses all contenders must have, against our plain layers: loss and all gradients."""
+    x, y = article.photos("test", 8)
+    model = networks.convolutional(seed=1)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    weights = [w + np.float32(0.01) for w in article.start_weights()]
+    model.set_weights(weights)
+    loss, grads = model.loss_and_gradients(x, y)
+    network = plain_numpy.Network(weights)
+    assert network.train(x, y) == pytest.approx(loss, rel=1e-6)
+    theirs = [grad for layer in network.layers if layer.params for grad in layer.grads]
+    for key, grad in zip(model.params, theirs, strict=True):
+        np.testing.assert_allclose(grad, grads[key], rtol=0, atol=2e-6 * np.abs(grads[key]).max(), err_msg=key)
+    model.optimizer.update(model.params, grads)
+    for ours, w in zip(model.get_weights(), (w for layer in network.layers for w in layer.params), strict=True):
+        np.testing.assert_allclose(w, ours, rtol=0, atol=1e-5)
+
+
+class Answers:
+    """A child that always says the same."""
+
+    def __init__(self, losses, probabilities):
+        self.answer = {"losses": losses, "probabilities": [probabilities]}
+
+    def ask(self, do, **arguments):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("losses", "probabilities", "message"),
+    [
+        ([2.3, 2.1], [0.25, 0.75], None),
+        ([2.3, 2.2], [0.25, 0.75], "expected the losses of plain NumPy"),
+        ([2.3, float("nan")], [0.25, 0.75], "expected the losses of plain NumPy"),
+        ([2.3, 2.1], [0.26, 0.74], "expected the probabilities of plain NumPy"),
+    ],
+)
+def test_a_wrong_network_is_never_timed(losses, probabilities, message):
+    children = {"plain": Answers([2.3, 2.1], [0.25, 0.75]), "torch": Answers(losses, probabilities)}
+    if message is None:
+        assert peers.check(children, list(children)) == {"plain": 0, "torch": 0}
+    else:
+        with pytest.raises(ChildError, match=f"torch: {message}"):
+            peers.check(children, list(children))
+
+
+def test_ratios_are_taken_round_by_round():
+    assert report.ratio([2, 8, 3], [1, 2, 3]) == {"median": 2, "min": 1, "max": 4, "count": 3}
+    calls = []
+    values = report.alternate(3, {name: lambda name=name: calls.append(name) or len(calls) for name in "abc"})
+    assert [sorted(calls[k : k + 3]) for k in range(0, 12, 3)] == [["a", "b", "c"]] * 4
+    assert len({"".join(calls[k : k + 3]) for k in range(0, 12, 3)}) > 1  # not always the same one after the same
+    assert sorted(sum(values.values(), [])) == list(range(4, 13))  # the first round only warms up
+
+
+def test_a_child_that_fails_says_why():
+    with Child("benchmarks.worker", "cnn", "1", "28,28,1") as child, pytest.raises(ChildError, match="train: .*batch_size"):
+        child.ask("train", batch=-1, count=8)
+    with Child("benchmarks.worker", "nobody", "1", "28,28,1") as child, pytest.raises(ChildError, match="KeyError: 'nobody'"):
+        child.ask("describe")
+
+
+def test_the_parts_of_a_step_make_up_the_whole():
+    parts = step.measure(batch=8, steps=6)
+    whole = parts.pop("all")
+    assert len(parts) == 11 and all(len(times) == 6 for times in parts.values())
+    np.testing.assert_allclose(sum(parts.values()), whole)
+    assert all((times > 0).all() for times in parts.values())
