@@ -55,7 +55,7 @@ def watched_model(shards: int):
     model, clocks, watched = networks.convolutional(seed=0), Clocks(), {}
     model.shards = shards
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    twins = [model.twins.borrow() for _ in range(shards)]
+    twins = [model.twins.borrow(model) for _ in range(shards)]
     for shard, twin in enumerate(twins):
         for layer in (layer for layer in twin if layer not in model.layers):  # Flatten serves all shards, and does nothing
             for method in ("forward", "backward"):

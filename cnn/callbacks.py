@@ -354,11 +354,12 @@ class ProgressBar(Callback):
 
     def _end(self, logs):
         steps, spent = self.params["steps"], time.monotonic() - self.started
+        pace = spent / max(steps - (self.done_before or 0), 1)
         self.open = False
         if self.verbose == 1:
-            self._write(f"\r{self._line(steps, f'{spent:.0f}s {_pace(spent / steps)}', logs)}\x1b[K\n")
+            self._write(f"\r{self._line(steps, f'{spent:.0f}s {_pace(pace)}', logs)}\x1b[K\n")
         elif self.verbose == 2:
-            self._write(" - ".join([f"{steps}/{steps}", f"{spent:.0f}s", _pace(spent / steps), *_values(logs)]) + "\n")
+            self._write(" - ".join([f"{steps}/{steps}", f"{spent:.0f}s", _pace(pace), *_values(logs)]) + "\n")
 
     def _line(self, step, timing, logs):
         steps = self.params["steps"]

@@ -62,7 +62,7 @@ def avx512() -> str:
     from kernels import blas
 
     if blas.asked_for_avx512:
-        return f"had to be asked for (OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']})"
+        return f"asked for by us (OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']})"
     given = os.environ.get("OPENBLAS_CORETYPE")
     return f"left to your OPENBLAS_CORETYPE={given}" if given else "left to the BLAS library"
 

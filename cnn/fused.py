@@ -12,6 +12,7 @@ which tests/test_fused.py holds it to. It is faster for three reasons:
 """
 
 import math
+import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ BLOCK_BYTES = 2**20  # of columns and products at a time: a processor's second c
 
 
 class Buffers:
-    """Named float32 arrays that are kept between passes, zero at first, at addresses that are multiples of 64."""
+    """Named arrays kept between passes, float32 unless said otherwise, zero at first, at addresses that are multiples of 64."""
 
     def __init__(self):
         self.arrays: dict[str, Array] = {}
@@ -71,11 +72,11 @@ class ConvPool:
 
     @staticmethod
     def fits(conv, pool) -> bool:
-        """Whether this pair of layers can run as one."""
+        """Whether this pair of layers can run as one. A subclass may compute something else."""
         return (
-            isinstance(conv, Conv2D)
-            and isinstance(conv.activation, Linear | ReLU)
-            and isinstance(pool, MaxPooling2D)
+            type(conv) is Conv2D
+            and type(conv.activation) in (Linear, ReLU)
+            and type(pool) is MaxPooling2D
             and pool.pool_size == pool.strides == (2, 2)
             and place_windows(pool, conv.output_shape, (2, 2))[2] == (0, 0, 0, 0)
         )
@@ -101,9 +102,7 @@ class ConvPool:
         x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
         y = self.buffer("y", photos, *self.pool_shape)
         winners = self.buffer("winners", photos, *self.pool_shape, dtype=np.uint8)
-        # The vector kernels take float32 for granted; a layer may have been built for float64.
-        kernel = np.asarray(self.params["kernel"], np.float32)
-        bias = np.asarray(self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units), np.float32)
+        kernel, bias = self.contiguous_params(channels)
         if self.has_winograd:
             transformed = self.buffer("transformed", 16, channels, self.conv.units)
             winograd.transform_kernel(transformed, kernel)
@@ -114,6 +113,15 @@ class ConvPool:
         else:
             self.forward_through_columns(y, winners, x_padded, bias)
         return y, ConvPoolCache(x_padded, winners)
+
+    def contiguous_params(self, channels):
+        """Kernel and bias as the vector kernels take for granted that they are. Raises ValueError for other shapes."""
+        kernel = np.ascontiguousarray(self.params["kernel"], np.float32)
+        bias = np.ascontiguousarray(self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units), np.float32)
+        expected = (*self.conv.kernel_size, channels, self.conv.units), (self.conv.units,)
+        if (kernel.shape, bias.shape) != expected:
+            raise ValueError(f"{self.conv}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}")
+        return kernel, bias
 
     def forward_through_columns(self, y, winners, x_padded, bias):
         """Conv2D.forward and what follows it, block by block."""
@@ -126,7 +134,8 @@ class ConvPool:
     def backward(self, dy, cache, need_dx=True):
         skips_zeros = self.skips_zeros and not (self.grey and need_dx)
         product = self.backward_skipping_zeros if skips_zeros else self.backward_through_columns
-        dkernel, dx = product(np.ascontiguousarray(dy, np.float32), cache, need_dx)
+        dy = np.ascontiguousarray(dy, np.float32)
+        dkernel, dx = product(dy, cache, need_dx)
         grads = {"kernel": dkernel}
         if self.conv.use_bias:
             grads["bias"] = np.empty(self.conv.units, np.float32)
@@ -209,7 +218,7 @@ def twin(layers: list) -> list:
         layer = todo.pop(0)
         if todo and ConvPool.fits(layer, todo[0]):
             twins.append(ConvPool(layer, todo.pop(0)))
-        elif isinstance(layer, Dense) and len(layer.input_shape) == 1:
+        elif type(layer) is Dense and len(layer.input_shape) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
             twins.append(KeptDense(layer, Linear() if closing else layer.activation))
         elif todo or not isinstance(layer, Softmax):
@@ -220,19 +229,32 @@ def twin(layers: list) -> list:
 class Twins:
     """Lends twins of one model to passes that run at the same time, and keeps them for the next."""
 
-    def __init__(self, model):
-        self.model, self.layers, self.free = model, [], []
+    def __init__(self):
+        self.made_from, self.made, self.free = [], [], []
 
-    def borrow(self) -> list:
-        if self.model.dtype != np.float32:
-            return self.model.logit_layers()
-        if self.layers != self.model.layers:
-            self.free, self.layers = [], list(self.model.layers)  # in this order: another thread may be looking
+    def borrow(self, model) -> list:
+        """A twin that no other pass is using; the plain layers of a model in float64."""
+        if model.dtype != np.float32:
+            return model.logit_layers()
+        parts = _parts(model.layers)
+        if len(parts) != len(self.made_from) or not all(map(operator.is_, parts, self.made_from)):
+            self.made, self.free, self.made_from = [], [], parts  # in this order: another thread may be looking
         try:
             return self.free.pop()
         except IndexError:
-            return twin(self.layers)
+            network = twin(model.layers)
+            self.made.append(network)
+            return network
 
     def give_back(self, network: list) -> None:
-        if self.model.dtype == np.float32:
+        """Keep it, unless the layers have changed since it was lent."""
+        if any(network is one for one in self.made):
             self.free.append(network)
+
+    def __reduce__(self):
+        return Twins, ()  # a copy of a model makes its own
+
+
+def _parts(layers):
+    """The layers and all that is set in them but their parameters: what a twin is made from."""
+    return [part for layer in layers for part in (layer, *(v for key, v in vars(layer).items() if key != "params"))]

@@ -61,7 +61,7 @@ class Sequential:
         self.shards = threads.default_shards()
         self.dtype = np.dtype(np.float32)
         self.layers: list[Layer] = []
-        self.twins = Twins(self)
+        self.twins = Twins()
         self.input_shape: tuple[int, ...] | None = None  # one photo's; None until known
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.SparseCategoricalCrossentropy | None = None
@@ -182,7 +182,7 @@ class Sequential:
         """A copy of this model with float32 or float64 parameters, and an optimizer, of its own."""
         self._require_built("astype")
         model = copy.copy(self)
-        model.dtype, model.twins, model.optimizer = np.dtype(dtype), Twins(model), copy.deepcopy(self.optimizer)
+        model.dtype, model.twins, model.optimizer = np.dtype(dtype), Twins(), copy.deepcopy(self.optimizer)
         for slot in model.optimizer.state.values() if model.optimizer else ():
             slot.update({key: value.astype(dtype) for key, value in slot.items()})
         model.layers = [copy.copy(layer) for layer in self.layers]
@@ -235,7 +235,7 @@ class Sequential:
         fast: run the model's twin (see fused.py), whose gradients are valid until its next pass.
         """
         shards = shard_slices(len(x), self.shards)
-        networks = [self.twins.borrow() if fast else self.logit_layers() for _ in shards]
+        networks = [self.twins.borrow(self) if fast else self.logit_layers() for _ in shards]
         from_logits = self.loss.from_logits or self.ends_in_softmax
 
         def run_shard(part):

@@ -160,7 +160,7 @@ def outputs_in_batches(model, x: Array, batch_size: int):
     from cnn.models import forward
 
     def run(part):
-        network = model.twins.borrow()
+        network = model.twins.borrow(model)
         outputs, _ = forward(network, x[part].astype(model.dtype, copy=False))
         outputs = outputs.copy()  # they may lie in an array that the twin's next pass uses again
         model.twins.give_back(network)

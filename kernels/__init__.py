@@ -1,7 +1,7 @@
-"""The performance core: plain loops over whole arrays, compiled by Numba.
+"""The performance core. Nothing outside this folder compiles code or starts threads.
 
-Read reference.py first: it defines what each kernel computes. Nothing outside this
-folder knows about Numba or threads.
+im2col, pooling and Adam are plain loops compiled by Numba, defined in reference.py: read
+that first. The others (fused, vectors, windows, winograd, sparse) serve cnn/fused.py alone.
 """
 
 from kernels import blas

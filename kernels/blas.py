@@ -16,7 +16,7 @@ _GET_THREADS = ("scipy_openblas_get_num_threads64_", "scipy_openblas_get_num_thr
                 "openblas_get_num_threads", "MKL_Get_Max_Threads", "bli_thread_get_num_threads")  # fmt: skip
 _GET_CORE = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename64_", "openblas_get_corename")
 
-asked_for_avx512 = False  # whether ask_for_avx512 found it necessary
+asked_for_avx512 = False  # whether ask_for_avx512 has done so
 _lock = threading.Lock()
 _users = 0  # how many passes are running that need BLAS single-threaded
 _users_threads = 1  # what BLAS was set to before the first of them
@@ -25,8 +25,8 @@ _users_threads = 1  # what BLAS was set to before the first of them
 def ask_for_avx512() -> None:
     """Make OpenBLAS use its AVX-512 kernels on AMD processors, before NumPy loads it.
 
-    OpenBLAS takes some AMD processors that have AVX-512 for older ones without and then
-    leaves half of their speed unused. It reads OPENBLAS_CORETYPE once, when it is loaded;
+    An OpenBLAS older than the processor takes it for one without AVX-512 and then leaves half of
+    its speed unused. It reads OPENBLAS_CORETYPE once, when it is loaded;
     a value set by the user stays, and where NumPy is loaded already it is too late.
     """
     global asked_for_avx512
@@ -57,6 +57,19 @@ def core_name() -> str | None:
         return None
     function.restype = ctypes.c_char_p
     return function().decode()
+
+
+def _forget_users() -> None:
+    """In a process that was forked from one with passes running: none of them runs here."""
+    global _lock, _users
+    _lock = threading.Lock()
+    if _users:
+        _users = 0
+        _function(_SET_THREADS)(_users_threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_users)
 
 
 @contextlib.contextmanager

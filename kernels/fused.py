@@ -37,7 +37,7 @@ def bias_relu_pool(y, winners, z, bias, floor):
                         best, winner = a3, np.uint8(3)
                     if not best > floor:
                         best, winner = floor, np.uint8(CLOSED)
-                    # 0 * (their sum) is 0, or NaN if one of them is NaN or infinite: comparisons alone would lose it.
+                    # 0 * (their sum) is 0, or NaN if one of them is not finite (or the sum): comparisons alone would lose it.
                     y_row[f] = best + 0 * (a0 + a1 + a2 + a3)
                     winner_row[f] = winner
 

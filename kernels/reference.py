@@ -1,4 +1,4 @@
-"""The definition of every kernel, as plain loops that read like the formula.
+"""The definition of im2col, col2im, max pooling and Adam, as plain loops that read like the formula.
 
 Start reading here. These functions are slow on purpose; the compiled kernels beside
 this file must equal them, and the tests hold them to it.

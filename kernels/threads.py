@@ -18,6 +18,7 @@ from kernels import blas
 
 _threads = None  # set by set_threads; None means one for each core
 _queue = None  # of work for the helpers
+_here = threading.local()  # .helping: whether this thread is a helper
 
 
 def cores() -> int:
@@ -38,6 +39,7 @@ def get_threads() -> int:
 def set_threads(count: int | None) -> None:
     """Use this many threads from now on (None: one for each core). The results stay the same bits.
 
+    Call it between passes, not while another thread trains or predicts.
     Raises ValueError for anything but a whole number of at least 1.
     """
     global _threads
@@ -55,8 +57,8 @@ def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
 
     The calling thread only waits. In the main thread an exception may break in at any moment, for
     Ctrl-C, and in the middle of Numba's or BLAS's bookkeeping it would leave a lock taken for ever.
-    It works itself where nobody could wait for such a lock, with one part or one thread, and in a
-    debugger, so that breakpoints are met.
+    It works itself where nobody could wait for such a lock, with one part or one thread, in a
+    debugger, so that breakpoints are met, and in a helper, whose task must not wait for helpers.
     """
     parts = list(parts)
     results, errors, ended = [None] * len(parts), [], []
@@ -72,8 +74,8 @@ def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
         ended.append(True)
         done.put(None)
 
-    count = min(get_threads(), len(parts))
-    if count <= 1 or sys.gettrace():
+    count = min(get_threads(), len(parts)) if blas.controllable() else 1  # else BLAS starts threads of its own
+    if count <= 1 or sys.gettrace() or getattr(_here, "helping", False):
         work()
     else:
         _let_helpers(work, count, todo, ended, done)
@@ -114,6 +116,7 @@ def _helpers() -> SimpleQueue:
 
 
 def _help(queue: SimpleQueue) -> None:
+    _here.helping = True
     for work in iter(queue.get, None):
         work()
         del work  # else what it made would live on until the next

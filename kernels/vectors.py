@@ -1,18 +1,18 @@
 """Vector code by hand, as LLVM's instructions: for the few loops that Numba cannot make fast.
 
 The kernels written with it (windows.py, winograd.py, sparse.py) all do one thing: they keep
-9 to 28 sums in the processor's vector registers and add products to them. The results are
+7 to 28 sums in the processor's vector registers and add products to them. The results are
 those of the plain loops, to rounding.
 
-After a change here delete kernels/__pycache__: Numba looks only at the file of a kernel
-itself to see whether what it compiled earlier is still right.
+After a change here, of windows.relu_pool or of fused.CLOSED delete the kernel cache that `cnn env`
+names: Numba looks only at the file of a kernel itself to see whether what it compiled is still right.
 """
 
 import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils, config
 
-# 32 registers of 16 numbers; else AVX2's 16 of 8. NUMBA_CPU_FEATURES may name another processor than this one.
+# 32 registers of 16 numbers; else 8 at a time: one of AVX2's 16 registers, two of NEON's 32. NUMBA_CPU_FEATURES may name another processor than this one.
 if config.CPU_FEATURES is None:
     AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 else:

@@ -5,8 +5,9 @@ it by the kernel. That matrix is only the photo read in another order: here the 
 reads the windows where they lie, and the columns are never written.
 
 A tile is TILE pooling windows side by side, four sums each, for LANES filters: 28 sums of 16
-numbers, in 28 of the 32 registers that AVX-512 has (with AVX2 12 of 8 numbers, in 12 of 16). When the last product has been added,
-bias, ReLU and pooling find their four numbers in registers, and only the largest is written.
+numbers, in 28 of the 32 registers that AVX-512 has (with AVX2 12 of 8 numbers, in 12 of 16).
+When the last product has been added, bias, ReLU and pooling find their four numbers in
+registers, and only the largest is written.
 """
 
 from llvmlite import ir

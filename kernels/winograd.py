@@ -11,7 +11,7 @@ Neural Networks" (2015). A pooling window reads a patch d of 4x4 cells. With
 its four sums are  A (sum over c of (B d B') * (G kernel G')) A'  where ' transposes and * goes cell by
 cell: for each of the 16 cells a product of matrices over the channels. B and A only add; G is done
 once a pass. (B and A are transposed in the paper.) The result differs from the plain sums by rounding
-alone, which is no larger here: of 32 channels 32 numbers are added in a row where they add 288.
+alone, which is no larger here: with 32 channels a sum has 32 terms instead of 288.
 """
 
 import numpy as np

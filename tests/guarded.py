@@ -1,4 +1,4 @@
-"""Trains networks of many shapes with each array of the fast twin between two pages that must not be touched.
+"""Trains networks of many shapes with each kept array and parameter of the fast twin between two pages that must not be touched.
 
 A process of its own, for a kernel that reads or writes beside its array ends it: see test_bounds.py.
 `python guarded.py SEED NETWORKS`, or with `beyond` behind it: does that once, to show that it is noticed.
@@ -45,7 +45,7 @@ def random_network(rng):
     size, channels = rng.integers(2, 34, 2).tolist(), int(rng.choice([1, 1, 2, 8, 16, 32, 48]))
     window = (3, 3) if rng.random() < 0.6 else tuple(rng.integers(1, 6, 2).tolist())
     strides = (1, 1) if rng.random() < 0.7 else tuple(rng.integers(1, 4, 2).tolist())
-    options = {"strides": strides, "padding": str(rng.choice(["same", "valid"])), "activation": rng.choice(["relu", None])}
+    options = {"strides": strides, "padding": str(rng.choice(["same", "valid"])), "activation": rng.choice(["relu", None]), "use_bias": bool(rng.random() < 0.8)}
     conv = layers.Conv2D(int(rng.choice([3, 8, 16, 32, 64])), window, **options)
     return models.Sequential([layers.Input((*size, channels)), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(4)])
 

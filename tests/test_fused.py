@@ -156,7 +156,7 @@ def test_nan_is_not_lost(value):
     model = network(*NETWORKS["article in small"])
     x, _ = random_batch(2)
     x[1, 3, 4, 0] = value
-    outputs = models.forward(model.twins.borrow(), x)[0]
+    outputs = models.forward(model.twins.borrow(model), x)[0]
     assert np.isfinite(outputs[0]).all()
     assert np.isnan(outputs[1]).any()
 

@@ -1,5 +1,8 @@
 """Each compiled kernel equals its plain loops in kernels/reference.py, bit for bit where it only moves data."""
 
+import os
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -255,6 +258,29 @@ def test_adam_update_refuses_to_change_a_copy():
 def test_results_come_in_the_order_of_the_parts():
     assert threads.run(lambda k: k * k, range(20)) == [k * k for k in range(20)]
     assert threads.run(lambda k: k, []) == []
+
+
+def test_a_task_may_itself_run_tasks():
+    """A layer of the user's own may ask another model: its helper must not wait for helpers."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(threads.run(lambda k: threads.run(lambda j: 10 * k + j, range(3)), range(3))), daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert results == [[[0, 1, 2], [10, 11, 12], [20, 21, 22]]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or not blas.controllable(), reason="needs fork, and a BLAS that can be told")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_in_the_middle_of_a_pass_leaves_the_child_its_blas():
+    before = blas.get_threads()
+    with blas.single_threaded():
+        child = os.fork()
+        if child == 0:
+            with blas.single_threaded():
+                inside = blas.get_threads()
+            os._exit(0 if (inside, blas.get_threads()) == (1, before) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert blas.get_threads() == before
 
 
 def test_an_error_in_a_thread_reaches_the_caller_and_restores_blas():

@@ -3,6 +3,8 @@
 What one pass computes is compared with the plain layers here over more shapes than in test_fused.py.
 """
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -263,6 +265,81 @@ def test_two_threads_predict_with_one_model():
     for _ in range(3):
         together = in_threads(*(lambda x=x: model.predict(x, batch_size=7, verbose=0) for x in photos))
         assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def halved(layer):
+    """The same kind of layer, but its outputs are half as large."""
+
+    class Halved(type(layer)):
+        def forward(self, x, training=False, rng=None):
+            y, cache = super().forward(x, training, rng)
+            return y / 2, cache
+
+    layer.__class__ = Halved
+    return layer
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_layer_of_the_users_own_kind_is_not_replaced(place):
+    network = [Conv(8, 3, activation="relu", input_shape=(8, 8, 1)), Pool(), *head()]
+    halved(network[place])
+    model = compiled(network)
+    x, _ = batch_for(model, 5)
+    assert_close(model.predict(x, verbose=0), model(x))
+
+
+def test_what_is_set_in_a_layer_after_a_pass_is_seen():
+    model = compiled(article((8, 32), (12, 12, 1)))
+    x, y = batch_for(model, 6)
+    for index in (0, 2, 5):
+        model.predict(x, verbose=0)
+        model.layers[index].activation = layers.Linear()
+        assert_close(model.predict(x, verbose=0), model(x))
+    model.layers[0].name = "first"
+    assert_same_pass(model, x, y)
+
+
+def test_parameters_in_any_order_in_memory():
+    """The vector kernels read neighbours: what lies otherwise is copied, and another shape refused."""
+    model = compiled(article((32, 32), (16, 16, 1)))
+    x, y = batch_for(model, 5)
+    for layer in (model.layers[0], model.layers[2]):
+        layer.params = {"kernel": np.asfortranarray(layer.params["kernel"]), "bias": np.repeat(layer.params["bias"], 2)[::2]}
+        assert_same_pass(model, x, y)
+    model.layers[2].params["bias"] = model.layers[2].params["bias"][:4]
+    if JIT:
+        with pytest.raises(ValueError, match=r'Conv2D "conv2d_1": expected kernel and bias of shapes .*\(32,\)\), got .*\(4,\)'):
+            model.predict(x, verbose=0)
+
+
+def test_a_twin_that_comes_back_late_is_not_used_again():
+    model = compiled(article((8, 12), (12, 12, 1)))
+    x, _ = batch_for(model, 4)
+    lent = model.twins.borrow(model)
+    model.pop()
+    model.add(Dense(4, activation="softmax"))
+    assert_close(model.predict(x, verbose=0), model(x))
+    model.twins.give_back(lent)
+    assert_close(model.predict(x, verbose=0), model(x))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_of_a_model_answer_for_themselves(duplicate):
+    model = compiled(article((8, 12), (12, 12, 1)))
+    x, _ = batch_for(model, 4)
+    before = model.predict(x, verbose=0)
+    twin_of_it = duplicate(model)
+    twin_of_it.layers = [*twin_of_it.layers]
+    twin_of_it.pop()
+    twin_of_it.add(Dense(10, activation="softmax"))
+    assert_close(twin_of_it.predict(x, verbose=0), twin_of_it(x))
+    assert np.array_equal(model.predict(x, verbose=0), before)
+
+
+def test_a_pickle_holds_the_weights_and_not_what_passes_left():
+    model = compiled(article((8, 12), (12, 12, 1)))
+    model.predict(batch_for(model, 500)[0], batch_size=500, verbose=0)
+    assert len(pickle.dumps(model)) < 2 * sum(w.nbytes for w in model.get_weights()) + 10_000
 
 
 def test_float64_models_take_the_plain_path():
