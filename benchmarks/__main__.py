@@ -14,7 +14,7 @@ def main() -> int:
     """Run the benchmarks that were asked for; the exit code is that of the first that failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split(":")[0])
     parser.add_argument("names", nargs="*", help=f"which of {', '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="about four minutes instead of twenty; figures only rough")
+    parser.add_argument("--quick", action="store_true", help="about five minutes instead of half an hour; figures only rough")
     args = parser.parse_args()
     for name in args.names:
         if name not in BENCHMARKS:

@@ -20,10 +20,10 @@ TORCH, KERAS = ("torch", "torch-last"), ("keras-tf", "keras-jax")
 TRAINERS = (OURS, "cnn-late", "plain", *TORCH, *KERAS)
 PREDICTORS = (*TRAINERS, "torch-compiled", "onnx")
 CHECK_STEPS = 10
-LOSS_TOLERANCE, PROBABILITY_TOLERANCE = 2e-3, 1e-5  # relative; float32 rounding grows from step to step
+LOSS_TOLERANCE, PROBABILITY_TOLERANCE = 2e-3, 1e-5  # relative; Keras corrects Adam's bias in float32, which is 1e-3 after 10 steps
 TRAINING_FLOP = 24_995_328  # a photo; article.flop() counts it
 FULL = {"rounds": 7, "train": 6400, "predict": 10_000, "memory": 60_000, "seeds": 5, "accuracy": 0.91,
-        "batches": (32, 64, 128, 256, 1000), "left out": ()}  # fmt: skip
+        "batches": (32, 64, 128, 256, 1000, 2500), "left out": ()}  # fmt: skip
 QUICK = {"rounds": 3, "train": 1600, "predict": 2000, "memory": 6400, "seeds": 1, "accuracy": 0.75,
          "batches": (32, 256), "left out": ("torch-compiled",)}  # fmt: skip
 MEMORY_PEERS = (OURS, *TORCH[:1], *KERAS)
@@ -48,7 +48,7 @@ def chosen(names, settings) -> list[str]:
 
 
 def check(children: dict[str, Child], names: list[str]) -> dict[str, float]:
-    """How far each contender's losses are from the plain NumPy network's. Raises ChildError for a different network."""
+    """How far each trainer's losses are from the plain NumPy network's. Raises ChildError for a different network."""
     answers = {name: children[name].ask("check", batch=32, steps=CHECK_STEPS) for name in names}
     right = answers["plain"]
     distances = {}
@@ -57,7 +57,9 @@ def check(children: dict[str, Child], names: list[str]) -> dict[str, float]:
         far = largest(abs(a - b) for a, b in pairs)
         if not far <= PROBABILITY_TOLERANCE:
             raise ChildError(f"{name}: expected the probabilities of plain NumPy within {PROBABILITY_TOLERANCE}, got {far:.1e} off")
-        losses = zip(answer.get("losses", right["losses"]), right["losses"], strict=True)
+        if "losses" not in answer:  # it only infers
+            continue
+        losses = zip(answer["losses"], right["losses"], strict=True)
         distances[name] = largest(abs(a / b - 1) for a, b in losses)
         if not distances[name] <= LOSS_TOLERANCE:
             raise ChildError(f"{name}: expected the losses of plain NumPy within {LOSS_TOLERANCE}, got {distances[name]:.1e} off")
@@ -191,7 +193,7 @@ def judge(found: dict) -> list[dict]:
     trained_on = f"peak memory, training on {found['settings']['memory']:,} of 60,000 photos"
     compare(rows, trained_on, {name: [peak] for name, peak in found["memory"].items()}, ("torch",), 1.0)
     runs = found.get("seconds to accuracy", {})
-    goal = f"seconds from process start to {found['settings']['accuracy']:.0%}"
+    goal = f"seconds from process start to {found['settings']['accuracy']:.0%}, kernels compiled before"
     compare(rows, goal, {name: [run["seconds"] for run in seeds] for name, seeds in runs.items()}, TORCH, 2.0)
     return rows
 
@@ -211,7 +213,8 @@ def markdown(found: dict, rows: list[dict]) -> str:
         for name in found["contenders"] if name in found["memory"] or name in runs
     ]  # fmt: skip
     paths = [
-        [CONTENDERS[name][0], about["path"], about["threads"], f"{found['loss distance'][name]:.0e}",
+        [CONTENDERS[name][0], about["path"], about["threads"],
+         f"{found['loss distance'][name]:.0e}" if name in found["loss distance"] else "",
          ", ".join(f"{key} {value}" for key, value in about.items() if key not in ("path", "threads"))]
         for name, about in found["contenders"].items()
     ]  # fmt: skip
@@ -220,7 +223,7 @@ def markdown(found: dict, rows: list[dict]) -> str:
         "Ratios are theirs over ours in time or memory, so more is better for us: median (min-max) over the turns.\n",
         table(["row", "against", "ratio", "target", "met"], targets),
         f"The ceiling: a large float32 product runs at {figures(product / 1e9)} GFLOP/s here; training takes {TRAINING_FLOP / 1e6:.1f} MFLOP a "
-        "photo when no product with zero is left out.\n",
+        "photo when neither products with zero nor, by Winograd's transform, others are left out: so ours may pass it.\n",
         "## Photos a second: median (min-max)\n", table(["contender", *columns, "its batch size"], rates),
         f"## Peak memory, and seconds from process start to {found['settings']['accuracy']:.0%} test accuracy\n",
         table(["contender", "peak MB", "seconds"], costs),

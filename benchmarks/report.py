@@ -1,4 +1,4 @@
-"""What the three benchmarks share: statistics, the machine, the files in benchmarks/results/."""
+"""What the four benchmarks share: statistics, the machine, the files in benchmarks/results/."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def alternate(rounds: int, turns: dict) -> dict[str, list[float]]:
 
 
 def machine() -> dict:
-    """Processor, cores, load and date, for the head of a report."""
+    """Processor, cores, load, what the environment says to BLAS and the compiler, and date: for the head of a report."""
     processor = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -57,6 +57,7 @@ def machine() -> dict:
     except (OSError, KeyError):
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    settings = {key: value for key, value in os.environ.items() if key.startswith(("OPENBLAS_", "OMP_", "MKL_", "NUMBA_"))}
     if os.getloadavg()[0] > cores / 4:  # then libraries whose threads wait for each other lose most: no fair comparison
         progress(f"other programs are running (load {os.getloadavg()[0]:.1f}): these figures will be worth nothing")
     return {
@@ -65,6 +66,7 @@ def machine() -> dict:
         "load before": round(os.getloadavg()[0], 2),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
+        "environment": " ".join(f"{key}={value}" for key, value in sorted(settings.items())) or "nothing set",
         "date": time.strftime("%Y-%m-%d %H:%M"),
     }
 
@@ -77,7 +79,9 @@ def figures(value: float) -> str:
 
 
 def with_range(values: dict[str, float]) -> str:
-    """median (min-max)"""
+    """median (min-max); of one value alone no range"""
+    if values.get("count") == 1:
+        return figures(values["median"])
     return f"{figures(values['median'])} ({figures(values['min'])}-{figures(values['max'])})"
 
 

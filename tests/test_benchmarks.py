@@ -81,6 +81,12 @@ def test_a_wrong_network_is_never_timed(losses, probabilities, message):
             peers.check(children, list(children))
 
 
+def test_who_only_infers_has_no_losses_to_compare():
+    children = {"plain": Answers([2.3, 2.1], [0.25, 0.75]), "onnx": Answers([], [0.25, 0.75])}
+    del children["onnx"].answer["losses"]
+    assert peers.check(children, list(children)) == {"plain": 0}
+
+
 def test_ratios_are_taken_round_by_round():
     assert report.ratio([2, 8, 3], [1, 2, 3]) == {"median": 2, "min": 1, "max": 4, "count": 3}
     calls = []

@@ -34,7 +34,7 @@ def add_arguments(parser):
         "--digits", metavar="3..9", type=options.whole(3, 9), default=4, help="digits after the point (default 4)"
     )
     parser.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
-    parser.add_argument("--figures", metavar="DIR", help="write fourteen pictures into this folder")
+    parser.add_argument("--figures", metavar="DIR", help="write fifteen pictures into this folder")
     parser.add_argument("--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself")
     pictures.add_look(parser)
 

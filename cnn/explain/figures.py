@@ -1,4 +1,4 @@
-"""The fourteen pictures of the step-through. Each function takes (trace, test set) and returns (figure, the data drawn).
+"""The fifteen pictures of the step-through. Each function takes (trace, test set) and returns (figure, the data drawn).
 
 What cnn.plots draws already is taken from there; the data beside it are the trace's.
 """
