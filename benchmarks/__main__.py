@@ -3,9 +3,10 @@
 import argparse
 import subprocess
 import sys
+import time
 
 from benchmarks.child import ROOT
-from benchmarks.report import progress
+from benchmarks.report import calm, progress
 
 BENCHMARKS = ("kernels", "step", "scaling", "peers")
 
@@ -22,6 +23,10 @@ def main() -> int:
     names = args.names or BENCHMARKS
     for number, name in enumerate(names, 1):
         progress(f"benchmark {number} of {len(names)}: {name}")
+        for _ in range(180):  # the load of the one before is forgotten after a minute or two
+            if calm() or args.quick:
+                break
+            time.sleep(1)
         code = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *["--quick"] * args.quick], cwd=ROOT).returncode
         if code:
             return code

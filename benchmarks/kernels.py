@@ -288,9 +288,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: figures only rough")
     args = parser.parse_args(argv)
+    about = machine()
     found = measure(rounds=3 if args.quick else 11, seconds=0.01 if args.quick else 0.05)
     versions = {"numpy": np.__version__, "BLAS kernels": blas.core_name()} | ({"measured": "with --quick: rough"} if args.quick else {})
-    path = write("kernels", "Each kernel and product alone", machine() | versions, found, markdown(found))
+    path = write("kernels", "Each kernel and product alone", about | versions, found, markdown(found))
     plot(found, path.with_suffix(".png"))
     print(path.read_text())
 

@@ -46,6 +46,11 @@ def alternate(rounds: int, turns: dict) -> dict[str, list[float]]:
     return values
 
 
+def calm() -> bool:
+    """Whether nothing else is running: else libraries whose threads wait for each other lose most, which is no fair comparison."""
+    return os.getloadavg()[0] <= (os.cpu_count() or 1) / 4
+
+
 def machine() -> dict:
     """Processor, cores, load, what the environment says to BLAS and the compiler, and date: for the head of a report."""
     processor = platform.processor() or platform.machine()
@@ -58,7 +63,7 @@ def machine() -> dict:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     settings = {key: value for key, value in os.environ.items() if key.startswith(("OPENBLAS_", "OMP_", "MKL_", "NUMBA_"))}
-    if os.getloadavg()[0] > cores / 4:  # then libraries whose threads wait for each other lose most: no fair comparison
+    if not calm():
         progress(f"other programs are running (load {os.getloadavg()[0]:.1f}): these figures will be worth nothing")
     return {
         "processor": processor,

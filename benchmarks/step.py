@@ -109,11 +109,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split(":")[0])
     parser.add_argument("--quick", action="store_true", help="fewer steps: figures only rough")
     args = parser.parse_args(argv)
+    about = machine() | ({"measured": "with --quick: rough"} if args.quick else {})
     found = {}
     for batch in BATCHES:
         progress(f"steps of batch {batch}")
         found[batch] = {name: middle(times) for name, times in measure(batch, 100 if args.quick else 400).items()}
-    about = machine() | ({"measured": "with --quick: rough"} if args.quick else {})
     path = write("step", "Where the time of a training step goes", about, {"batches": found}, markdown(found))
     print(path.read_text())
 

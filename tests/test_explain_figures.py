@@ -23,8 +23,9 @@ def texts(figure):
     return [words.get_text() for axes in figure.axes for words in axes.texts]
 
 
-def test_there_are_fourteen():
+def test_there_are_fourteen_in_fifteen_files():
     assert {name[:2] for name in figures.FIGURES} == {f"{n:02}" for n in range(1, 15)}
+    assert len(figures.FIGURES) == 15
 
 
 def test_01_photos():
