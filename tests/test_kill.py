@@ -231,7 +231,8 @@ def test_ctrl_c_in_a_notebook_at_twenty_moments(tmp_path, expected):
 
 INTERRUPT_THREADS = """
 import random, signal, sys, time
-from kernels import threads
+from kernels import blas, threads
+assert blas.controllable()  # this loads NumPy, whose import bears no interrupt; whoever has a model has loaded it
 threads.set_threads(2)
 def interrupt(signum, frame):
     raise KeyboardInterrupt
