@@ -15,7 +15,9 @@ def main() -> int:
     """Run the benchmarks that were asked for; the exit code is that of the first that failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split(":")[0])
     parser.add_argument("names", nargs="*", help=f"which of {', '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="about five minutes instead of half an hour; figures only rough")
+    parser.add_argument(
+        "--quick", action="store_true", help="about five minutes instead of half an hour; figures only rough"
+    )
     args = parser.parse_args()
     for name in args.names:
         if name not in BENCHMARKS:
@@ -27,7 +29,9 @@ def main() -> int:
             if calm() or args.quick:
                 break
             time.sleep(1)
-        code = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *["--quick"] * args.quick], cwd=ROOT).returncode
+        code = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", *["--quick"] * args.quick], cwd=ROOT
+        ).returncode
         if code:
             return code
     progress("done: see benchmarks/results/")

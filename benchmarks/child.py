@@ -29,9 +29,13 @@ class Child:
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            cwd=ROOT,
             env=os.environ | (environment or {}),
-        )  # fmt: skip
+        )
 
     def __enter__(self):
         return self

@@ -45,15 +45,17 @@ class Ours(Contender):
     def load(self, weights):
         layers = self.layers
         filters, units = weights[0].shape[3], weights[4].shape[1]
-        self.model = self.models.Sequential([
-            layers.Conv2D(filters, (3, 3), padding="same", activation="relu", input_shape=self.shape),
-            layers.MaxPooling2D((2, 2)),
-            layers.Conv2D(weights[2].shape[3], (3, 3), padding="same", activation="relu"),
-            layers.MaxPooling2D((2, 2)),
-            layers.Flatten(),
-            layers.Dense(units, activation="relu"),
-            layers.Dense(10, activation="softmax"),
-        ])  # fmt: skip
+        self.model = self.models.Sequential(
+            [
+                layers.Conv2D(filters, (3, 3), padding="same", activation="relu", input_shape=self.shape),
+                layers.MaxPooling2D((2, 2)),
+                layers.Conv2D(weights[2].shape[3], (3, 3), padding="same", activation="relu"),
+                layers.MaxPooling2D((2, 2)),
+                layers.Flatten(),
+                layers.Dense(units, activation="relu"),
+                layers.Dense(10, activation="softmax"),
+            ]
+        )
         self.model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         self.model.set_weights(weights)
 
@@ -69,7 +71,9 @@ class Ours(Contender):
     def describe(self):
         from kernels import blas
 
-        return {"path": f"fit and predict, BLAS kernels {blas.core_name()}", "threads": self.threads} | versions("cnn", "numpy", "numba")
+        return {"path": f"fit and predict, BLAS kernels {blas.core_name()}", "threads": self.threads} | versions(
+            "cnn", "numpy", "numba"
+        )
 
 
 class PlainNumPy(Contender):
@@ -95,7 +99,9 @@ class PlainNumPy(Contender):
         return np.concatenate([self.network.predict(x[k : k + batch]) for k in range(0, len(x), batch)])
 
     def describe(self):
-        return {"path": f"NumPy, BLAS kernels {self.blas.core_name()}", "threads": self.blas.get_threads()} | versions("numpy")
+        return {"path": f"NumPy, BLAS kernels {self.blas.core_name()}", "threads": self.blas.get_threads()} | versions(
+            "numpy"
+        )
 
 
 class PyTorch(Contender):
@@ -112,12 +118,24 @@ class PyTorch(Contender):
 
     def load(self, weights):
         torch, nn = self.torch, self.torch.nn
-        channels, filters, more, units = weights[0].shape[2], weights[0].shape[3], weights[2].shape[3], weights[4].shape[1]
+        channels, filters, more, units = (
+            weights[0].shape[2],
+            weights[0].shape[3],
+            weights[2].shape[3],
+            weights[4].shape[1],
+        )
         model = nn.Sequential(
-            nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(filters, more, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(len(weights[4]), units), nn.ReLU(), nn.Linear(units, 10),
-        )  # fmt: skip
+            nn.Conv2d(channels, filters, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(filters, more, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(len(weights[4]), units),
+            nn.ReLU(),
+            nn.Linear(units, 10),
+        )
         with torch.no_grad():
             for parameter, value in zip(model.parameters(), channels_first(weights, self.shape), strict=True):
                 parameter.copy_(torch.from_numpy(value))
@@ -170,7 +188,9 @@ class PyTorchCompiled(PyTorchChannelsLast):
     losses = None
 
     def wrap(self, model):
-        self.torch._dynamo.config.recompile_limit = 64  # one fixed size each is fastest; by default the second makes all dynamic
+        self.torch._dynamo.config.recompile_limit = (
+            64  # one fixed size each is fastest; by default the second makes all dynamic
+        )
         return self.torch.compile(model, dynamic=False)
 
 
@@ -190,14 +210,18 @@ class Keras(Contender):
     def load(self, weights):
         keras = self.keras
         layers = keras.layers
-        self.model = keras.Sequential([
-            layers.Input(self.shape),
-            layers.Conv2D(weights[0].shape[3], 3, padding="same", activation="relu"), layers.MaxPooling2D(2),
-            layers.Conv2D(weights[2].shape[3], 3, padding="same", activation="relu"), layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(weights[4].shape[1], activation="relu"),
-            layers.Dense(10, activation="softmax"),
-        ])  # fmt: skip
+        self.model = keras.Sequential(
+            [
+                layers.Input(self.shape),
+                layers.Conv2D(weights[0].shape[3], 3, padding="same", activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Conv2D(weights[2].shape[3], 3, padding="same", activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Flatten(),
+                layers.Dense(weights[4].shape[1], activation="relu"),
+                layers.Dense(10, activation="softmax"),
+            ]
+        )
         self.model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         self.model.set_weights(weights)
 
@@ -219,7 +243,9 @@ class Keras(Contender):
         return self.model.predict(x, batch_size=batch, verbose=0)
 
     def describe(self):
-        return {"path": f"fit and predict on {self.backend}", "threads": self.threads} | versions("keras", self.backend, "numpy")
+        return {"path": f"fit and predict on {self.backend}", "threads": self.threads} | versions(
+            "keras", self.backend, "numpy"
+        )
 
 
 class KerasTensorFlow(Keras):
@@ -257,19 +283,31 @@ class OnnxRuntime(Contender):
         node = helper.make_node
         conv, pool = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, {"kernel_shape": [2, 2], "strides": [2, 2]}
         nodes = [
-            node("Conv", ["x", "k1", "b1"], ["z1"], **conv), node("Relu", ["z1"], ["a1"]), node("MaxPool", ["a1"], ["p1"], **pool),
-            node("Conv", ["p1", "k2", "b2"], ["z2"], **conv), node("Relu", ["z2"], ["a2"]), node("MaxPool", ["a2"], ["p2"], **pool),
-            node("Flatten", ["p2"], ["f"]), node("Gemm", ["f", "k3", "b3"], ["z3"], transB=1), node("Relu", ["z3"], ["a3"]),
-            node("Gemm", ["a3", "k4", "b4"], ["z4"], transB=1), node("Softmax", ["z4"], ["p"], axis=1),
-        ]  # fmt: skip
+            node("Conv", ["x", "k1", "b1"], ["z1"], **conv),
+            node("Relu", ["z1"], ["a1"]),
+            node("MaxPool", ["a1"], ["p1"], **pool),
+            node("Conv", ["p1", "k2", "b2"], ["z2"], **conv),
+            node("Relu", ["z2"], ["a2"]),
+            node("MaxPool", ["a2"], ["p2"], **pool),
+            node("Flatten", ["p2"], ["f"]),
+            node("Gemm", ["f", "k3", "b3"], ["z3"], transB=1),
+            node("Relu", ["z3"], ["a3"]),
+            node("Gemm", ["a3", "k4", "b4"], ["z4"], transB=1),
+            node("Softmax", ["z4"], ["p"], axis=1),
+        ]
         height, width, channels = self.shape
         value = helper.make_tensor_value_info
         graph = helper.make_graph(
-            nodes, "article", [value("x", 1, ["n", channels, height, width])], [value("p", 1, ["n", 10])],
+            nodes,
+            "article",
+            [value("x", 1, ["n", channels, height, width])],
+            [value("p", 1, ["n", 10])],
             [numpy_helper.from_array(array, name) for array, name in zip(arrays, names, strict=True)],
-        )  # fmt: skip
+        )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-        self.session = self.runtime.InferenceSession(model.SerializeToString(), self.options, providers=["CPUExecutionProvider"])
+        self.session = self.runtime.InferenceSession(
+            model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
+        )
 
     def prepare(self, x, y):
         import numpy as np
@@ -282,7 +320,9 @@ class OnnxRuntime(Contender):
         return np.concatenate([self.session.run(None, {"x": x[k : k + batch]})[0] for k in range(0, len(x), batch)])
 
     def describe(self):
-        return {"path": "graph in NCHW, CPU provider", "threads": self.options.intra_op_num_threads} | versions("onnxruntime", "onnx")
+        return {"path": "graph in NCHW, CPU provider", "threads": self.options.intra_op_num_threads} | versions(
+            "onnxruntime", "onnx"
+        )
 
 
 def channels_first(weights, shape):

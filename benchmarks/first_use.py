@@ -51,7 +51,14 @@ def markdown(found: dict) -> str:
         met = "" if limit is None else "failed" if seconds is None else "yes" if seconds["median"] <= limit else "no"
         rows.append([name, with_range(seconds) if seconds else "failed", limit or "", met])
     compiling = found["first process"] - found["next process"]
-    rows.append(["compiling the kernels of training and inference, once", figures(max(compiling, 0)), 15, "yes" if compiling <= 15 else "no"])
+    rows.append(
+        [
+            "compiling the kernels of training and inference, once",
+            figures(max(compiling, 0)),
+            15,
+            "yes" if compiling <= 15 else "no",
+        ]
+    )
     rows.append(["the first 10 steps with an empty cache of kernels", figures(found["first process"]), "", ""])
     rows.append(["the same in the next process", figures(found["next process"]), "", ""])
     return table(["", "seconds", "at most", "met"], rows)

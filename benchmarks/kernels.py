@@ -9,10 +9,10 @@ import argparse
 import time
 from typing import Any, NamedTuple
 
-import cnn  # noqa: F401  before NumPy, as a user's program does
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+import cnn  # noqa: F401  before NumPy, as a user's program does
 from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, write
 from cnn import networks
 from cnn.fused import twin
@@ -84,19 +84,33 @@ def movers() -> list[Case]:
     cases = []
     for name, size, channels in (("im2col, conv1", 28, 1), ("im2col, conv2", 14, FILTERS1)):
         x = normal(PHOTOS, size, size, channels)
-        run = lambda x=x: im2col.im2col(x, (3, 3), (1, 1), SAME)  # noqa: E731
+        run = lambda x=x: im2col.im2col(x, (3, 3), (1, 1), SAME)
         cases.append(Case(name, run, {"sliding_window_view": lambda x=x: windows_by_view(x)}, 10 * x.nbytes))
     columns = normal(PHOTOS, 14, 14, 3, 3, FILTERS1)
     shape = (PHOTOS, 14, 14, FILTERS1)
     rivals = {"np.add.at": lambda: col2im_add_at(columns), "slices": lambda: col2im_slices(columns)}
-    cases.append(Case("col2im, conv2", lambda: im2col.col2im(columns, shape, (1, 1), SAME), rivals, columns.nbytes * 10 // 9))
+    cases.append(
+        Case("col2im, conv2", lambda: im2col.col2im(columns, shape, (1, 1), SAME), rivals, columns.nbytes * 10 // 9)
+    )
     z = normal(PHOTOS, 28, 28, FILTERS1)
     winners = pooling.max_pool(z, (2, 2), (2, 2), (0, 0, 0, 0))[1]
     dy = normal(*winners.shape)
-    cases.append(Case("max_pool, pool1", lambda: pooling.max_pool(z, (2, 2), (2, 2), (0, 0, 0, 0))[0],
-                      {"argmax": lambda: take_largest(z), "slices, no winners": lambda: largest_of_slices(z)}, z.nbytes * 3 // 2))  # fmt: skip
-    cases.append(Case("max_pool_backward, pool1", lambda: pooling.max_pool_backward(dy, winners, z.shape, (2, 2), (2, 2), (0, 0, 0, 0)),
-                      {"put_along_axis": lambda: unpool_numpy(dy, winners, z.shape)}, z.nbytes * 3 // 2))  # fmt: skip
+    cases.append(
+        Case(
+            "max_pool, pool1",
+            lambda: pooling.max_pool(z, (2, 2), (2, 2), (0, 0, 0, 0))[0],
+            {"argmax": lambda: take_largest(z), "slices, no winners": lambda: largest_of_slices(z)},
+            z.nbytes * 3 // 2,
+        )
+    )
+    cases.append(
+        Case(
+            "max_pool_backward, pool1",
+            lambda: pooling.max_pool_backward(dy, winners, z.shape, (2, 2), (2, 2), (0, 0, 0, 0)),
+            {"put_along_axis": lambda: unpool_numpy(dy, winners, z.shape)},
+            z.nbytes * 3 // 2,
+        )
+    )
     return [*cases, fused_pooling(z), adam_case()]
 
 
@@ -150,15 +164,19 @@ def products() -> list[Case]:
     """The matrix products of a training step, by BLAS."""
     rows1, rows2, features = PHOTOS * 784, PHOTOS * 196, 49 * FILTERS2
     shapes = {
-        "conv1 forward": (rows1, 9, FILTERS1), "conv1 dkernel": (9, rows1, FILTERS1),
-        "conv2 forward": (rows2, 9 * FILTERS1, FILTERS2), "conv2 dkernel": (9 * FILTERS1, rows2, FILTERS2),
+        "conv1 forward": (rows1, 9, FILTERS1),
+        "conv1 dkernel": (9, rows1, FILTERS1),
+        "conv2 forward": (rows2, 9 * FILTERS1, FILTERS2),
+        "conv2 dkernel": (9 * FILTERS1, rows2, FILTERS2),
         "conv2 dcolumns": (rows2, FILTERS2, 9 * FILTERS1),
-        "dense forward": (PHOTOS, features, 128), "dense dkernel": (features, PHOTOS, 128), "dense dx": (PHOTOS, 128, features),
-    }  # fmt: skip
+        "dense forward": (PHOTOS, features, 128),
+        "dense dkernel": (features, PHOTOS, 128),
+        "dense dx": (PHOTOS, 128, features),
+    }
     cases = []
     for name, (m, k, n) in shapes.items():
         a, b, out = normal(m, k), normal(k, n), np.empty((m, n), np.float32)
-        run = lambda a=a, b=b, out=out: np.matmul(a, b, out=out)  # noqa: E731
+        run = lambda a=a, b=b, out=out: np.matmul(a, b, out=out)
         cases.append(Case(f"product, {name} ({m}x{k})({k}x{n})", run, flop=2 * m * k * n))
     return cases
 
@@ -169,13 +187,16 @@ def conv_pool_cases() -> list[Case]:
         return []
     first, second = twin(networks.convolutional(seed=0).layers)[:2]
     cases = []
-    for layer, x, need_dx in ((first, normal(PHOTOS, 28, 28, 1), False), (second, normal(PHOTOS, 14, 14, FILTERS1), True)):
+    for layer, x, need_dx in (
+        (first, normal(PHOTOS, 28, 28, 1), False),
+        (second, normal(PHOTOS, 14, 14, FILTERS1), True),
+    ):
         bias = layer.params["bias"]
         bias -= 0.5  # closes some of the windows
         y, cache = layer.forward(x)
         dy, y_columns, winners = normal(*y.shape), np.empty_like(y), np.empty_like(cache.winners)
 
-        forward = lambda layer=layer, x=x: layer.forward(x)[0]  # noqa: E731
+        forward = lambda layer=layer, x=x: layer.forward(x)[0]
         backward, backward_columns = (
             lambda way=way, dy=dy, cache=cache, need_dx=need_dx: way(dy, cache, need_dx)
             for way in (layer.backward_skipping_zeros, layer.backward_through_columns)
@@ -189,7 +210,12 @@ def conv_pool_cases() -> list[Case]:
         flop = 2 * PHOTOS * layer.out_h * layer.out_w * kh * kw * channels * filters
         cases += [
             Case(f"{layer.name}, ReLU, pool: forward", forward, {"im2col, product, pool": forward_columns}, flop=flop),
-            Case(f"{layer.name}, ReLU, pool: backward", backward, {"unpool, im2col, products, col2im": backward_columns}, flop=flop * (1 + need_dx)),
+            Case(
+                f"{layer.name}, ReLU, pool: backward",
+                backward,
+                {"unpool, im2col, products, col2im": backward_columns},
+                flop=flop * (1 + need_dx),
+            ),
         ]
     return cases
 
@@ -241,10 +267,25 @@ def measure(rounds: int, seconds: float) -> dict:
             ceiling = (lambda: a @ a) if case.flop else copy_of(case.moved)
             turns = {"ours": case.run, **case.rivals, "ceiling": ceiling}
             times = alternate(rounds, {name: timer(run, seconds) for name, run in turns.items()})
-            best = 2 * 2048**3 / spread(times["ceiling"])["median"] if case.flop else case.moved / spread(times["ceiling"])["median"]
+            best = (
+                2 * 2048**3 / spread(times["ceiling"])["median"]
+                if case.flop
+                else case.moved / spread(times["ceiling"])["median"]
+            )
             rate = (case.flop or case.moved) / spread(times["ours"])["median"]
-            found.append({"name": case.name, "unit": "GFLOP/s" if case.flop else "GB/s", "rate": rate / 1e9, "share": rate / best,
-                          "seconds": {name: spread([t / case.photos for t in values]) for name, values in times.items() if name != "ceiling"}})  # fmt: skip
+            found.append(
+                {
+                    "name": case.name,
+                    "unit": "GFLOP/s" if case.flop else "GB/s",
+                    "rate": rate / 1e9,
+                    "share": rate / best,
+                    "seconds": {
+                        name: spread([t / case.photos for t in values])
+                        for name, values in times.items()
+                        if name != "ceiling"
+                    },
+                }
+            )
     return {"kernels": found}
 
 
@@ -253,10 +294,21 @@ def markdown(found: dict) -> str:
     rows = []
     for kernel in found["kernels"]:
         ours = kernel["seconds"]["ours"]
-        rivals = [f"{name} {figures(s['median'] / ours['median'])}x" for name, s in kernel["seconds"].items() if name != "ours"]
+        rivals = [
+            f"{name} {figures(s['median'] / ours['median'])}x"
+            for name, s in kernel["seconds"].items()
+            if name != "ours"
+        ]
         micro = {key: ours[key] * 1e6 for key in ("median", "min", "max")}
-        rows.append([kernel["name"], f"{figures(micro['median'])} ({figures(micro['min'])}-{figures(micro['max'])})",
-                     f"{figures(kernel['rate'])} {kernel['unit']}", f"{kernel['share']:.0%}", ", ".join(rivals)])  # fmt: skip
+        rows.append(
+            [
+                kernel["name"],
+                f"{figures(micro['median'])} ({figures(micro['min'])}-{figures(micro['max'])})",
+                f"{figures(kernel['rate'])} {kernel['unit']}",
+                f"{kernel['share']:.0%}",
+                ", ".join(rivals),
+            ]
+        )
     text = (
         "One thread, microseconds a photo: median (min-max). The ceiling of data movers is a copy of as many bytes, that of products "
         "a large float32 product. Convolutions are counted as if they were multiplied out, zeros and all and without Winograd, so they may pass it.\n\n"
@@ -268,12 +320,16 @@ def plot(found: dict, path) -> None:
     """How many times longer the other ways take."""
     bars = [
         (f"{kernel['name']}\n{name}", s["median"] / kernel["seconds"]["ours"]["median"])
-        for kernel in found["kernels"] for name, s in kernel["seconds"].items() if name != "ours"
-    ]  # fmt: skip
+        for kernel in found["kernels"]
+        for name, s in kernel["seconds"].items()
+        if name != "ours"
+    ]
     figure, axes = new_figure(width=7, height=0.45 * len(bars) + 0.9)
     axis = axes[0][0]
     names, values = zip(*reversed(bars), strict=True)
-    drawn = axis.barh(names, [value - 1 for value in values], left=1, color=THEIRS)  # a bar begins at the line: as long as ours
+    drawn = axis.barh(
+        names, [value - 1 for value in values], left=1, color=THEIRS
+    )  # a bar begins at the line: as long as ours
     axis.bar_label(drawn, [f"{value:.1f}x" for value in values], padding=3)
     axis.axvline(1, color=OURS)
     axis.set_xscale("log")
@@ -290,7 +346,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     about = machine()
     found = measure(rounds=3 if args.quick else 11, seconds=0.01 if args.quick else 0.05)
-    versions = {"numpy": np.__version__, "BLAS kernels": blas.core_name()} | ({"measured": "with --quick: rough"} if args.quick else {})
+    versions = {"numpy": np.__version__, "BLAS kernels": blas.core_name()} | (
+        {"measured": "with --quick: rough"} if args.quick else {}
+    )
     path = write("kernels", "Each kernel and product alone", about | versions, found, markdown(found))
     plot(found, path.with_suffix(".png"))
     print(path.read_text())

@@ -20,12 +20,31 @@ TORCH, KERAS = ("torch", "torch-last"), ("keras-tf", "keras-jax")
 TRAINERS = (OURS, "cnn-late", "plain", *TORCH, *KERAS)
 PREDICTORS = (*TRAINERS, "torch-compiled", "onnx")
 CHECK_STEPS = 10
-LOSS_TOLERANCE, PROBABILITY_TOLERANCE = 2e-3, 1e-5  # relative; Keras corrects Adam's bias in float32, which is 1e-3 after 10 steps
+LOSS_TOLERANCE, PROBABILITY_TOLERANCE = (
+    2e-3,
+    1e-5,
+)  # relative; Keras corrects Adam's bias in float32, which is 1e-3 after 10 steps
 TRAINING_FLOP = 24_995_328  # a photo; article.flop() counts it
-FULL = {"rounds": 7, "train": 6400, "predict": 10_000, "memory": 60_000, "seeds": 5, "accuracy": 0.91,
-        "batches": (32, 64, 128, 256, 1000, 2500), "left out": ()}  # fmt: skip
-QUICK = {"rounds": 3, "train": 1600, "predict": 2000, "memory": 6400, "seeds": 1, "accuracy": 0.75,
-         "batches": (32, 256), "left out": ("torch-compiled",)}  # fmt: skip
+FULL = {
+    "rounds": 7,
+    "train": 6400,
+    "predict": 10_000,
+    "memory": 60_000,
+    "seeds": 5,
+    "accuracy": 0.91,
+    "batches": (32, 64, 128, 256, 1000, 2500),
+    "left out": (),
+}
+QUICK = {
+    "rounds": 3,
+    "train": 1600,
+    "predict": 2000,
+    "memory": 6400,
+    "seeds": 1,
+    "accuracy": 0.75,
+    "batches": (32, 256),
+    "left out": ("torch-compiled",),
+}
 MEMORY_PEERS = (OURS, *TORCH[:1], *KERAS)
 
 
@@ -38,7 +57,9 @@ def installed(names) -> list[str]:
     """Those of the contenders that can run here; says of the others what to install."""
     for name in names:
         if missing(name):
-            progress(f"{CONTENDERS[name][0]} is left out: install {' '.join(missing(name))} (pip install 'numpy-cnn[bench]')")
+            progress(
+                f"{CONTENDERS[name][0]} is left out: install {' '.join(missing(name))} (pip install 'numpy-cnn[bench]')"
+            )
     return [name for name in names if not missing(name)]
 
 
@@ -56,13 +77,17 @@ def check(children: dict[str, Child], names: list[str]) -> dict[str, float]:
         pairs = zip(sum(answer["probabilities"], []), sum(right["probabilities"], []), strict=True)
         far = largest(abs(a - b) for a, b in pairs)
         if not far <= PROBABILITY_TOLERANCE:
-            raise ChildError(f"{name}: expected the probabilities of plain NumPy within {PROBABILITY_TOLERANCE}, got {far:.1e} off")
+            raise ChildError(
+                f"{name}: expected the probabilities of plain NumPy within {PROBABILITY_TOLERANCE}, got {far:.1e} off"
+            )
         if "losses" not in answer:  # it only infers
             continue
         losses = zip(answer["losses"], right["losses"], strict=True)
         distances[name] = largest(abs(a / b - 1) for a, b in losses)
         if not distances[name] <= LOSS_TOLERANCE:
-            raise ChildError(f"{name}: expected the losses of plain NumPy within {LOSS_TOLERANCE}, got {distances[name]:.1e} off")
+            raise ChildError(
+                f"{name}: expected the losses of plain NumPy within {LOSS_TOLERANCE}, got {distances[name]:.1e} off"
+            )
     return distances
 
 
@@ -93,18 +118,25 @@ def inference(children, names, settings) -> tuple[dict[str, list[float]], dict[s
     best = {}
     for name in names:
         trial = 1000 if name == "plain" else min(count, 4000)
-        tried = alternate(1 if settings["rounds"] < 5 else 2, {batch: turn(name, batch, trial) for batch in settings["batches"]})
+        tried = alternate(
+            1 if settings["rounds"] < 5 else 2, {batch: turn(name, batch, trial) for batch in settings["batches"]}
+        )
         best[name] = min(tried, key=lambda batch: min(tried[batch]))
-    return alternate(settings["rounds"], {name: turn(name, best[name], 1000 if name == "plain" else count) for name in names}), best
+    return alternate(
+        settings["rounds"], {name: turn(name, best[name], 1000 if name == "plain" else count) for name in names}
+    ), best
 
 
 def ceiling(child: Child, settings) -> dict[str, list[float]]:
     """A large product in our process, and training at batch 128, in turns: FLOP/s each."""
     photos = max(settings["train"] // 128, 1) * 128
-    return alternate(settings["rounds"], {
-        "product": lambda: child.ask_rested("product_rate"),
-        "training": lambda: photos * TRAINING_FLOP / child.ask_rested("train", batch=128, count=photos),
-    })  # fmt: skip
+    return alternate(
+        settings["rounds"],
+        {
+            "product": lambda: child.ask_rested("product_rate"),
+            "training": lambda: photos * TRAINING_FLOP / child.ask_rested("train", batch=128, count=photos),
+        },
+    )
 
 
 def memory(names, settings) -> dict[str, float]:
@@ -125,7 +157,9 @@ def seconds_to_accuracy(names, settings) -> dict[str, list[dict]]:
             progress(f"seconds to {settings['accuracy']:.0%}: seed {seed}, {CONTENDERS[name][0]}")
             with ExitStack() as stack:
                 child = start(stack, name)
-                answer = child.ask("train_until", accuracy=settings["accuracy"], batch=32, every=200, seed=seed, epochs=10)
+                answer = child.ask(
+                    "train_until", accuracy=settings["accuracy"], batch=32, every=200, seed=seed, epochs=10
+                )
                 runs[name].append({"seconds": child.age(), **answer})
     return runs
 
@@ -188,8 +222,15 @@ def judge(found: dict) -> list[dict]:
     compare(rows, "inference, each at its best batch size", found["inference"], ("onnx",), 0.9)
     compare(rows, "training, one thread each, batch 32", found["training, one thread, batch 32"], TORCH, 1.8)
     share = ratio(found["ceiling"]["training"], found["ceiling"]["product"])
-    rows.append({"row": "share of the ceiling, training at batch 128", "against": "a large matrix product", "ratio": share,
-                 "target": 0.6, "met": "yes" if share["median"] >= 0.6 else "no"})  # fmt: skip
+    rows.append(
+        {
+            "row": "share of the ceiling, training at batch 128",
+            "against": "a large matrix product",
+            "ratio": share,
+            "target": 0.6,
+            "met": "yes" if share["median"] >= 0.6 else "no",
+        }
+    )
     trained_on = f"peak memory, training on {found['settings']['memory']:,} of 60,000 photos"
     compare(rows, trained_on, {name: [peak] for name, peak in found["memory"].items()}, ("torch",), 1.0)
     runs = found.get("seconds to accuracy", {})
@@ -200,49 +241,75 @@ def judge(found: dict) -> list[dict]:
 
 def markdown(found: dict, rows: list[dict]) -> str:
     """The report: targets, everybody's rates, memory and seconds, first use, code paths."""
-    targets = [[row["row"], row["against"], with_range(row["ratio"]) + "x", f"{row['target']}x", row["met"]] for row in rows]
+    targets = [
+        [row["row"], row["against"], with_range(row["ratio"]) + "x", f"{row['target']}x", row["met"]] for row in rows
+    ]
     columns = ["training, batch 32", "training, batch 128", "training, one thread, batch 32", "inference"]
     rates = [
-        [CONTENDERS[name][0]] + [with_range(spread([1 / t for t in found[c][name]])) if name in found[c] else "" for c in columns]
-        + [found["inference batch"].get(name, "")] for name in found["contenders"]
-    ]  # fmt: skip
+        [CONTENDERS[name][0]]
+        + [with_range(spread([1 / t for t in found[c][name]])) if name in found[c] else "" for c in columns]
+        + [found["inference batch"].get(name, "")]
+        for name in found["contenders"]
+    ]
     runs = found.get("seconds to accuracy", {})
     costs = [
-        [CONTENDERS[name][0], figures(found["memory"][name]) if name in found["memory"] else "",
-         with_range(spread([run["seconds"] for run in runs[name]])) if name in runs else ""]
-        for name in found["contenders"] if name in found["memory"] or name in runs
-    ]  # fmt: skip
+        [
+            CONTENDERS[name][0],
+            figures(found["memory"][name]) if name in found["memory"] else "",
+            with_range(spread([run["seconds"] for run in runs[name]])) if name in runs else "",
+        ]
+        for name in found["contenders"]
+        if name in found["memory"] or name in runs
+    ]
     paths = [
-        [CONTENDERS[name][0], about["path"], about["threads"],
-         f"{found['loss distance'][name]:.0e}" if name in found["loss distance"] else "",
-         ", ".join(f"{key} {value}" for key, value in about.items() if key not in ("path", "threads"))]
+        [
+            CONTENDERS[name][0],
+            about["path"],
+            about["threads"],
+            f"{found['loss distance'][name]:.0e}" if name in found["loss distance"] else "",
+            ", ".join(f"{key} {value}" for key, value in about.items() if key not in ("path", "threads")),
+        ]
         for name, about in found["contenders"].items()
-    ]  # fmt: skip
+    ]
     product = spread(found["ceiling"]["product"])["median"]
-    return "\n".join([
-        "Ratios are theirs over ours in time or memory, so more is better for us: median (min-max) over the turns.\n",
-        table(["row", "against", "ratio", "target", "met"], targets),
-        f"The ceiling: a large float32 product runs at {figures(product / 1e9)} GFLOP/s here; training takes {TRAINING_FLOP / 1e6:.1f} MFLOP a "
-        "photo when neither products with zero nor, by Winograd's transform, others are left out: so ours may pass it.\n",
-        "## Photos a second: median (min-max)\n", table(["contender", *columns, "its batch size"], rates),
-        f"## Peak memory, and seconds from process start to {found['settings']['accuracy']:.0%} test accuracy\n",
-        table(["contender", "peak MB", "seconds"], costs),
-        "## At the keyboard\n", first_use.markdown(found["first use"]),
-        f"## Code paths\n\nThe last but one column: the largest relative distance of the first {CHECK_STEPS} losses from plain NumPy's.\n",
-        table(["contender", "path", "threads", "losses", "versions"], paths),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "Ratios are theirs over ours in time or memory, so more is better for us: median (min-max) over the turns.\n",
+            table(["row", "against", "ratio", "target", "met"], targets),
+            f"The ceiling: a large float32 product runs at {figures(product / 1e9)} GFLOP/s here; training takes {TRAINING_FLOP / 1e6:.1f} MFLOP a "
+            "photo when neither products with zero nor, by Winograd's transform, others are left out: so ours may pass it.\n",
+            "## Photos a second: median (min-max)\n",
+            table(["contender", *columns, "its batch size"], rates),
+            f"## Peak memory, and seconds from process start to {found['settings']['accuracy']:.0%} test accuracy\n",
+            table(["contender", "peak MB", "seconds"], costs),
+            "## At the keyboard\n",
+            first_use.markdown(found["first use"]),
+            f"## Code paths\n\nThe last but one column: the largest relative distance of the first {CHECK_STEPS} losses from plain NumPy's.\n",
+            table(["contender", "path", "threads", "losses", "versions"], paths),
+        ]
+    )
 
 
 def plot(found: dict, path) -> None:
     """Bars: photos a second of everybody in the three main rows, the range of the turns as a line."""
-    columns = [("training, batch 32", "Training, batch 32"), ("training, batch 128", "Training, batch 128"), ("inference", "Inference")]
+    columns = [
+        ("training, batch 32", "Training, batch 32"),
+        ("training, batch 128", "Training, batch 128"),
+        ("inference", "Inference"),
+    ]
     figure, axes = new_figure(1, 3, width=4.2, height=3.4)
     for axis, (column, title) in zip(axes[0], columns, strict=True):
         names = [name for name in reversed(list(found["contenders"])) if name in found[column]]
         rates = [spread([1 / t for t in found[column][name]]) for name in names]
         whiskers = [[r["median"] - r["min"] for r in rates], [r["max"] - r["median"] for r in rates]]
-        axis.barh([CONTENDERS[name][0] for name in names], [r["median"] for r in rates], xerr=whiskers, ecolor=report.INK,
-                  color=[report.OURS if name.startswith("cnn") else report.THEIRS for name in names], capsize=2)  # fmt: skip
+        axis.barh(
+            [CONTENDERS[name][0] for name in names],
+            [r["median"] for r in rates],
+            xerr=whiskers,
+            ecolor=report.INK,
+            color=[report.OURS if name.startswith("cnn") else report.THEIRS for name in names],
+            capsize=2,
+        )
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_xlabel("photos a second")
         axis.locator_params(axis="x", nbins=5)
@@ -255,9 +322,18 @@ def plot(found: dict, path) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Measure, and write benchmarks/results/peers.md, .json and .png."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: about three minutes, figures only rough")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer and shorter turns: about three minutes, figures only rough"
+    )
     parser.add_argument("--rounds", type=int, help="turns of each contender")
-    parser.add_argument("--without", nargs="+", default=[], choices=CONTENDERS, metavar="NAME", help=f"leave out some of {', '.join(CONTENDERS)}")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        choices=CONTENDERS,
+        metavar="NAME",
+        help=f"leave out some of {', '.join(CONTENDERS)}",
+    )
     parser.add_argument("--seeds", type=int, help="runs to the accuracy; 0 leaves them out")
     args = parser.parse_args(argv)
     settings = dict(QUICK if args.quick else FULL)

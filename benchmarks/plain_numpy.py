@@ -113,8 +113,18 @@ class Network:
 
     def __init__(self, weights):
         w = [array.copy() for array in weights]
-        self.layers = [Conv(*w[0:2]), ReLU(), MaxPool(), Conv(*w[2:4]), ReLU(), MaxPool(),
-                       Flatten(), Dense(*w[4:6]), ReLU(), Dense(*w[6:8])]  # fmt: skip
+        self.layers = [
+            Conv(*w[0:2]),
+            ReLU(),
+            MaxPool(),
+            Conv(*w[2:4]),
+            ReLU(),
+            MaxPool(),
+            Flatten(),
+            Dense(*w[4:6]),
+            ReLU(),
+            Dense(*w[6:8]),
+        ]
         self.moments = [(np.zeros_like(array), np.zeros_like(array)) for array in w]
         self.steps = 0
 

@@ -62,7 +62,9 @@ def machine() -> dict:
     except (OSError, KeyError):
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    settings = {key: value for key, value in os.environ.items() if key.startswith(("OPENBLAS_", "OMP_", "MKL_", "NUMBA_"))}
+    settings = {
+        key: value for key, value in os.environ.items() if key.startswith(("OPENBLAS_", "OMP_", "MKL_", "NUMBA_"))
+    }
     if not calm():
         progress(f"other programs are running (load {os.getloadavg()[0]:.1f}): these figures will be worth nothing")
     return {
@@ -113,5 +115,7 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 5.5, height: floa
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    pyplot.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.edgecolor": INK})
+    pyplot.rcParams.update(
+        {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.edgecolor": INK}
+    )
     return pyplot.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False)

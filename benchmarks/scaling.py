@@ -10,7 +10,19 @@ from contextlib import ExitStack
 
 from benchmarks.child import Child
 from benchmarks.contenders import CONTENDERS, CORES, missing
-from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, with_range, write
+from benchmarks.report import (
+    OURS,
+    THEIRS,
+    alternate,
+    figures,
+    machine,
+    new_figure,
+    progress,
+    spread,
+    table,
+    with_range,
+    write,
+)
 
 NAMES = ("cnn", "torch-last")
 DEFAULT = {"threads": CORES, "shape": (28, 28, 1), "batch": 32}
@@ -43,9 +55,15 @@ def measure_point(names, differs: dict, settings: dict) -> dict:
         arguments = str(point["threads"]), ",".join(map(str, point["shape"]))
         children = {name: stack.enter_context(Child("benchmarks.worker", name, *arguments)) for name in names}
         rounds = 1 if "photos" in point and point["photos"] > 2000 else settings["rounds"]
-        turns = {name: lambda child=child: child.ask_rested("train", batch=point["batch"], count=count) / count for name, child in children.items()}
+        turns = {
+            name: lambda child=child: child.ask_rested("train", batch=point["batch"], count=count) / count
+            for name, child in children.items()
+        }
         times = alternate(rounds, turns)
-        return {name: {"seconds": spread(times[name]), "memory": children[name].ask("peak_memory"), "photos": count} for name in names}
+        return {
+            name: {"seconds": spread(times[name]), "memory": children[name].ask("peak_memory"), "photos": count}
+            for name in names
+        }
 
 
 def measure(settings: dict, quick: bool) -> dict:
@@ -56,7 +74,7 @@ def measure(settings: dict, quick: bool) -> dict:
     found = {}
     for question, (title, _, points) in SERIES.items():
         found[question] = {}
-        for place, differs in (points[:: max(1, len(points) // 2)][:3] if quick else points):
+        for place, differs in points[:: max(1, len(points) // 2)][:3] if quick else points:
             progress(f"{title.lower()}: {place:,}")
             found[question][place] = measure_point(names, differs, settings)
     return found
@@ -64,11 +82,16 @@ def measure(settings: dict, quick: bool) -> dict:
 
 def markdown(found: dict) -> str:
     """A table for each question."""
-    parts = ["Training; microseconds a photo are the median (min-max) of the turns, memory is the peak of the whole process.\n"]
+    parts = [
+        "Training; microseconds a photo are the median (min-max) of the turns, memory is the peak of the whole process.\n"
+    ]
     for question, places in found.items():
         title, unit, _ = SERIES[question]
         names = list(next(iter(places.values())))
-        header = [unit, *(f"{CONTENDERS[n][0]}, {what}" for n in names for what in ("us a photo", "photos/s", "peak MB"))]
+        header = [
+            unit,
+            *(f"{CONTENDERS[n][0]}, {what}" for n in names for what in ("us a photo", "photos/s", "peak MB")),
+        ]
         rows = []
         for place, answers in places.items():
             row = [f"{place:,}"]
@@ -91,11 +114,20 @@ def plot(question: str, places: dict, path) -> None:
             continue
         answers = [places[x][name] for x in xs]
         scale = [answer["photos"] if whole else 1e6 for answer in answers]
-        times = [{key: value * k for key, value in answer["seconds"].items()} for answer, k in zip(answers, scale, strict=True)]
+        times = [
+            {key: value * k for key, value in answer["seconds"].items()}
+            for answer, k in zip(answers, scale, strict=True)
+        ]
         ranges = [[t["median"] - t["min"] for t in times], [t["max"] - t["median"] for t in times]]
-        axes[0][0].errorbar(xs, [t["median"] for t in times], yerr=ranges, fmt=style, color=color, capsize=2, label=CONTENDERS[name][0])
+        axes[0][0].errorbar(
+            xs, [t["median"] for t in times], yerr=ranges, fmt=style, color=color, capsize=2, label=CONTENDERS[name][0]
+        )
         axes[0][1].plot(xs, [answer["memory"] for answer in answers], style, color=color, label=CONTENDERS[name][0])
-    for axis, label in zip(axes[0], ("seconds for one epoch" if whole else "microseconds a photo, training", "peak memory, MB"), strict=True):
+    for axis, label in zip(
+        axes[0],
+        ("seconds for one epoch" if whole else "microseconds a photo, training", "peak memory, MB"),
+        strict=True,
+    ):
         axis.set_xlabel(unit)
         axis.set_ylabel(label)
         label_axis(axis, question, list(places))
@@ -119,7 +151,9 @@ def label_axis(axis, question: str, places: list[int]) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Measure, and write benchmarks/results/scaling.md, .json and a .png for each question."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two or three points for each question, fewer turns: figures only rough")
+    parser.add_argument(
+        "--quick", action="store_true", help="two or three points for each question, fewer turns: figures only rough"
+    )
     args = parser.parse_args(argv)
     about = machine() | ({"measured": "with --quick: rough"} if args.quick else {})
     found = measure(QUICK if args.quick else FULL, args.quick)

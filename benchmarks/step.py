@@ -9,8 +9,9 @@ import argparse
 import time
 from collections import defaultdict
 
-import cnn  # before NumPy, as a user's program does
 import numpy as np
+
+import cnn  # before NumPy, as a user's program does
 from benchmarks import article
 from benchmarks.contenders import CORES
 from benchmarks.report import figures, machine, progress, table, with_range, write
@@ -57,7 +58,9 @@ def watched_model(shards: int):
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     twins = [model.twins.borrow(model) for _ in range(shards)]
     for shard, twin in enumerate(twins):
-        for layer in (layer for layer in twin if layer not in model.layers):  # Flatten serves all shards, and does nothing
+        for layer in (
+            layer for layer in twin if layer not in model.layers
+        ):  # Flatten serves all shards, and does nothing
             for method in ("forward", "backward"):
                 clocks.watch(layer, method, (layer.name, method, shard))
                 watched[layer.name, method] = True
@@ -96,11 +99,19 @@ def markdown(found: dict) -> str:
     """A table with two columns for each size of batch."""
     header = ["part of a step"] + [text for batch in found for text in (f"batch {batch}, us", "share")]
     rows = [
-        [name] + [text for parts in found.values() for text in (with_range(parts[name]), f"{parts[name]['median'] / parts['all']['median']:.0%}")]
+        [name]
+        + [
+            text
+            for parts in found.values()
+            for text in (with_range(parts[name]), f"{parts[name]['median'] / parts['all']['median']:.0%}")
+        ]
         for name in next(iter(found.values()))
-    ]  # fmt: skip
+    ]
     text = f"{CORES} threads, a shard each. Microseconds: median (and between which nine steps in ten lie).\n\n"
-    rates = [f"batch {batch}: {figures(1e6 * batch / parts['all']['median'])} photos a second" for batch, parts in found.items()]
+    rates = [
+        f"batch {batch}: {figures(1e6 * batch / parts['all']['median'])} photos a second"
+        for batch, parts in found.items()
+    ]
     return text + table(header, rows) + "\nThe median step means " + "; ".join(rates) + ".\n"
 
 

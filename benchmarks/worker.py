@@ -50,7 +50,9 @@ class Worker:
         x, _ = self.data("test", 100)
         result = {"probabilities": self.contender.predict(x, 50).tolist()}
         if self.contender.losses:
-            result["losses"] = [float(loss) for loss in self.contender.losses(*self.data("train", batch * steps), batch)]
+            result["losses"] = [
+                float(loss) for loss in self.contender.losses(*self.data("train", batch * steps), batch)
+            ]
         return result
 
     def train(self, batch: int, count: int) -> float:

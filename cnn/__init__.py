@@ -9,8 +9,23 @@ import kernels  # noqa: F401  before NumPy: it may still ask for the processor's
 
 __version__ = "0.1.0"
 
-_MODULES = ("callbacks", "datasets", "errors", "gradcheck", "initializers", "layers", "losses", "metrics", "models",
-            "networks", "optimizers", "plots", "resume", "saving", "utils")  # fmt: skip
+_MODULES = (
+    "callbacks",
+    "datasets",
+    "errors",
+    "gradcheck",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "networks",
+    "optimizers",
+    "plots",
+    "resume",
+    "saving",
+    "utils",
+)
 
 
 def __getattr__(name):

@@ -103,8 +103,17 @@ class EarlyStopping(Callback):
 
     COUNTERS = ("wait", "stopped_epoch", "best_epoch")
 
-    def __init__(self, monitor="val_loss", min_delta=0, patience=0, verbose=0, mode="auto", baseline=None,
-                 restore_best_weights=False, start_from_epoch=0):  # fmt: skip
+    def __init__(
+        self,
+        monitor="val_loss",
+        min_delta=0,
+        patience=0,
+        verbose=0,
+        mode="auto",
+        baseline=None,
+        restore_best_weights=False,
+        start_from_epoch=0,
+    ):
         self.best = Best(monitor, mode, checks.number("EarlyStopping", "min_delta", abs(min_delta)), baseline)
         self.patience = checks.whole("EarlyStopping", "patience", patience, low=0)
         self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
@@ -184,7 +193,9 @@ class BackupAndRestore(Callback):
     """
 
     def __init__(self, backup_dir, save_freq="epoch", delete_checkpoint=True, extra: dict | None = None):
-        self.every = None if save_freq == "epoch" else checks.whole("BackupAndRestore", "save_freq", save_freq, high=2**40)
+        self.every = (
+            None if save_freq == "epoch" else checks.whole("BackupAndRestore", "save_freq", save_freq, high=2**40)
+        )
         self.path = os.path.join(os.fspath(backup_dir), "last.npz")
         self.delete_checkpoint, self.extra = delete_checkpoint, dict(extra or {})
 
@@ -264,7 +275,9 @@ class Best:
     def improved_by(self, logs: dict[str, float]) -> bool:
         """Whether this epoch is the best so far; then it is remembered. Raises ValueError if nothing is monitored."""
         if self.monitor not in logs:
-            raise ValueError(f"monitor: expected one of {', '.join(sorted(logs))}, got {self.monitor!r} (no validation data?)")
+            raise ValueError(
+                f"monitor: expected one of {', '.join(sorted(logs))}, got {self.monitor!r} (no validation data?)"
+            )
         if self.sign * (logs[self.monitor] - self.value) <= self.min_delta:
             return False
         self.value = logs[self.monitor]
@@ -366,7 +379,9 @@ class ProgressBar(Callback):
         done = self.WIDTH * step // steps
         full, empty = ("━", "─") if can_write(self.stream, "━─") else ("=", ".")
         counter = f"{step:>{len(str(steps))}}/{steps}"
-        return " ".join([counter, full * done + empty * (self.WIDTH - done), timing, "- " * bool(logs) + " - ".join(_values(logs))])
+        return " ".join(
+            [counter, full * done + empty * (self.WIDTH - done), timing, "- " * bool(logs) + " - ".join(_values(logs))]
+        )
 
     def _write(self, text):
         self.stream.write(text)
@@ -374,7 +389,9 @@ class ProgressBar(Callback):
 
 
 def _values(logs):
-    return [f"{key}: {value:.4f}" if abs(value) > 1e-3 else f"{key}: {value:.4e}" for key, value in sorted(logs.items())]
+    return [
+        f"{key}: {value:.4f}" if abs(value) > 1e-3 else f"{key}: {value:.4e}" for key, value in sorted(logs.items())
+    ]
 
 
 def _pace(seconds):

@@ -76,7 +76,9 @@ def inputs(where: str, x, input_shape: tuple[int, ...] | None, dtype=np.float64)
                 place = tuple(int(i) for i in np.argwhere(~finite)[0])
                 place = (start + place[0], *place[1:])
                 why = f", too large for {np.dtype(dtype)}" if np.isfinite(x[place]) else ""
-                raise ValueError(f"{where}: x: expected finite numbers, got {x[place]} at x[{', '.join(map(str, place))}]{why}")
+                raise ValueError(
+                    f"{where}: x: expected finite numbers, got {x[place]} at x[{', '.join(map(str, place))}]{why}"
+                )
     return x
 
 

@@ -49,7 +49,9 @@ def exit_code(error: BaseException) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `cnn` with all its subcommands."""
-    parser = argparse.ArgumentParser(prog="cnn", description="A convolutional neural network from scratch, on Fashion-MNIST.")
+    parser = argparse.ArgumentParser(
+        prog="cnn", description="A convolutional neural network from scratch, on Fashion-MNIST."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"cnn.commands.{name}")

@@ -75,7 +75,9 @@ def shift_name(dx: int, dy: int) -> str:
     return f"{abs(dx)} {'right' if dx > 0 else 'left'}" if dx else f"{abs(dy)} {'down' if dy > 0 else 'up'}"
 
 
-def compare(networks: dict, pixels: Array, labels: Array, done: Callable[[str], None] = lambda name: None) -> Comparison:
+def compare(
+    networks: dict, pixels: Array, labels: Array, done: Callable[[str], None] = lambda name: None
+) -> Comparison:
     """Every network on photos (N, 28, 28), uint8, under every change. done(name) is called after each change.
 
     Raises ValueError for a model that takes no such photos.
@@ -108,8 +110,12 @@ VERDICTS = {
 }
 
 
-PHRASES = {PLAIN: "On the photos as they are", MIRRORED: "Mirrored,", HALVES: "With left and right half swapped",
-           QUADRANTS: "With the quadrants swapped"}  # fmt: skip
+PHRASES = {
+    PLAIN: "On the photos as they are",
+    MIRRORED: "Mirrored,",
+    HALVES: "With left and right half swapped",
+    QUADRANTS: "With the quadrants swapped",
+}
 
 
 def sentences(result: Comparison, cnn: str = "CNN", dense: str = "dense") -> list[str]:
@@ -143,7 +149,9 @@ def _shift_sentence(result, cnn, dense, distance):
         shares = [pair[column].share for pair in pairs]
         loss = _scores(result, cnn, dense, PLAIN)[column].share - float(np.mean(shares))
         texts.append(f"{network} is right about {min(shares):.1%} to {max(shares):.1%} ({_points(-loss)} on average)")
-    outcome = "; ".join(f"{VERDICTS[s].split(',')[0]} in {signs.count(s)} of the 4 directions" for s in "><=" if s in signs)
+    outcome = "; ".join(
+        f"{VERDICTS[s].split(',')[0]} in {signs.count(s)} of the 4 directions" for s in "><=" if s in signs
+    )
     pixels = "pixel" if distance == 1 else "pixels"
     return f"Moved by {distance} {pixels}, {texts[0]}, {texts[1]}: {outcome}."
 
@@ -158,9 +166,14 @@ def _claim(change, plain, changed):
     said = f"Sandals {change}: the CNN recognises {percent(cnn)} of them, the dense net {percent(dense)}; "
     said += f"as they are, {plain[0].share:.1%} and {plain[1].share:.1%}. "
     if cnn.interval[0] > 0.5 > dense.interval[1]:
-        return said + "The article's claim holds here: most are recognised by the CNN, and by the dense net they are not."
+        return (
+            said + "The article's claim holds here: most are recognised by the CNN, and by the dense net they are not."
+        )
     if sign(cnn, dense) == ">":
-        return said + f"The article's claim holds in part: the CNN knows more of them than the dense net, but {_but(cnn, dense)}."
+        return (
+            said
+            + f"The article's claim holds in part: the CNN knows more of them than the dense net, but {_but(cnn, dense)}."
+        )
     return said + f"The article's claim does not hold here: {VERDICTS[sign(cnn, dense)]}."
 
 
@@ -194,7 +207,9 @@ def one_way(pixels: Array) -> float:
 
 def shoe_sentence(pixels: Array, labels: Array, class_names: Sequence[str]) -> str | None:
     """Which way the shoes point; None for data without shoes."""
-    shoes = [(name, pixels[labels == k]) for k, name in enumerate(class_names) if name in ("Sandal", "Sneaker", "Ankle boot")]
+    shoes = [
+        (name, pixels[labels == k]) for k, name in enumerate(class_names) if name in ("Sandal", "Sneaker", "Ankle boot")
+    ]
     shares = [f"{one_way(chosen):.1%} of the {name.lower()}s" for name, chosen in shoes if len(chosen) > 1]
     if not shares:
         return None
@@ -211,8 +226,14 @@ def as_json(result: Comparison, about: dict, said: Sequence[str]) -> dict:
             by_class = {name: _numbers(score) for name, score in scores.items() if score.count}
             row[network] = _numbers(result.score(network, change.name)) | {"by_class": by_class}
         rows.append(row)
-    return {"format": 1, "photos": int(result.counts.sum()), "networks": about,
-            "results": rows, "sentences": list(said), "why": WHY}  # fmt: skip
+    return {
+        "format": 1,
+        "photos": int(result.counts.sum()),
+        "networks": about,
+        "results": rows,
+        "sentences": list(said),
+        "why": WHY,
+    }
 
 
 def _numbers(score):

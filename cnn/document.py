@@ -22,8 +22,19 @@ MAX_BYTES = 1 << 22
 MAX_DEPTH = 20
 MAX_LAYERS = 1000
 MAX_WORK = 100_000_000  # numbers that one photo may become inside one layer
-LAYERS = {kind.__name__: kind for kind in (layers.Conv2D, layers.Dense, layers.Dropout, layers.Flatten, layers.Linear,
-                                          layers.MaxPooling2D, layers.ReLU, layers.Softmax)}  # fmt: skip
+LAYERS = {
+    kind.__name__: kind
+    for kind in (
+        layers.Conv2D,
+        layers.Dense,
+        layers.Dropout,
+        layers.Flatten,
+        layers.Linear,
+        layers.MaxPooling2D,
+        layers.ReLU,
+        layers.Softmax,
+    )
+}
 OPTIMIZERS = {kind.__name__: kind for kind in optimizers.TABLE.values()}
 LOSSES = {"SparseCategoricalCrossentropy": losses.SparseCategoricalCrossentropy}
 WEIGHTS = object()  # stands in a callback's state until its arrays are read
@@ -38,8 +49,14 @@ def describe_model(model: Sequential) -> dict:
     """The network as JSON can hold it. Raises ValueError for layers of other people."""
     network = [_describe_object(model, "layer", layer, LAYERS) for layer in model.layers]
     shape = None if model.input_shape is None else list(model.input_shape)
-    return {"name": model.name, "seed": model.seed, "shards": model.shards, "dtype": model.dtype.name,
-            "input_shape": shape, "layers": network}  # fmt: skip
+    return {
+        "name": model.name,
+        "seed": model.seed,
+        "shards": model.shards,
+        "dtype": model.dtype.name,
+        "input_shape": shape,
+        "layers": network,
+    }
 
 
 def describe_run(model: Sequential) -> dict:
@@ -52,13 +69,19 @@ def describe_run(model: Sequential) -> dict:
 def describe_compile(model: Sequential) -> dict:
     """Optimizer, loss and metrics as JSON can hold them."""
     optimizer = _describe_object(model, "optimizer", model.optimizer, OPTIMIZERS)
-    return {"optimizer": optimizer, "loss": _describe_object(model, "loss", model.loss, LOSSES), "metrics": list(model.metrics)}
+    return {
+        "optimizer": optimizer,
+        "loss": _describe_object(model, "loss", model.loss, LOSSES),
+        "metrics": list(model.metrics),
+    }
 
 
 def _describe_object(model, what, thing, table):
     name = type(thing).__name__
     if table.get(name) is not type(thing):
-        raise ValueError(f"{model}: save: {what}: expected one of {', '.join(table)}, got {name}, which no file can describe")
+        raise ValueError(
+            f"{model}: save: {what}: expected one of {', '.join(table)}, got {name}, which no file can describe"
+        )
     return {"class": name, "config": thing.get_config()}
 
 
@@ -120,7 +143,9 @@ def read(document) -> tuple[Sequential, Shapes, TrainingState | None]:
     """The model without its arrays, the shapes of its parameters, and the training state. Raises for all it does not know."""
     number = document.get("format") if isinstance(document, dict) else None
     if isinstance(number, int) and number > FORMAT:
-        raise ModelFileError(f"format {number} is newer than this program, which knows {FORMAT}: upgrade it to read this file")
+        raise ModelFileError(
+            f"format {number} is newer than this program, which knows {FORMAT}: upgrade it to read this file"
+        )
     _format, network, compiled, progress, class_names, scale, made_by, training = _values(
         "json", document, "format", "model", "compile", "progress", "class_names", "input_scale", "made_by", "training"
     )
@@ -148,7 +173,12 @@ def _read_model(described) -> tuple[Sequential, Shapes]:
     model = Sequential(name=_text("model: name", name), seed=checks.whole("model", "seed", seed, 0, 2**32 - 1))
     model.shards = checks.whole("model", "shards", shards, 1, 1024)
     model.dtype = np.dtype(checks.choice("model", "dtype", dtype, DTYPES))
-    if not isinstance(network, list) or not 1 <= len(network) <= MAX_LAYERS or not isinstance(shape, list) or len(shape) > 8:
+    if (
+        not isinstance(network, list)
+        or not 1 <= len(network) <= MAX_LAYERS
+        or not isinstance(shape, list)
+        or len(shape) > 8
+    ):
         raise ModelFileError(f"model: expected 1 to {MAX_LAYERS} layers, and an input shape of at most 8 numbers")
     model.input_shape = current = checks.shape("model", "input_shape", shape)
     shapes = {}
@@ -168,9 +198,13 @@ def _check_work(layer) -> None:
     """Raise where a few weights would make a photo as large as the memory: its output, or the columns of a convolution."""
     numbers = math.prod(layer.output_shape)
     if isinstance(layer, layers.Conv2D):
-        numbers = max(numbers, math.prod(layer.output_shape[:-1]) * math.prod(layer.kernel_shape(layer.input_shape)[:-1]))
+        numbers = max(
+            numbers, math.prod(layer.output_shape[:-1]) * math.prod(layer.kernel_shape(layer.input_shape)[:-1])
+        )
     if numbers > MAX_WORK:
-        raise ModelFileError(f"{layer}: needs {numbers:.1e} numbers for one photo; a model in a file may need {MAX_WORK:.0e}")
+        raise ModelFileError(
+            f"{layer}: needs {numbers:.1e} numbers for one photo; a model in a file may need {MAX_WORK:.0e}"
+        )
 
 
 def _read_compile(model, described) -> None:
@@ -201,8 +235,13 @@ def _read_class_names(model, names) -> tuple[str, ...]:
 
 
 def _read_training(described) -> TrainingState:
-    values = dict(zip(names := [field.name for field in dataclasses.fields(TrainingState)],
-                      _values("training", described, *names), strict=True))  # fmt: skip
+    values = dict(
+        zip(
+            names := [field.name for field in dataclasses.fields(TrainingState)],
+            _values("training", described, *names),
+            strict=True,
+        )
+    )
     for name in ("epoch", "step", "count"):
         checks.whole("training", name, values[name], 0, 2**40)
     if (values["step"] == 0) != (values["count"] == 0):
@@ -218,7 +257,9 @@ def _read_training(described) -> TrainingState:
     if len(values["callbacks"]) > 50:
         raise ModelFileError(f"training: callbacks: expected at most 50, got {len(values['callbacks'])}")
     checks.whole("training: settings", "epochs", values["settings"].get("epochs"))
-    state = TrainingState(**{**values, "callbacks": {name: _read_callback(kept) for name, kept in values["callbacks"].items()}})
+    state = TrainingState(
+        **{**values, "callbacks": {name: _read_callback(kept) for name, kept in values["callbacks"].items()}}
+    )
     History().set_state(state.callbacks.get("History", {}))  # raises where it is not one
     return state
 

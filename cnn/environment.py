@@ -17,8 +17,13 @@ def versions() -> dict[str, str]:
     import numpy
 
     own = cnn.__version__ + (f" (git {commit})" if (commit := git_hash()) else "")
-    return {"numpy-cnn": own, "Python": platform.python_version(), "NumPy": numpy.__version__,
-            "Numba": numba.__version__, "Matplotlib": matplotlib.__version__}  # fmt: skip
+    return {
+        "numpy-cnn": own,
+        "Python": platform.python_version(),
+        "NumPy": numpy.__version__,
+        "Numba": numba.__version__,
+        "Matplotlib": matplotlib.__version__,
+    }
 
 
 def git_hash() -> str | None:

@@ -63,7 +63,9 @@ class ConvPool:
         self.has_winograd = is_3x3 and fill and channels % vectors.LANES == 0
         self.in_registers = vectors.AVAILABLE and self.pool_shape[1] >= windows.TILE and conv.units % vectors.LANES == 0
         self.skips_zeros = is_3x3 and (conv.units if self.grey else channels) % vectors.LANES == 0
-        self.where = sparse.window_starts(*self.pool_shape[:2], (self.pads[2] + width + self.pads[3]) * channels, channels)
+        self.where = sparse.window_starts(
+            *self.pool_shape[:2], (self.pads[2] + width + self.pads[3]) * channels, channels
+        )
         self.buffer = Buffers()
 
     @property
@@ -106,7 +108,10 @@ class ConvPool:
         if self.has_winograd:
             transformed = self.buffer("transformed", 16, channels, self.conv.units)
             winograd.transform_kernel(transformed, kernel)
-            room = self.buffer("patches", *winograd.patches_shape(channels)), self.buffer("products", *winograd.PRODUCTS_SHAPE)
+            room = (
+                self.buffer("patches", *winograd.patches_shape(channels)),
+                self.buffer("products", *winograd.PRODUCTS_SHAPE),
+            )
             winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, self.floor, *room)
         elif self.in_registers:
             windows.conv_relu_pool(y, winners, x_padded, kernel, bias, self.floor, self.conv.strides)
@@ -117,10 +122,14 @@ class ConvPool:
     def contiguous_params(self, channels):
         """Kernel and bias as the vector kernels take for granted that they are. Raises ValueError for other shapes."""
         kernel = np.ascontiguousarray(self.params["kernel"], np.float32)
-        bias = np.ascontiguousarray(self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units), np.float32)
+        bias = np.ascontiguousarray(
+            self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units), np.float32
+        )
         expected = (*self.conv.kernel_size, channels, self.conv.units), (self.conv.units,)
         if (kernel.shape, bias.shape) != expected:
-            raise ValueError(f"{self.conv}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}")
+            raise ValueError(
+                f"{self.conv}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}"
+            )
         return kernel, bias
 
     def forward_through_columns(self, y, winners, x_padded, bias):
@@ -198,7 +207,9 @@ class KeptDense:
         x, active = cache
         dz, _ = self.activation.backward(dy, active)
         kernel = self.params["kernel"]
-        product = np.matmul if len(x) > 1 else np.multiply  # the same for one photo, where BLAS takes eight times as long
+        product = (
+            np.matmul if len(x) > 1 else np.multiply
+        )  # the same for one photo, where BLAS takes eight times as long
         grads = {"kernel": product(x.T, dz, out=self.buffer("dkernel", *kernel.shape))}
         if self.dense.use_bias:
             grads["bias"] = dz.sum(axis=0)

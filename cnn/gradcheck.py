@@ -23,7 +23,10 @@ from kernels import blas
 
 Array = np.ndarray
 STEPS = (1e-4, 1e-5)  # h: the first leaves the smallest error, the other is for entries close to a kink
-LAST_STEPS = (1e-6, 1e-7)  # only for tensors that have too few entries otherwise: one rounding of the loss is 1e-10 of such a slope
+LAST_STEPS = (
+    1e-6,
+    1e-7,
+)  # only for tensors that have too few entries otherwise: one rounding of the loss is 1e-10 of such a slope
 TOLERANCE = 1e-8
 ROUNDING = 1e-14  # numbers that differ by less are equal but for rounding
 ENOUGH = 30  # a tensor needs this many entries free of kinks, or all of them where it has fewer
@@ -136,11 +139,19 @@ def check_weight(model: Sequential, x, y, name: str, index: tuple[int, ...]) -> 
     index = tuple(index)
     if len(index) != array.ndim or not all(0 <= i < size for i, size in zip(index, array.shape, strict=True)):
         raise ValueError(f"check_weight: index: expected a place in {name} of shape {array.shape}, got {index}")
-    return check_entry(array, index, gradient[index], measure, reach, STEPS + LAST_STEPS)  # no other entry can take its place
+    return check_entry(
+        array, index, gradient[index], measure, reach, STEPS + LAST_STEPS
+    )  # no other entry can take its place
 
 
-def check_layer(layer: Layer, x: Array, samples: int | None = None, training: bool = False, seed: int = 0,
-                tolerance: float = TOLERANCE) -> list[TensorCheck]:  # fmt: skip
+def check_layer(
+    layer: Layer,
+    x: Array,
+    samples: int | None = None,
+    training: bool = False,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> list[TensorCheck]:
     """Check one layer alone on x (N, ...), with the "loss" sum(dy * y) for a random dy; all entries unless `samples`.
 
     A layer not yet built is built for x; the layer itself is not changed otherwise.
@@ -207,8 +218,16 @@ def run_layers(layers: list[Layer], x: Array) -> tuple[Array, list[Pass]]:
     return x, passes
 
 
-def check_tensor(name: str, array: Array, gradient: Array, measure: Measure, reach: float, samples: int | None,
-                 rng: np.random.Generator, tolerance: float = TOLERANCE) -> TensorCheck:  # fmt: skip
+def check_tensor(
+    name: str,
+    array: Array,
+    gradient: Array,
+    measure: Measure,
+    reach: float,
+    samples: int | None,
+    rng: np.random.Generator,
+    tolerance: float = TOLERANCE,
+) -> TensorCheck:
     """Check entries in random order until `samples` of them were free of kinks, 4 * samples at most; None: check all."""
     places = np.arange(array.size) if samples is None else rng.permutation(array.size)[: 4 * samples]
     entries, smooth = [], 0
@@ -219,7 +238,9 @@ def check_tensor(name: str, array: Array, gradient: Array, measure: Measure, rea
         if smooth == samples:
             break
     if smooth < min(array.size, ENOUGH):
-        entries = [check_entry(array, e.index, e.analytic, measure, reach, LAST_STEPS) if e.kinks else e for e in entries]
+        entries = [
+            check_entry(array, e.index, e.analytic, measure, reach, LAST_STEPS) if e.kinks else e for e in entries
+        ]
     return TensorCheck(name, array.shape, entries, tolerance)
 
 
@@ -290,9 +311,12 @@ def table(results: list[TensorCheck]) -> str:
     """The results as lines of text: tensor, shape, checked, kinks, error, verdict."""
     head = ("tensor", "shape", "checked", "kinks", "error", "verdict")
     rows = [head] + [
-        (r.name, " x ".join(map(str, r.shape)), str(r.checked), str(r.kinks), f"{r.error:.1e}", r.verdict) for r in results
+        (r.name, " x ".join(map(str, r.shape)), str(r.checked), str(r.kinks), f"{r.error:.1e}", r.verdict)
+        for r in results
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     align = ("<", "<", ">", ">", ">", "<")
-    lines = ["  ".join(f"{cell:{a}{w}}" for cell, a, w in zip(row, align, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(f"{cell:{a}{w}}" for cell, a, w in zip(row, align, widths, strict=True)).rstrip() for row in rows
+    ]
     return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])

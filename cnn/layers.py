@@ -163,7 +163,9 @@ ACTIVATIONS = {"linear": Linear, "relu": ReLU, "softmax": Softmax}
 class Weighted(Layer):
     """What Conv2D and Dense share: a kernel, a bias and an activation."""
 
-    def __init__(self, units, activation, use_bias, kernel_initializer, bias_initializer, name, input_shape, unsupported):
+    def __init__(
+        self, units, activation, use_bias, kernel_initializer, bias_initializer, name, input_shape, unsupported
+    ):
         super().__init__(name, input_shape, **unsupported)
         self.units = units
         self.activation_name = checks.choice(str(self), "activation", activation or "linear", tuple(ACTIVATIONS))
@@ -212,10 +214,21 @@ class Dense(Weighted):
     An x of more axes, (N, ..., I), is multiplied along its last one, as in Keras.
     """
 
-    def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
-                 bias_initializer="zeros", input_shape=None, name=None, **unsupported):  # fmt: skip
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        input_shape=None,
+        name=None,
+        **unsupported,
+    ):
         units = checks.whole("Dense", "units", units)
-        super().__init__(units, activation, use_bias, kernel_initializer, bias_initializer, name, input_shape, unsupported)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, bias_initializer, name, input_shape, unsupported
+        )
 
     def kernel_shape(self, input_shape):
         return input_shape[-1], self.units
@@ -253,11 +266,24 @@ class Conv2D(Weighted):
         dkernel = columns^T @ dz,   dbias = sum of dz's rows,   dx = col2im(dz @ kernel^T)
     """
 
-    def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", activation=None, use_bias=True,
-                 kernel_initializer="glorot_uniform", bias_initializer="zeros", input_shape=None, name=None,
-                 **unsupported):  # fmt: skip
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1),
+        padding="valid",
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        input_shape=None,
+        name=None,
+        **unsupported,
+    ):
         filters = checks.whole("Conv2D", "filters", filters)
-        super().__init__(filters, activation, use_bias, kernel_initializer, bias_initializer, name, input_shape, unsupported)
+        super().__init__(
+            filters, activation, use_bias, kernel_initializer, bias_initializer, name, input_shape, unsupported
+        )
         self.kernel_size = checks.pair(str(self), "kernel_size", kernel_size)
         self.strides = checks.pair(str(self), "strides", strides)
         self.padding = checks.choice(str(self), "padding", padding, ("valid", "same"))
@@ -325,7 +351,12 @@ class MaxPooling2D(Layer):
         return max_pool_backward(dy, cache.winners, cache.x_shape, self.pool_size, self.strides, pads), {}
 
     def get_config(self):
-        return {"pool_size": list(self.pool_size), "strides": list(self.strides), "padding": self.padding, "name": self.name}
+        return {
+            "pool_size": list(self.pool_size),
+            "strides": list(self.strides),
+            "padding": self.padding,
+            "name": self.name,
+        }
 
 
 class FlattenCache(NamedTuple):

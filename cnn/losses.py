@@ -47,7 +47,9 @@ class SparseCategoricalCrossentropy:
             )
         return checks.labels(self.name, y_true, shape[0], shape[1])
 
-    def loss_and_gradient(self, y_true: Array, y_pred: Array, batch_size: int, from_logits: bool) -> tuple[float, Array]:
+    def loss_and_gradient(
+        self, y_true: Array, y_pred: Array, batch_size: int, from_logits: bool
+    ) -> tuple[float, Array]:
         """(L, dL/dy_pred) for a part of a batch of batch_size photos: the parts' losses and gradients add up."""
         per_photo = _on_logits if from_logits else _on_probabilities
         losses, gradient = per_photo(y_true, y_pred)
@@ -91,10 +93,15 @@ def _on_probabilities(y_true, p):
 
 def get(identifier) -> SparseCategoricalCrossentropy:
     """A loss from its name, its class or itself, as in Keras. Raises ValueError for anything else."""
-    if isinstance(identifier, str) and identifier.lower() in ("sparse_categorical_crossentropy", "sparsecategoricalcrossentropy"):
+    if isinstance(identifier, str) and identifier.lower() in (
+        "sparse_categorical_crossentropy",
+        "sparsecategoricalcrossentropy",
+    ):
         return SparseCategoricalCrossentropy()
     if identifier is SparseCategoricalCrossentropy:
         return SparseCategoricalCrossentropy()
     if isinstance(identifier, SparseCategoricalCrossentropy):
         return identifier
-    raise ValueError(f"loss: expected 'sparse_categorical_crossentropy' or SparseCategoricalCrossentropy(), got {identifier!r}")
+    raise ValueError(
+        f"loss: expected 'sparse_categorical_crossentropy' or SparseCategoricalCrossentropy(), got {identifier!r}"
+    )

@@ -27,7 +27,9 @@ def forward(layers: list[Layer], x: Array, training: bool = False, rngs: dict | 
     return x, caches
 
 
-def backward(layers: list[Layer], caches: list, dy: Array, input_gradient: bool = False) -> tuple[dict[str, Array], Array | None]:
+def backward(
+    layers: list[Layer], caches: list, dy: Array, input_gradient: bool = False
+) -> tuple[dict[str, Array], Array | None]:
     """The chain rule, from the last layer to the first: ({"conv2d/kernel": dL/dkernel, ...}, dL/dx or None).
 
     Unless input_gradient is set, the way back ends at the first layer that has
@@ -91,9 +93,13 @@ class Sequential:
             raise ValueError(f"{self}: add: expected a name of its own, but there is another layer {layer.name!r}")
         declared = layer.declared_shape
         if declared and self.layers and self.input_shape is None:
-            raise ValueError(f"{self}: add: {layer} declares input_shape {declared}, which belongs to the first layer, {self.layers[0]}")
+            raise ValueError(
+                f"{self}: add: {layer} declares input_shape {declared}, which belongs to the first layer, {self.layers[0]}"
+            )
         if declared and self.layers and declared != self.output_shape:
-            raise ValueError(f"{self}: add: {layer} declares input_shape {declared}, but its input will be {self.output_shape}")
+            raise ValueError(
+                f"{self}: add: {layer} declares input_shape {declared}, but its input will be {self.output_shape}"
+            )
         if declared and not self.layers:
             self.input_shape = declared
         if isinstance(layer, Input):
@@ -113,13 +119,17 @@ class Sequential:
     def build(self, input_shape) -> None:
         """Create the parameters for inputs of this shape, batch axis first, as in Keras: (None, 28, 28, 1)."""
         if not isinstance(input_shape, tuple | list) or len(input_shape) < 2:
-            raise ValueError(f"{self}: build: expected a shape with a batch axis such as (None, 28, 28, 1), got {input_shape!r}")
+            raise ValueError(
+                f"{self}: build: expected a shape with a batch axis such as (None, 28, 28, 1), got {input_shape!r}"
+            )
         shape = checks.shape(str(self), "build: input_shape", tuple(input_shape[1:]))
         if self.input_shape not in (None, shape):
             raise ValueError(f"{self}: build: this model is built for {self.input_shape}, got {shape}")
         current = shape
         for layer in self.layers:
-            current = layer.infer_shape(current)  # raises before the first layer is built for a shape that cannot be right
+            current = layer.infer_shape(
+                current
+            )  # raises before the first layer is built for a shape that cannot be right
         current = shape
         for index, layer in enumerate(self.layers):
             current = self._build_layer(layer, current, index)
@@ -129,7 +139,9 @@ class Sequential:
         if layer.output_shape is None:
             return layer.build(input_shape, utils.generator(self.seed, utils.INITIALISATION, layer=index), self.dtype)
         if layer.input_shape != input_shape:
-            raise ValueError(f"{self}: {layer} is built for input {layer.input_shape}, but here it would get {input_shape}")
+            raise ValueError(
+                f"{self}: {layer} is built for input {layer.input_shape}, but here it would get {input_shape}"
+            )
         return layer.output_shape
 
     @property
@@ -154,7 +166,9 @@ class Sequential:
         for layer in self.layers:
             if index is None and layer.name == name:
                 return layer
-        raise ValueError(f"{self}: get_layer: expected one of {[layer.name for layer in self.layers]}, got {index if name is None else name!r}")
+        raise ValueError(
+            f"{self}: get_layer: expected one of {[layer.name for layer in self.layers]}, got {index if name is None else name!r}"
+        )
 
     def count_params(self) -> int:
         """How many numbers there are to learn. Raises ValueError before the model is built."""
@@ -202,7 +216,9 @@ class Sequential:
         """The outputs (N, ...) for a batch x (N, ...). Raises ValueError for inputs that do not fit."""
         x = self._check_inputs("call", x)
         whole = slice(0, len(x))
-        return forward(self.layers, x.astype(self.dtype, copy=False), training, self._rngs(training, 0, len(x), whole))[0]
+        return forward(self.layers, x.astype(self.dtype, copy=False), training, self._rngs(training, 0, len(x), whole))[
+            0
+        ]
 
     def logit_layers(self) -> list[Layer]:
         """The layers without a closing softmax: what training runs, since the loss wants logits (see losses.py)."""
@@ -229,7 +245,9 @@ class Sequential:
         result = self.run_batch(x, y, input_gradient=input_gradient, training=False)
         return (result.loss, result.grads, result.dx) if input_gradient else (result.loss, result.grads)
 
-    def run_batch(self, x: Array, y: Array, step: int = 0, training=True, input_gradient=False, fast=False) -> ShardResult:
+    def run_batch(
+        self, x: Array, y: Array, step: int = 0, training=True, input_gradient=False, fast=False
+    ) -> ShardResult:
         """One forward and backward pass over checked x and y, in shards, added up in their order.
 
         fast: run the model's twin (see fused.py), whose gradients are valid until its next pass.
@@ -247,7 +265,9 @@ class Sequential:
             return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
         results = threads.run(run_shard, zip(networks, shards, strict=True))
-        for network in reversed(networks) if fast else ():  # so that the next batch's shards get them in this order again
+        for network in (
+            reversed(networks) if fast else ()
+        ):  # so that the next batch's shards get them in this order again
             self.twins.give_back(network)
         grads = results[0].grads
         for result in results[1:]:
@@ -261,7 +281,9 @@ class Sequential:
         if not training:
             return {}
         return {
-            layer.name: utils.ShardOfDraws(utils.generator(self.seed, utils.DROPOUT, self.epoch, step, k), batch_size, shard)
+            layer.name: utils.ShardOfDraws(
+                utils.generator(self.seed, utils.DROPOUT, self.epoch, step, k), batch_size, shard
+            )
             for k, layer in enumerate(self.layers)
             if layer.draws
         }
@@ -273,15 +295,38 @@ class Sequential:
         chosen = optimizers.get(optimizer), losses.get(loss), trainer.check_metrics(metrics)
         self.optimizer, self.loss, self.metrics = chosen
 
-    def fit(self, x, y, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
-            validation_data=None, shuffle=True, initial_epoch=0):  # fmt: skip
+    def fit(
+        self,
+        x,
+        y,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        initial_epoch=0,
+    ):
         """Train on photos x (N, ...) and classes y (N,); return the History of losses and metrics.
 
         batch_size is 32 unless given; validation_split holds the last fraction of x and y
         back; epochs counts from initial_epoch. Raises ValueError for bad input and
         DivergedError when the loss becomes NaN or infinite.
         """
-        return trainer.fit(self, x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, initial_epoch)
+        return trainer.fit(
+            self,
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split,
+            validation_data,
+            shuffle,
+            initial_epoch,
+        )
 
     def evaluate(self, x, y, batch_size=None, verbose="auto", callbacks=None, return_dict=False):
         """The loss, or [loss, accuracy] when compiled with that metric, or a dict of them. Raises ValueError."""
@@ -333,12 +378,16 @@ class Sequential:
             raise ValueError(f"{self}: {verb}: call compile() first")
         x = self._check_inputs(verb, x)
         if self.loss.from_logits and self.ends_in_softmax:
-            raise ValueError(f"{self}: {verb}: the loss expects logits (from_logits=True), but the model ends in softmax")
+            raise ValueError(
+                f"{self}: {verb}: the loss expects logits (from_logits=True), but the model ends in softmax"
+            )
         return x, self.loss.check(y, (len(x), *self.output_shape))
 
     def _require_built(self, verb):
         if not self.built:
-            raise ValueError(f"{self}: {verb}: the shape of the input is not known yet: give the first layer an input_shape, or call build()")
+            raise ValueError(
+                f"{self}: {verb}: the shape of the input is not known yet: give the first layer an input_shape, or call build()"
+            )
 
     def __str__(self):
         return f'Sequential "{self.name}"'
@@ -353,7 +402,9 @@ def shard_slices(count: int, shards: int) -> list[slice]:
 
 def _free_name(layer, taken):
     """conv2d, conv2d_1, conv2d_2 ...: the first that this model has not given away."""
-    base = {"Conv2D": "conv2d", "MaxPooling2D": "max_pooling2d", "ReLU": "re_lu"}.get(type(layer).__name__, type(layer).__name__.lower())
+    base = {"Conv2D": "conv2d", "MaxPooling2D": "max_pooling2d", "ReLU": "re_lu"}.get(
+        type(layer).__name__, type(layer).__name__.lower()
+    )
     names = [base] + [f"{base}_{k}" for k in range(1, len(taken) + 2)]
     return next(name for name in names if name not in taken)
 

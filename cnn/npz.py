@@ -135,13 +135,17 @@ class Reader:
         total = self.file.seek(0, os.SEEK_END)
         if total < END.size or not self._bytes(0, 4).startswith(b"PK"):
             raise ModelFileError("not an .npz file")
-        signature, disk, first_disk, here, count, size, start, comment = END.unpack(self._bytes(total - END.size, END.size))
+        signature, disk, first_disk, here, count, size, start, comment = END.unpack(
+            self._bytes(total - END.size, END.size)
+        )
         if signature != b"PK\5\6" or (disk, first_disk, comment) != (0, 0, 0) or here != count:
             raise ModelFileError("not an .npz file, or cut short: the archive's directory is missing at its end")
         if size > MAX_DIRECTORY:
             raise ModelFileError(f"the archive's directory: expected at most {MAX_DIRECTORY:,} bytes, got {size:,}")
         if start + size + END.size != total:
-            raise ModelFileError(f"damaged: the archive's directory claims {size} bytes at {start}, the file has {total}")
+            raise ModelFileError(
+                f"damaged: the archive's directory claims {size} bytes at {start}, the file has {total}"
+            )
         directory, members, at, end = self._bytes(start, size), {}, 0, 0
         for _ in range(count):
             name, offset, member, at = self._entry(directory, at)
@@ -156,8 +160,25 @@ class Reader:
         """(name, offset, member, where the next entry begins) of the directory's entry at this place."""
         if at + ENTRY.size > len(directory):
             raise ModelFileError("damaged: the archive's directory is cut short")
-        (signature, _, _, flags, method, _, _, checksum, packed, size, name_size, extra_size, comment_size,
-         _, _, _, offset) = ENTRY.unpack_from(directory, at)  # fmt: skip
+        (
+            signature,
+            _,
+            _,
+            flags,
+            method,
+            _,
+            _,
+            checksum,
+            packed,
+            size,
+            name_size,
+            extra_size,
+            comment_size,
+            _,
+            _,
+            _,
+            offset,
+        ) = ENTRY.unpack_from(directory, at)
         raw_name = directory[at + ENTRY.size : at + ENTRY.size + name_size]
         name = raw_name.decode("utf-8")
         if signature != b"PK\1\2" or flags & ~0x800 or not name.endswith(".npy"):
@@ -170,7 +191,9 @@ class Reader:
         member = Member(offset + LOCAL.size + local[-2] + local[-1], size, checksum)
         return name.removesuffix(".npy"), offset, member, at + ENTRY.size + name_size + extra_size + comment_size
 
-    def array(self, name: str, shape: tuple[int, ...] | None, dtypes: tuple[str, ...], max_bytes: int = 1 << 31) -> Array:
+    def array(
+        self, name: str, shape: tuple[int, ...] | None, dtypes: tuple[str, ...], max_bytes: int = 1 << 31
+    ) -> Array:
         """The array of this name, in C order and native bytes, writable. shape None: any of one axis."""
         member = self.members[name]
         head = self._bytes(member.start, min(member.size, MAX_HEADER))

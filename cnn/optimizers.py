@@ -86,7 +86,12 @@ class SGD(Optimizer):
 
     def get_config(self) -> dict:
         """The constructor's arguments, as JSON can hold them."""
-        return {"name": self.name, "learning_rate": self.learning_rate, "momentum": self.momentum, "nesterov": self.nesterov}
+        return {
+            "name": self.name,
+            "learning_rate": self.learning_rate,
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+        }
 
 
 class Adam(Optimizer):

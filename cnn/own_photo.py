@@ -110,7 +110,9 @@ def prepare(colours: Array, notes: Sequence[str] = (), size: tuple[int, int] | N
     difference, noise = _differences(small)
     seen = _thing(np.abs(difference).max(axis=2), noise)
     notes = [*notes, *_grey_notes(colours)]
-    channel = int(np.abs(difference[seen]).sum(axis=0).argmax())  # where it stands out most: a red shirt is dark in green
+    channel = int(
+        np.abs(difference[seen]).sum(axis=0).argmax()
+    )  # where it stands out most: a red shirt is dark in green
     grey = difference[..., channel]
     inverted = grey[seen].sum() < 0
     rows, columns = _box(seen)
@@ -153,7 +155,9 @@ def _shrink(colours: Array, longest: int) -> Array:
 def _resize(values: Array, width: int, height: int, filter_name: str) -> Array:
     from PIL import Image
 
-    return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize((width, height), Image.Resampling[filter_name]))
+    return np.asarray(
+        Image.fromarray(np.ascontiguousarray(values)).resize((width, height), Image.Resampling[filter_name])
+    )
 
 
 def _differences(colours: Array) -> tuple[Array, float]:
@@ -235,5 +239,3 @@ def _fit(grey: Array) -> Array:
     top, left = (SIZE - new_height) // 2, (SIZE - new_width) // 2
     photo[top : top + new_height, left : left + new_width] = np.rint(np.clip(scaled / white * 255, 0, 255))
     return photo
-
-

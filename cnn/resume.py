@@ -79,7 +79,9 @@ class Run:
         states = {name: callback.get_state() for name, callback in self.callbacks.items()}
         states = {name: state for name, state in states.items() if state}
         mean, stopped = self.mean, self.model.stop_training
-        return TrainingState(self.epoch, self.step, dict(mean.sums), mean.count, stopped, self.settings, self.data, states)
+        return TrainingState(
+            self.epoch, self.step, dict(mean.sums), mean.count, stopped, self.settings, self.data, states
+        )
 
     def restore(self, saved, state: TrainingState, where: str) -> None:
         """Go on from this state, with the weights and the optimizer of the saved model.

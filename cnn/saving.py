@@ -24,8 +24,13 @@ Array = np.ndarray
 # ---- saving
 
 
-def save_model(model: Sequential, path, overwrite: bool = True, training_state: TrainingState | None = None,
-               include_optimizer: bool = True) -> None:  # fmt: skip
+def save_model(
+    model: Sequential,
+    path,
+    overwrite: bool = True,
+    training_state: TrainingState | None = None,
+    include_optimizer: bool = True,
+) -> None:
     """Write the model to one .npz file. Whatever happens, path holds the old file or the new one, whole.
 
     Without include_optimizer the file holds weights only; training goes on from them with a fresh optimizer.
@@ -188,5 +193,3 @@ def _put(model, shapes, state, arrays) -> None:
     for name, values in (state.callbacks if state else {}).items():
         for slot in [slot for slot, value in values.items() if value is WEIGHTS]:
             values[slot] = {key: arrays[f"callbacks/{name}/{slot}/{key}"] for key in shapes}
-
-

@@ -20,8 +20,12 @@ def summary_table(model, line_length: int | None = None) -> str:
         lines += ([_rule("├─┼┤", widths)] if index else []) + _row(row, widths, "│")
     total = sum(value.size for value in model.params.values())
     size = sum(value.nbytes for value in model.params.values())
-    lines += [_rule("└─┴┘", widths), f" Total params: {total:,} ({_bytes(size)})",
-              f" Trainable params: {total:,} ({_bytes(size)})", " Non-trainable params: 0 (0.00 B)"]  # fmt: skip
+    lines += [
+        _rule("└─┴┘", widths),
+        f" Total params: {total:,} ({_bytes(size)})",
+        f" Trainable params: {total:,} ({_bytes(size)})",
+        " Non-trainable params: 0 (0.00 B)",
+    ]
     return "\n".join(lines)
 
 
@@ -40,7 +44,9 @@ def _rule(corners, widths):
 
 def _row(cells, widths, edge):
     """One row of the table; a cell too long for its column goes on in the next line."""
-    wrapped = [[cell[k : k + width] for k in range(0, len(cell), width)] for cell, width in zip(cells, widths, strict=True)]
+    wrapped = [
+        [cell[k : k + width] for k in range(0, len(cell), width)] for cell, width in zip(cells, widths, strict=True)
+    ]
     lines = []
     for k in range(max(map(len, wrapped))):
         parts = [column[k] if k < len(column) else "" for column in wrapped]

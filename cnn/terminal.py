@@ -26,7 +26,9 @@ def style_of(stream=None, colour: str = "auto", ascii_only: bool = False) -> Sty
     """The style for a stream (default: stdout). colour: 'always' and 'never' beat NO_COLOR and FORCE_COLOR, which beat 'auto'."""
     stream = stream or sys.stdout
     unicode = not ascii_only and can_write(stream, SHADES + EIGHTHS + "▀▄→✓✗")
-    return Style(unicode, unicode and _wants_colour(stream, colour), min(shutil.get_terminal_size((80, 24)).columns, 200))
+    return Style(
+        unicode, unicode and _wants_colour(stream, colour), min(shutil.get_terminal_size((80, 24)).columns, 200)
+    )
 
 
 def _wants_colour(stream, choice: str) -> bool:

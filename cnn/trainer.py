@@ -62,7 +62,9 @@ def train_epoch(model, x, y, validation, run: Run, watchers) -> None:
     for step in range(run.step, math.ceil(len(x) / batch_size)):
         watchers.call("on_train_batch_begin", step)
         batch = order[step * batch_size : (step + 1) * batch_size]
-        run.mean.add(train_step(model, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"), len(batch))
+        run.mean.add(
+            train_step(model, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"), len(batch)
+        )
         run.step = step + 1
         watchers.call("on_train_batch_end", step, run.mean.logs())
         watchers.call("on_safe_point", run)
@@ -71,7 +73,9 @@ def train_epoch(model, x, y, validation, run: Run, watchers) -> None:
     logs = run.mean.logs()
     model.epoch += 1
     if validation is not None:
-        logs |= {f"val_{key}": value for key, value in evaluate_checked(model, *validation, batch_size, watchers).items()}
+        logs |= {
+            f"val_{key}": value for key, value in evaluate_checked(model, *validation, batch_size, watchers).items()
+        }
         require_finite(model, logs["val_loss"], f"epoch {run.epoch + 1}, validation")
     watchers.call("on_epoch_end", run.epoch, logs)
     run.next_epoch()
@@ -92,12 +96,14 @@ def train_step(model, x: Array, y: Array, step: int, where: str = "train_on_batc
 def require_finite(model, loss: float, where: str) -> None:
     """Raise DivergedError when the loss is NaN or infinite."""
     if not math.isfinite(loss):
-        raise DivergedError(f"{model}: {where}: the loss became {loss}: try a smaller learning rate than {model.optimizer.learning_rate:g}")
+        raise DivergedError(
+            f"{model}: {where}: the loss became {loss}: try a smaller learning rate than {model.optimizer.learning_rate:g}"
+        )
 
 
 def batch_logs(model, loss: float, correct: int, count: int) -> dict[str, float]:
     """The loss and the metrics that the model was compiled with, by their names."""
-    return {"loss": loss, **{name: correct / count for name in model.metrics}}
+    return {"loss": loss, **dict.fromkeys(model.metrics, correct / count)}
 
 
 def split_validation(model, x, y, split, data):
@@ -182,4 +188,8 @@ def as_keras(logs: dict[str, float], return_dict: bool):
 
 def checks_verbose(where: str, verbose) -> int | str:
     """verbose as 'auto', 0, 1 or 2; else ValueError."""
-    return verbose if verbose == "auto" else checks.whole(where, "verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 2)
+    return (
+        verbose
+        if verbose == "auto"
+        else checks.whole(where, "verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 2)
+    )

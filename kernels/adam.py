@@ -12,8 +12,16 @@ import numpy as np
 from numba import njit
 
 
-def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
-                alpha: float, beta_1: float, beta_2: float, epsilon: float) -> None:  # fmt: skip
+def adam_update(
+    w: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    alpha: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
     """In place, for contiguous arrays of one shape and dtype:
     m += (1 - beta_1) (g - m),   v += (1 - beta_2) (g^2 - v),   w -= alpha m / (sqrt(v) + epsilon)
 
@@ -22,7 +30,9 @@ def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray,
     if not w.shape == g.shape == m.shape == v.shape:
         raise ValueError(f"adam_update: expected arrays of one shape, got {w.shape}, {g.shape}, {m.shape}, {v.shape}")
     tiny = float(np.finfo(w.dtype).tiny)  # the smallest number that is not denormal
-    almost_nothing = max(tiny, min(2**26 * tiny, 2**-50 * epsilon**2))  # products with it are normal, and epsilon hides its root
+    almost_nothing = max(
+        tiny, min(2**26 * tiny, 2**-50 * epsilon**2)
+    )  # products with it are normal, and epsilon hides its root
     scalars = [w.dtype.type(value) for value in (alpha, 1 - beta_1, 1 - beta_2, epsilon, almost_nothing)]
     flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
     adam_into(flat_w, np.ascontiguousarray(g).reshape(-1), flat_m, flat_v, *scalars)

@@ -104,7 +104,9 @@ def _add_taps(typingctx, out, f, filters, dy, winners, out_h, out_w, photo, widt
                 won = builder.icmp_unsigned("==", winner, write.spread(ir.IntType(8)(k), BYTES))
                 here = builder.select(won, gradient, VECTOR(None))
                 for total, (u, v) in zip(sums, TAPS, strict=True):
-                    write.add_product(total, write.number(photo, write.at(corner, (width, k // 2 + u), I64(k % 2 + v))), here)
+                    write.add_product(
+                        total, write.number(photo, write.at(corner, (width, k // 2 + u), I64(k % 2 + v))), here
+                    )
         write.put_back(out, places, sums)
         return context.get_dummy_value()
 
@@ -123,8 +125,17 @@ def kernel_gradient_of_grey(dkernel, dy, winners, x_padded):
     flat_dkernel = dkernel.reshape(-1)
     for n in range(photos):
         for f in range(0, filters, LANES):
-            _add_taps(flat_dkernel, f, filters, dy[n].reshape(-1), winners[n].reshape(-1), out_h, out_w,
-                      x_padded[n].reshape(-1), x_padded.shape[2])  # fmt: skip
+            _add_taps(
+                flat_dkernel,
+                f,
+                filters,
+                dy[n].reshape(-1),
+                winners[n].reshape(-1),
+                out_h,
+                out_w,
+                x_padded[n].reshape(-1),
+                x_padded.shape[2],
+            )
 
 
 def window_starts(out_h: int, out_w: int, row_pitch: int, cell_pitch: int) -> np.ndarray:
@@ -161,7 +172,16 @@ def kernel_gradient(dkernel, dy, winners, x_padded, where):
                 values[count] = dy_photo[k, f]
                 count += winner < 4  # a closed one is overwritten by the next: no branch to guess wrong
             for c in range(0, channels, LANES):
-                _add_windows(flat_dkernel, f * 9 * channels + c, photo[c:], x_padded.shape[2] * channels, channels, starts, values, count)
+                _add_windows(
+                    flat_dkernel,
+                    f * 9 * channels + c,
+                    photo[c:],
+                    x_padded.shape[2] * channels,
+                    channels,
+                    starts,
+                    values,
+                    count,
+                )
 
 
 @njit(nogil=True, cache=True)
@@ -200,8 +220,16 @@ def input_gradient(dx, dy, winners, kernel, where, offset, photo):
             for k in range(len(dy_photo)):
                 counts = _list_winners(starts, values, dy_photo[k, f : f + FILTERS], winners_photo[k, f : f + FILTERS])
                 for c in range(0, channels, LANES):
-                    _add_kernels(flat_photo, where[k, 0] + c, photo.shape[1] * channels, channels,
-                                 flat_kernel[9 * (c * filters + f * LANES) :], starts, values, counts)  # fmt: skip
+                    _add_kernels(
+                        flat_photo,
+                        where[k, 0] + c,
+                        photo.shape[1] * channels,
+                        channels,
+                        flat_kernel[9 * (c * filters + f * LANES) :],
+                        starts,
+                        values,
+                        counts,
+                    )
         for r in range(height):
             for s in range(width):
                 for c in range(channels):

@@ -32,7 +32,9 @@ class Vectors:
         self.builder, self.args = builder, args
         self.data = lambda k: context.make_array(signature.args[k])(context, builder, args[k]).data
         # a * b + c, in one instruction where the processor has one
-        self.fma = builder.module.declare_intrinsic(f"llvm.fmuladd.v{LANES}f32", (), ir.FunctionType(VECTOR, [VECTOR] * 3))
+        self.fma = builder.module.declare_intrinsic(
+            f"llvm.fmuladd.v{LANES}f32", (), ir.FunctionType(VECTOR, [VECTOR] * 3)
+        )
 
     def at(self, base, *steps):
         """The place base + all steps, each an integer value, or a pair of one and a Python number to multiply."""

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.fused import CLOSED
-from kernels.vectors import AVX512, BYTES, I64, LANES, VECTOR, Vectors
+from kernels.vectors import AVX512, BYTES, LANES, VECTOR, Vectors
 
 TILE = 7 if AVX512 else 3
 CORNERS = [(0, 0), (0, 1), (1, 0), (1, 1)]  # of a pooling window, (row, column)
@@ -45,7 +45,9 @@ def _tile(typingctx, y, winners, place, x_padded, corner, down, right, kernel, f
             weights = write.load(kernel, write.at(f, builder.mul(tap, filters)))
             for j, sums in enumerate(windows):
                 for total, (r, s) in zip(sums, CORNERS, strict=True):
-                    write.add_product(total, write.number(x_padded, write.at(x_at, (down, r), (right, 2 * j + s))), weights)
+                    write.add_product(
+                        total, write.number(x_padded, write.at(x_at, (down, r), (right, 2 * j + s))), weights
+                    )
 
         for j, sums in enumerate(windows):
             z = [builder.fadd(builder.load(total), write.load(bias, f)) for total in sums]
@@ -68,7 +70,9 @@ def relu_pool(write, z, floor):
         best, winner = builder.select(larger, z[k], best), builder.select(larger, number(k), winner)
     is_open = builder.fcmp_ordered(">", best, floor)
     best, winner = builder.select(is_open, best, floor), builder.select(is_open, winner, number(CLOSED))
-    total = builder.fadd(builder.fadd(z[0], z[1]), builder.fadd(z[2], z[3]))  # times 0: 0, or NaN if one is NaN or infinite
+    total = builder.fadd(
+        builder.fadd(z[0], z[1]), builder.fadd(z[2], z[3])
+    )  # times 0: 0, or NaN if one is NaN or infinite
     return builder.fadd(best, builder.fmul(total, ir.Constant(VECTOR, None))), winner
 
 
@@ -89,6 +93,21 @@ def conv_relu_pool(y, winners, x_padded, kernel, bias, floor, strides):
         for i in range(out_h):
             for f in range(0, filters, LANES):
                 for start in range(0, out_w, TILE):
-                    j = min(start, out_w - TILE)  # the last tile may cover cells of the one before: the same numbers again
-                    _tile(flat_y, flat_winners, (i * out_w + j) * filters + f, photo, 2 * (i * down + j * right), down, right,
-                          flat_kernel, f, filters, (kh, kw * channels, row_pitch), bias, floor)  # fmt: skip
+                    j = min(
+                        start, out_w - TILE
+                    )  # the last tile may cover cells of the one before: the same numbers again
+                    _tile(
+                        flat_y,
+                        flat_winners,
+                        (i * out_w + j) * filters + f,
+                        photo,
+                        2 * (i * down + j * right),
+                        down,
+                        right,
+                        flat_kernel,
+                        f,
+                        filters,
+                        (kh, kw * channels, row_pitch),
+                        bias,
+                        floor,
+                    )

@@ -56,9 +56,17 @@ def _transform_input(typingctx, patches, place, pitch, x_padded, corner, row_pit
         place, pitch, corner, row_pitch, cell_pitch = (args[k] for k in (1, 2, 4, 5, 6))
 
         def b(d):
-            return [builder.fsub(d[0], d[2]), builder.fadd(d[1], d[2]), builder.fsub(d[2], d[1]), builder.fsub(d[1], d[3])]
+            return [
+                builder.fsub(d[0], d[2]),
+                builder.fadd(d[1], d[2]),
+                builder.fsub(d[2], d[1]),
+                builder.fsub(d[1], d[3]),
+            ]
 
-        d = [[write.load(x_padded, write.at(corner, (row_pitch, r), (cell_pitch, s))) for s in range(4)] for r in range(4)]
+        d = [
+            [write.load(x_padded, write.at(corner, (row_pitch, r), (cell_pitch, s))) for s in range(4)]
+            for r in range(4)
+        ]
         for cell, value in enumerate(sum(_rows_and_columns(b, d), [])):
             builder.store(value, write.pointer(patches, write.at(place, (pitch, cell))), align=4)
         return context.get_dummy_value()
@@ -100,7 +108,9 @@ def _transform_output(typingctx, y, winners, place, products, at, bias, f, floor
         def a(m):
             return [builder.fadd(builder.fadd(m[0], m[1]), m[2]), builder.fsub(builder.fsub(m[1], m[2]), m[3])]
 
-        m = [[write.load(products, write.at(at, I64((4 * r + s) * TILE * FILTERS))) for s in range(4)] for r in range(4)]
+        m = [
+            [write.load(products, write.at(at, I64((4 * r + s) * TILE * FILTERS))) for s in range(4)] for r in range(4)
+        ]
         b = write.load(bias, f)
         z = [builder.fadd(value, b) for value in sum(_rows_and_columns(a, m), [])]
         best, winner = relu_pool(write, z, write.spread(floor, VECTOR))
@@ -129,13 +139,36 @@ def conv_relu_pool(y, winners, x_padded, kernel, bias, floor, patches, products)
                 first = min(start, out_w - TILE)
                 for j in range(TILE):
                     for c in range(0, channels, LANES):
-                        _transform_input(flat_patches, j * channels + c, TILE * channels,
-                                         photo, 2 * i * row_pitch + 2 * (first + j) * channels + c, row_pitch, channels)  # fmt: skip
+                        _transform_input(
+                            flat_patches,
+                            j * channels + c,
+                            TILE * channels,
+                            photo,
+                            2 * i * row_pitch + 2 * (first + j) * channels + c,
+                            row_pitch,
+                            channels,
+                        )
                 for f in range(0, filters, FILTERS):
                     for cell in range(16):
-                        _multiply(flat_products, cell * TILE * FILTERS, flat_patches, cell * TILE * channels, channels,
-                                  flat_kernel, cell * channels * filters + f, filters)  # fmt: skip
+                        _multiply(
+                            flat_products,
+                            cell * TILE * FILTERS,
+                            flat_patches,
+                            cell * TILE * channels,
+                            channels,
+                            flat_kernel,
+                            cell * channels * filters + f,
+                            filters,
+                        )
                     for j in range(TILE):
                         for k in range(0, FILTERS, LANES):
-                            _transform_output(flat_y, flat_winners, (i * out_w + first + j) * filters + f + k,
-                                              flat_products, j * FILTERS + k, bias, f + k, floor)  # fmt: skip
+                            _transform_output(
+                                flat_y,
+                                flat_winners,
+                                (i * out_w + first + j) * filters + f + k,
+                                flat_products,
+                                j * FILTERS + k,
+                                bias,
+                                f + k,
+                                floor,
+                            )

@@ -44,7 +44,10 @@ def random_biases(model, seed=0):
     """Biases that are not 0: at 0 the black background of a photo would stand exactly on ReLU's corner."""
     rng = np.random.default_rng(seed)
     model.set_weights(
-        [w if w.ndim > 1 else rng.uniform(0.05, 0.2, w.shape) * rng.choice([-1, 1], w.shape) for w in model.get_weights()]
+        [
+            w if w.ndim > 1 else rng.uniform(0.05, 0.2, w.shape) * rng.choice([-1, 1], w.shape)
+            for w in model.get_weights()
+        ]
     )
     return model
 

@@ -9,8 +9,9 @@ import math
 import mmap
 import sys
 
-import cnn
 import numpy as np
+
+import cnn
 from cnn import fused, layers, losses, models
 
 C = ctypes.CDLL(None, use_errno=True)
@@ -45,9 +46,16 @@ def random_network(rng):
     size, channels = rng.integers(2, 34, 2).tolist(), int(rng.choice([1, 1, 2, 8, 16, 32, 48]))
     window = (3, 3) if rng.random() < 0.6 else tuple(rng.integers(1, 6, 2).tolist())
     strides = (1, 1) if rng.random() < 0.7 else tuple(rng.integers(1, 4, 2).tolist())
-    options = {"strides": strides, "padding": str(rng.choice(["same", "valid"])), "activation": rng.choice(["relu", None]), "use_bias": bool(rng.random() < 0.8)}
+    options = {
+        "strides": strides,
+        "padding": str(rng.choice(["same", "valid"])),
+        "activation": rng.choice(["relu", None]),
+        "use_bias": bool(rng.random() < 0.8),
+    }
     conv = layers.Conv2D(int(rng.choice([3, 8, 16, 32, 64])), window, **options)
-    return models.Sequential([layers.Input((*size, channels)), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(4)])
+    return models.Sequential(
+        [layers.Input((*size, channels)), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(4)]
+    )
 
 
 def train(model, rng) -> None:

@@ -21,7 +21,9 @@ RNG = np.random.default_rng(0)
 def valid(tmp_path_factory) -> bytes:
     """A file with everything in it: weights, optimizer, training state, a callback's weights."""
     folder = tmp_path_factory.mktemp("valid")
-    model = models.Sequential([layers.Conv2D(2, 3, input_shape=(6, 6, 1)), layers.Flatten(), layers.Dense(3, "softmax")], seed=1)
+    model = models.Sequential(
+        [layers.Conv2D(2, 3, input_shape=(6, 6, 1)), layers.Flatten(), layers.Dense(3, "softmax")], seed=1
+    )
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     model.class_names, model.input_scale, model.made_by = ("a", "b", "c"), 1 / 255, "a test"
     watchers = [

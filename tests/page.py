@@ -45,7 +45,9 @@ def small_comparison():
     """What `cnn compare` finds for a few photos."""
     from cnn import comparison
 
-    found = comparison.compare(dict(zip(("CNN", "dense"), networks(), strict=True)), *(array[:40] for array in test_set()))
+    found = comparison.compare(
+        dict(zip(("CNN", "dense"), networks(), strict=True)), *(array[:40] for array in test_set())
+    )
     return comparison.as_json(found, {"CNN": {}, "dense": {}}, comparison.sentences(found))
 
 

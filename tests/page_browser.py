@@ -52,12 +52,20 @@ def visit(browser, folder, request):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         tab = context.new_page()
-        tab.route("**/*", lambda route: route.continue_() if route.request.url.startswith("file://") and ".html" in route.request.url
-                  else (trouble.append(f"request: {route.request.url}"), route.abort()))  # fmt: skip
+        tab.route(
+            "**/*",
+            lambda route: (
+                route.continue_()
+                if route.request.url.startswith("file://") and ".html" in route.request.url
+                else (trouble.append(f"request: {route.request.url}"), route.abort())
+            ),
+        )
         tab.on("pageerror", lambda error: trouble.append(f"error: {error}"))
         tab.on(
             "console",
-            lambda message: trouble.append(f"console: {message.text}") if message.type in ("error", "warning") else None,
+            lambda message: (
+                trouble.append(f"console: {message.text}") if message.type in ("error", "warning") else None
+            ),
         )
         tab.goto(f"file://{folder / file}{address}")
         if wait:

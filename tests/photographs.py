@@ -7,7 +7,9 @@ from PIL import Image
 def photograph(photo, rng, wall=(225, 220, 212), dye=(40, 45, 70), enlarge=14, size=(640, 480), noise=6.0, light=25.0):
     """uint8 (height, width, 3): `photo` (28, 28) enlarged, its bright cloth dyed dark, somewhere on an unevenly lit wall."""
     width, height = size
-    thing = np.asarray(Image.fromarray(photo).resize((28 * enlarge, 28 * enlarge), Image.Resampling.BICUBIC), float) / 255
+    thing = (
+        np.asarray(Image.fromarray(photo).resize((28 * enlarge, 28 * enlarge), Image.Resampling.BICUBIC), float) / 255
+    )
     cover = np.zeros((height, width))
     top, left = rng.integers(0, height - len(thing) + 1), rng.integers(0, width - len(thing) + 1)
     cover[top : top + len(thing), left : left + len(thing)] = thing

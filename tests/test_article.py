@@ -77,7 +77,19 @@ def test_there_are_two_shipped_models():
 
 def retrain(folder, name):
     """The bytes and the model that the command which made the shipped ones makes of 640 photos; and what it printed."""
-    command = [sys.executable, "-m", "cnn.pretrained", "--only", name, "--epochs", "1", "--limit", "640", "--out", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "cnn.pretrained",
+        "--only",
+        name,
+        "--epochs",
+        "1",
+        "--limit",
+        "640",
+        "--out",
+        folder,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return (folder / f"{name}.npz").read_bytes(), saving.load_model(folder / f"{name}.npz"), done.stdout
@@ -249,8 +261,18 @@ def test_predict_refuses_what_is_no_model(run, tmp_path):
     assert code == 4 and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", ["predict 9 --figure x.docx", "predict 9 --figure no/x.png", "predict --json",
-                                   "predict --figure x.png", "photos --out x", "compare --limit 0", "compare --limit 10001"])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict 9 --figure x.docx",
+        "predict 9 --figure no/x.png",
+        "predict --json",
+        "predict --figure x.png",
+        "photos --out x",
+        "compare --limit 0",
+        "compare --limit 10001",
+    ],
+)
 def test_wrong_flags_are_refused_before_any_work(run, words):
     code, out, err = run(*words.split())
     assert code == 2 and out == "" and err
@@ -293,7 +315,9 @@ def test_a_convolution_carries_over_a_shift(cnn_model, data_set, dx, dy, whole):
     maps, of_moved = first_maps(model, pixels), first_maps(model, transformations.shift(pixels, dx, dy))
     moved = transformations.shift(maps.transpose(0, 3, 1, 2), dx, dy).transpose(0, 2, 3, 1)
     inside = slice(8, 20)
-    np.testing.assert_allclose(of_moved[:, inside, inside], moved[:, inside, inside], rtol=0, atol=0 if whole else 1e-6 * maps.max())
+    np.testing.assert_allclose(
+        of_moved[:, inside, inside], moved[:, inside, inside], rtol=0, atol=0 if whole else 1e-6 * maps.max()
+    )
     assert (maps[:, inside, inside] != of_moved[:, inside, inside]).any()
 
 
@@ -321,8 +345,12 @@ def test_compare_counts_what_the_models_say(compared, data_set, cnn_model, dense
     _, found, _ = compared
     pixels, labels = data_set[0][:SMALL], data_set[1][:SMALL]
     assert len(found["results"]) == 28
-    done = {"as they are": pixels, "mirrored": pixels[..., ::-1], "2 left": np.pad(pixels, ((0, 0), (0, 0), (0, 2)))[..., 2:],
-            "quadrants swapped": np.roll(pixels, (14, 14), (1, 2))}  # fmt: skip
+    done = {
+        "as they are": pixels,
+        "mirrored": pixels[..., ::-1],
+        "2 left": np.pad(pixels, ((0, 0), (0, 0), (0, 2)))[..., 2:],
+        "quadrants swapped": np.roll(pixels, (14, 14), (1, 2)),
+    }
     for row in found["results"]:
         if row["change"] not in done:
             continue

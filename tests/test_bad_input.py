@@ -26,7 +26,11 @@ BAD_DATA = {
     "nothing": (PHOTOS[:0], CLASSES[:0], r"x: expected at least one photo, got shape \(0, 8, 8, 1\)"),
     "NaN": (with_value(np.nan), CLASSES, r"x: expected finite numbers, got nan at x\[4, 3, 2, 0\]"),
     "infinity": (with_value(-np.inf), CLASSES, r"got -inf at x\[4, 3, 2, 0\]"),
-    "1e39": (PHOTOS.astype(np.float64) * 1e39, CLASSES, r"expected finite numbers, got \S+e\+3\d at x\[0, .*\], too large for float32"),
+    "1e39": (
+        PHOTOS.astype(np.float64) * 1e39,
+        CLASSES,
+        r"expected finite numbers, got \S+e\+3\d at x\[0, .*\], too large for float32",
+    ),
     "text": (np.full((6, 8, 8, 1), "a"), CLASSES, "x: expected an array of numbers, got dtype <U1"),
     "objects": (np.full((6, 8, 8, 1), None), CLASSES, "x: expected an array of numbers, got dtype object"),
     "complex": (PHOTOS + 1j, CLASSES, "x: expected an array of numbers, got dtype complex"),

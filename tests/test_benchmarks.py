@@ -97,9 +97,15 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_a_child_that_fails_says_why():
-    with Child("benchmarks.worker", "cnn", "1", "28,28,1") as child, pytest.raises(ChildError, match="train: .*batch_size"):
+    with (
+        Child("benchmarks.worker", "cnn", "1", "28,28,1") as child,
+        pytest.raises(ChildError, match="train: .*batch_size"),
+    ):
         child.ask("train", batch=-1, count=8)
-    with Child("benchmarks.worker", "nobody", "1", "28,28,1") as child, pytest.raises(ChildError, match="KeyError: 'nobody'"):
+    with (
+        Child("benchmarks.worker", "nobody", "1", "28,28,1") as child,
+        pytest.raises(ChildError, match="KeyError: 'nobody'"),
+    ):
         child.ask("describe")
 
 

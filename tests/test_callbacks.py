@@ -39,7 +39,9 @@ class Values(Callback):
 
 def fit(*callbacks, epochs=3, count=20, **arguments):
     model, (x, y) = small_network(), random_batch(count)
-    history = model.fit(x, y, **{"batch_size": 8, "epochs": epochs, "verbose": 0, "callbacks": list(callbacks), **arguments})
+    history = model.fit(
+        x, y, **{"batch_size": 8, "epochs": epochs, "verbose": 0, "callbacks": list(callbacks), **arguments}
+    )
     return model, history
 
 
@@ -69,15 +71,19 @@ def test_moments_of_fit_in_their_order():
     assert recorder.calls == [
         ("on_train_begin",),
         ("on_epoch_begin", 0),
-        ("on_train_batch_begin", 0), ("on_train_batch_end", 0, "accuracy", "loss"),
-        ("on_train_batch_begin", 1), ("on_train_batch_end", 1, "accuracy", "loss"),
+        ("on_train_batch_begin", 0),
+        ("on_train_batch_end", 0, "accuracy", "loss"),
+        ("on_train_batch_begin", 1),
+        ("on_train_batch_end", 1, "accuracy", "loss"),
         ("on_test_begin",),
-        ("on_test_batch_begin", 0), ("on_test_batch_end", 0, "accuracy", "loss"),
-        ("on_test_batch_begin", 1), ("on_test_batch_end", 1, "accuracy", "loss"),
+        ("on_test_batch_begin", 0),
+        ("on_test_batch_end", 0, "accuracy", "loss"),
+        ("on_test_batch_begin", 1),
+        ("on_test_batch_end", 1, "accuracy", "loss"),
         ("on_test_end", "accuracy", "loss"),
         ("on_epoch_end", 0, "accuracy", "loss", "val_accuracy", "val_loss"),
         ("on_train_end", "accuracy", "loss", "val_accuracy", "val_loss"),
-    ]  # fmt: skip
+    ]
     assert recorder.params == {"epochs": 1, "steps": 2, "verbose": 0}
 
 
@@ -87,9 +93,15 @@ def test_moments_of_evaluate_and_predict():
     model.evaluate(x, y, verbose=0, callbacks=[recorder])
     model.predict(x, verbose=0, callbacks=[recorder])
     assert [call[0] for call in recorder.calls] == [
-        "on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end",
-        "on_predict_begin", "on_predict_batch_begin", "on_predict_batch_end", "on_predict_end",
-    ]  # fmt: skip
+        "on_test_begin",
+        "on_test_batch_begin",
+        "on_test_batch_end",
+        "on_test_end",
+        "on_predict_begin",
+        "on_predict_batch_begin",
+        "on_predict_batch_end",
+        "on_predict_end",
+    ]
 
 
 def test_a_callback_sees_the_model_and_may_stop_it():
@@ -166,7 +178,9 @@ def test_checkpoints(tmp_path, arguments, saved):
 def test_a_checkpoint_is_the_model_of_its_epoch(tmp_path):
     model, _ = fit(ModelCheckpoint(tmp_path / "m.npz"), epochs=2)
     x, _ = random_batch()
-    np.testing.assert_array_equal(models.load_model(tmp_path / "m.npz").predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(
+        models.load_model(tmp_path / "m.npz").predict(x, verbose=0), model.predict(x, verbose=0)
+    )
 
 
 # When they stop
@@ -215,9 +229,15 @@ def test_early_stopping_brings_the_best_weights_back(capsys):
     ("make", "message"),
     [
         (lambda: EarlyStopping(patience=-1), "EarlyStopping: patience: .* got -1"),
-        (lambda: EarlyStopping(mode="best"), "monitoring 'val_loss': mode: expected 'auto' or 'min' or 'max', got 'best'"),
+        (
+            lambda: EarlyStopping(mode="best"),
+            "monitoring 'val_loss': mode: expected 'auto' or 'min' or 'max', got 'best'",
+        ),
         (lambda: ModelCheckpoint("m.h5"), "ModelCheckpoint: filepath: expected a name that ends in .npz, got 'm.h5'"),
-        (lambda: fit(EarlyStopping()), r"monitor: expected one of accuracy, loss, got 'val_loss' \(no validation data\?\)"),
+        (
+            lambda: fit(EarlyStopping()),
+            r"monitor: expected one of accuracy, loss, got 'val_loss' \(no validation data\?\)",
+        ),
         (lambda: fit(Callback), "callbacks: expected instances of Callback, got <class"),
     ],
 )

@@ -82,7 +82,15 @@ def test_redirected_progress_is_one_line_an_epoch_on_stderr(trained):
 
 def test_effective_settings_are_announced(trained):
     error = trained[1].stderr
-    for part in ("runs/train", "filters 4,8", "batch size 16", "seed 7", "NumPy ", "BLAS ", f"Python {sys.version.split()[0]}"):
+    for part in (
+        "runs/train",
+        "filters 4,8",
+        "batch size 16",
+        "seed 7",
+        "NumPy ",
+        "BLAS ",
+        f"Python {sys.version.split()[0]}",
+    ):
         assert part in error.split("Epoch 1/3")[0]
 
 
@@ -106,7 +114,16 @@ def test_names_count_up_and_a_name_that_is_taken_is_refused(photos, tmp_path):
     before = (tmp_path / "runs/train-2/last.npz").read_bytes()
     refused(2, "train-2 exists already", "train", *QUICK, "--name=train-2", "--data", photos, cwd=tmp_path)
     assert (tmp_path / "runs/train-2/last.npz").read_bytes() == before
-    succeeds("train", *QUICK, "--name=my run {0} ü", "--out=else where", "--validation-split=.5", "--data", photos, cwd=tmp_path)
+    succeeds(
+        "train",
+        *QUICK,
+        "--name=my run {0} ü",
+        "--out=else where",
+        "--validation-split=.5",
+        "--data",
+        photos,
+        cwd=tmp_path,
+    )
     assert (tmp_path / "else where/my run {0} ü/best.npz").exists()
 
 
@@ -135,7 +152,11 @@ def test_networks_and_optimizers(photos, tmp_path):
     succeeds("train", "--network=dense", "--optimizer=sgd", "--learning-rate=0.1", *flags, cwd=tmp_path)
     succeeds("train", "--filters=2,3,4", "--kernel-size=5", *flags, cwd=tmp_path)
     assert {key: value.shape for key, value in arrays(tmp_path / "runs/train/last.npz").items()} == {
-        "dense/kernel": (784, 128), "dense/bias": (128,), "dense_1/kernel": (128, 10), "dense_1/bias": (10,)}  # fmt: skip
+        "dense/kernel": (784, 128),
+        "dense/bias": (128,),
+        "dense_1/kernel": (128, 10),
+        "dense_1/bias": (10,),
+    }
     assert arrays(tmp_path / "runs/train-2/last.npz")["conv2d_2/kernel"].shape == (5, 5, 3, 4)
 
 
@@ -212,7 +233,9 @@ def test_bad_flags_are_refused_by_name_before_anything_is_made(photos, tmp_path,
 
 
 def test_dense_takes_no_filters(tmp_path):
-    refused(2, "--filters: the dense network has no convolutions", "train", "--network=dense", "--filters=3", cwd=tmp_path)
+    refused(
+        2, "--filters: the dense network has no convolutions", "train", "--network=dense", "--filters=3", cwd=tmp_path
+    )
 
 
 def test_data_that_cannot_be_used(photos, tmp_path):
@@ -228,14 +251,18 @@ def test_data_that_cannot_be_used(photos, tmp_path):
 def test_a_place_that_cannot_be_written_is_reported_first(photos, tmp_path):
     (tmp_path / "file").write_text("mine")
     refused(1, "file: cannot keep a run here: ", "train", *QUICK, "--data", photos, "--out=file", cwd=tmp_path)
-    refused(1, "cannot keep a run here: Not a directory", "train", *QUICK, "--data", photos, "--out=file/runs", cwd=tmp_path)
+    refused(
+        1, "cannot keep a run here: Not a directory", "train", *QUICK, "--data", photos, "--out=file/runs", cwd=tmp_path
+    )
 
 
 def test_a_full_disk_is_reported_before_the_first_epoch(photos, tmp_path):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    done = refused(1, "last.npz.*File too large", "train", *QUICK, "--data", photos, cwd=tmp_path, preexec_fn=small_files)
+    done = refused(
+        1, "last.npz.*File too large", "train", *QUICK, "--data", photos, cwd=tmp_path, preexec_fn=small_files
+    )
     assert "Epoch 1" not in done.stderr
     assert os.listdir(tmp_path / "runs") == []
 
@@ -278,9 +305,20 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(trained):
     assert all(np.array_equal(before[key], after[key]) for key in before)
 
 
-CONTRADICTIONS = ("--batch-size=32", "--seed=8", "--filters=4", "--learning-rate=1e-2", "--optimizer=sgd", "--epochs=2",
-                  "--validation-split=0.5", "--limit=100", "--network=dense", "--kernel-size=5",
-                  "--shards=200", "--name=other")  # fmt: skip
+CONTRADICTIONS = (
+    "--batch-size=32",
+    "--seed=8",
+    "--filters=4",
+    "--learning-rate=1e-2",
+    "--optimizer=sgd",
+    "--epochs=2",
+    "--validation-split=0.5",
+    "--limit=100",
+    "--network=dense",
+    "--kernel-size=5",
+    "--shards=200",
+    "--name=other",
+)
 
 
 @pytest.mark.parametrize("flag", CONTRADICTIONS)
@@ -302,7 +340,9 @@ def test_resume_accepts_flags_that_agree(trained):
 def test_resume_refuses_other_photos(trained, tmp_path):
     others = write_photos(tmp_path / "others", shift=1)
     before = {path.name: path.read_bytes() for path in (trained[0] / "runs/train").iterdir()}
-    refused(3, "expected the photos that the run began with", "train", "--resume=train", "--data", others, cwd=trained[0])
+    refused(
+        3, "expected the photos that the run began with", "train", "--resume=train", "--data", others, cwd=trained[0]
+    )
     assert before == {path.name: path.read_bytes() for path in (trained[0] / "runs/train").iterdir()}
 
 
@@ -325,7 +365,9 @@ def test_only_one_process_trains_in_a_folder(trained):
     descriptor = os.open(trained[0] / "runs/train", os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        refused(2, "another process is training in this folder", "train", "--resume=train", "--epochs=5", cwd=trained[0])
+        refused(
+            2, "another process is training in this folder", "train", "--resume=train", "--epochs=5", cwd=trained[0]
+        )
     finally:
         os.close(descriptor)
 
@@ -339,7 +381,8 @@ def test_evaluate_in_a_fresh_process_gives_the_result_of_training(trained, photo
     metrics = json.loads((folder / "runs/train/metrics.json").read_text())
     assert found["model"] == "runs/train/best.npz"
     assert {key: metrics[key] for key in ("test_accuracy", "test_loss", "confusion_matrix")} == {
-        key: found[key] for key in ("test_accuracy", "test_loss", "confusion_matrix")}  # fmt: skip
+        key: found[key] for key in ("test_accuracy", "test_loss", "confusion_matrix")
+    }
 
 
 def test_a_model_that_was_never_compiled(photos, tmp_path):
@@ -357,7 +400,9 @@ def test_evaluate_agrees_with_the_library(trained, photos):
     from cnn.datasets import fashion_mnist
 
     folder, _ = trained
-    found = json.loads(succeeds("evaluate", "--model=runs/train/last.npz", "--data", photos, "--json", cwd=folder).stdout)
+    found = json.loads(
+        succeeds("evaluate", "--model=runs/train/last.npz", "--data", photos, "--json", cwd=folder).stdout
+    )
     (x, y), model = fashion_mnist.load_split("test", photos), saving.load_model(folder / "runs/train/last.npz")
     loss, accuracy = model.evaluate(x[..., None] * np.float32(1 / 255), y, verbose=0)
     assert found["test_accuracy"] == accuracy
@@ -383,7 +428,13 @@ def test_foreign_models_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     refused(4, "folder: expected a model file or the folder of a run", "evaluate", "--model=folder", cwd=tmp_path)
     models.Sequential([Flatten(input_shape=(4, 4, 1)), Dense(3, activation="softmax")]).save(tmp_path / "small.npz")
-    refused(4, r"small.npz: expected a model that makes \(10,\) of \(28, 28, 1\)", "evaluate", "--model=small.npz", cwd=tmp_path)
+    refused(
+        4,
+        r"small.npz: expected a model that makes \(10,\) of \(28, 28, 1\)",
+        "evaluate",
+        "--model=small.npz",
+        cwd=tmp_path,
+    )
 
 
 def save_untrained(path):
@@ -393,4 +444,6 @@ def save_untrained(path):
 
 def test_summary_of_a_trained_model_and_of_both(trained):
     assert "│ (None, 28, 28, 4) " in succeeds("summary", "--model=runs/train", cwd=trained[0]).stdout
-    refused(2, "--model and --filters: expected one of them", "summary", "--model=runs/train", "--filters=3", cwd=trained[0])
+    refused(
+        2, "--model and --filters: expected one of them", "summary", "--model=runs/train", "--filters=3", cwd=trained[0]
+    )

@@ -19,10 +19,14 @@ def photos(tmp_path_factory):
 def test_summary_of_the_articles_network(tmp_path):
     text = succeeds("summary", "--network=cnn", cwd=tmp_path).stdout
     assert re.findall(r"│ (\S+) \((\w+)\) +│ \(None, ([\d, ]+)\) +│ +([\d,]+) │", text) == [
-        ("conv2d", "Conv2D", "28, 28, 32", "320"), ("max_pooling2d", "MaxPooling2D", "14, 14, 32", "0"),
-        ("conv2d_1", "Conv2D", "14, 14, 64", "18,496"), ("max_pooling2d_1", "MaxPooling2D", "7, 7, 64", "0"),
-        ("flatten", "Flatten", "3136", "0"), ("dense", "Dense", "128", "401,536"),
-        ("dense_1", "Dense", "10", "1,290")]  # fmt: skip
+        ("conv2d", "Conv2D", "28, 28, 32", "320"),
+        ("max_pooling2d", "MaxPooling2D", "14, 14, 32", "0"),
+        ("conv2d_1", "Conv2D", "14, 14, 64", "18,496"),
+        ("max_pooling2d_1", "MaxPooling2D", "7, 7, 64", "0"),
+        ("flatten", "Flatten", "3136", "0"),
+        ("dense", "Dense", "128", "401,536"),
+        ("dense_1", "Dense", "10", "1,290"),
+    ]
     assert "Total params: 421,642 (1.61 MB)" in text
 
 
@@ -57,7 +61,10 @@ def test_help_of_every_command(tmp_path):
 def test_help_loads_nothing_heavy():
     heavy = "{'numpy', 'numba', 'matplotlib'}"
     code = f"import sys; from cnn.cli import build_parser; build_parser(); print({heavy} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT).stdout == "set()\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT).stdout
+        == "set()\n"
+    )
 
 
 def test_no_command_is_a_usage_error(tmp_path):

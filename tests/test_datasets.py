@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cnn.datasets
 from cnn.datasets import fashion_mnist, fingerprint
@@ -412,8 +413,17 @@ def test_shipped_labels(shipped):
 def test_shipped_class_names(shipped):
     (_, _), (_, test_y) = shipped
     assert fashion_mnist.CLASS_NAMES == (
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    )  # fmt: skip
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
     assert fashion_mnist.CLASS_NAMES[test_y[8]] == "Sandal"
 
 

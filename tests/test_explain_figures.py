@@ -52,7 +52,9 @@ def test_03_stride_and_padding():
     assert len(figure.axes) == len(data) == 4
     for axes, ((size, stride, padding), (out, before, after)) in zip(figure.axes, data.items(), strict=True):
         drawn = axes.get_title(loc="left")
-        assert drawn.startswith(f"stride {stride}, '{padding}':  {size} → {out},  padding {before} before and {after} after")
+        assert drawn.startswith(
+            f"stride {stride}, '{padding}':  {size} → {out},  padding {before} before and {after} after"
+        )
 
 
 def test_04_filters_and_05_maps():
@@ -110,8 +112,12 @@ def test_10_weight_gradient():
 def test_11_gradient_check():
     t, figure, data = make("11")
     on_line, kinks = figure.axes[0].lines[1:]
-    assert np.array_equal(on_line.get_xdata(), data["smooth"][:, 0]) and np.array_equal(kinks.get_ydata(), data["kinks"][:, 1])
-    assert len(data["smooth"]) == sum(r.checked for r in data["results"]) and "WRONG" not in figure.axes[0].get_title(loc="left")
+    assert np.array_equal(on_line.get_xdata(), data["smooth"][:, 0]) and np.array_equal(
+        kinks.get_ydata(), data["kinks"][:, 1]
+    )
+    assert len(data["smooth"]) == sum(r.checked for r in data["results"]) and "WRONG" not in figure.axes[0].get_title(
+        loc="left"
+    )
 
 
 def test_12_shift_curves(monkeypatch):
@@ -146,7 +152,9 @@ def test_the_command_writes_them_small_and_the_same_each_time(tmp_path, monkeypa
     monkeypatch.setattr(figures, "COMPARED", 20)
     nets.tiny().save(tmp_path / "tiny.npz")
     for folder in ("a", "b"):
-        assert cli.main(["explain", "9", "--model", str(tmp_path / "tiny.npz"), "--figures", str(tmp_path / folder)]) == 0
+        assert (
+            cli.main(["explain", "9", "--model", str(tmp_path / "tiny.npz"), "--figures", str(tmp_path / folder)]) == 0
+        )
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == [f"{name}.png" for name in figures.FIGURES] and capsys.readouterr().out == ""
     for name in names:

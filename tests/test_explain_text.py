@@ -95,9 +95,25 @@ def test_step_and_cursor_options(model_file, capsys):
     t = nets.traced("tiny")
     assert code == 0 and "= dW2[0,2,1,3]" in out and f"{t['dW2'][0, 2, 1, 3]:+#.4g}" in out
     out = run(
-        capsys, "9", "--model", model_file, "--step", "F6", "--cell", "3,4", "--filter", "2", "--channel", "1", "--digits", "6"
+        capsys,
+        "9",
+        "--model",
+        model_file,
+        "--step",
+        "F6",
+        "--cell",
+        "3,4",
+        "--filter",
+        "2",
+        "--channel",
+        "1",
+        "--digits",
+        "6",
     )[1]
-    assert "output cell i=3 j=4   filter f=2 of 0..3   input channel c=1 of 0..2" in out and f"{t['z2'][3, 4, 2]:+.8f}" in out
+    assert (
+        "output cell i=3 j=4   filter f=2 of 0..3   input channel c=1 of 0..2" in out
+        and f"{t['z2'][3, 4, 2]:+.8f}" in out
+    )
     assert "= z3[7]" in run(capsys, "9", "--model", model_file, "--step", "F10", "--unit", "7")[1]
     assert "target Bag, p" in run(capsys, "9", "--model", model_file, "--step", "B1", "--target", "bag")[1]
     assert "target Bag, p" in run(capsys, "9", "--model", model_file, "--step", "B1", "--target", "8")[1]

@@ -148,7 +148,9 @@ def test_forward_by_plain_loops(number):
             == max(t["a2"][2 * r + u, 2 * s + v, c] for u in (0, 1) for v in (0, 1))
         )
     for name_x, name_w, name_b, name_z, unit in (("f", "W3", "b3", "z3", 17), ("a3", "W4", "b4", "z4", 5)):
-        z = float(t[name_b][unit]) + math.fsum(float(a) * float(w) for a, w in zip(t[name_x], t[name_w][:, unit], strict=True))
+        z = float(t[name_b][unit]) + math.fsum(
+            float(a) * float(w) for a, w in zip(t[name_x], t[name_w][:, unit], strict=True)
+        )
         assert z == pytest.approx(t[name_z][unit], rel=1e-12, abs=1e-14)
     total = math.fsum(math.exp(z) for z in t["z4"])
     assert [math.exp(z) / total for z in t["z4"]] == pytest.approx(t["p"].tolist(), rel=1e-12)
@@ -180,7 +182,9 @@ def test_backward_by_plain_loops(number):
                 for i, j in itertools.product(range(size), range(size))
             ]
             assert t[name_w][u, v, c, f] == pytest.approx(math.fsum(terms), rel=1e-10, abs=1e-13)
-            assert t[name_w.replace("W", "b")][f] == pytest.approx(math.fsum(t[name_d][:, :, f].flat), rel=1e-10, abs=1e-13)
+            assert t[name_w.replace("W", "b")][f] == pytest.approx(
+                math.fsum(t[name_d][:, :, f].flat), rel=1e-10, abs=1e-13
+            )
     for name_d, name_w, name_dx, places in (
         ("dz2", "W2", "dp1", [(0, 0, 1), (6, 7, 2)]),
         ("dz1", "W1", "dx", [(27, 13, 0), (13, 8, 0)]),

@@ -28,7 +28,9 @@ CURSORS = [
 def views(name, number=9):
     """Every view of a network, at every cursor; a Dense layer's weight has two numbers."""
     t = nets.traced(name, number)
-    for step, cursor in itertools.product([s.id for s in v.steps(t)] + ["G", "L"] + (["M"] if name != "dense" else []), CURSORS):
+    for step, cursor in itertools.product(
+        [s.id for s in v.steps(t)] + ["G", "L"] + (["M"] if name != "dense" else []), CURSORS
+    ):
         kind = v.find_step(t, step).kind
         if cursor.weight and (kind == "dense-dkernel" or name == "dense"):
             cursor = cursor.but(weight=cursor.weight[:2])
@@ -41,7 +43,11 @@ def numbers(part):
         yield part
     elif isinstance(part, Line | Grids | Table):
         for item in (
-            [*part.parts] if isinstance(part, Line) else part.items if isinstance(part, Grids) else itertools.chain(*part.rows)
+            [*part.parts]
+            if isinstance(part, Line)
+            else part.items
+            if isinstance(part, Grids)
+            else itertools.chain(*part.rows)
         ):
             yield from numbers(item)
     elif isinstance(part, Grid):
@@ -186,7 +192,9 @@ def test_pool_winners_and_ties():
         if i % 5 == 0 and j % 5 == 0:
             view = show(t, "F5", Cursor(cell=(i, j), filter=f))
             tie = int((window == window.max()).sum())
-            said = "".join(str(p) for part in view.parts if isinstance(part, Line) for p in part.parts if isinstance(p, str))
+            said = "".join(
+                str(p) for part in view.parts if isinstance(part, Line) for p in part.parts if isinstance(p, str)
+            )
             assert (f"{tie} cells are equal" in said) == (tie > 1)
 
 
@@ -201,7 +209,16 @@ def test_receptive_fields():
 
 @pytest.mark.parametrize(
     ("step", "other"),
-    [("F3", "B11"), ("F5", "B10"), ("F6", "B8"), ("F9", "B6"), ("F10", "B4"), ("F11", "B2"), ("F12", "B1"), ("F1", "B12")],
+    [
+        ("F3", "B11"),
+        ("F5", "B10"),
+        ("F6", "B8"),
+        ("F9", "B6"),
+        ("F10", "B4"),
+        ("F11", "B2"),
+        ("F12", "B1"),
+        ("F1", "B12"),
+    ],
 )
 def test_twins(step, other):
     t = nets.traced("tiny")
@@ -260,7 +277,10 @@ def test_gradient_check_agrees_or_names_the_kink():
         words = "".join(part for line in view.parts if isinstance(line, Line) for part in line.parts)
         assert words == "kinks 0: the two slopes agree" or words.startswith("kink: ")
     results = extras.check_sample(t, samples=30)
-    assert {r.name for r in results} == {*(f"{s.layer.name}/{key}" for s in t.stages for key in s.layer.params), "input"}
+    assert {r.name for r in results} == {
+        *(f"{s.layer.name}/{key}" for s in t.stages for key in s.layer.params),
+        "input",
+    }
     assert not [r.name for r in results if r.verdict == "WRONG"]
 
 
@@ -268,7 +288,9 @@ def test_a_wrong_gradient_is_found(monkeypatch):
     from cnn.layers import Conv2D
 
     original = Conv2D.weight_grads
-    monkeypatch.setattr(Conv2D, "weight_grads", lambda self, x, dz: {key: 1.01 * g for key, g in original(self, x, dz).items()})
+    monkeypatch.setattr(
+        Conv2D, "weight_grads", lambda self, x, dz: {key: 1.01 * g for key, g in original(self, x, dz).items()}
+    )
     t = nets.trace(nets.tiny(), nets.test_set()[0][8], 3)
     words = "".join(part for line in show(t, "G").parts if isinstance(line, Line) for part in line.parts)
     assert words == "kinks 0: the two slopes DIFFER"

@@ -13,24 +13,52 @@ from kernels import reference, vectors, windows, winograd
 CHANNELS = vectors.LANES  # what the vector kernels take at a time, 8 or 16
 HEAD = [layers.Flatten, lambda: layers.Dense(7, activation="relu"), lambda: layers.Dense(10, activation="softmax")]
 NETWORKS = {
-    "article in small": ((8, 8, 1), [layers.Conv2D(CHANNELS, 3, padding="same", activation="relu"), layers.MaxPooling2D(),
-                                     layers.Conv2D(6, 3, padding="same", activation="relu"), layers.MaxPooling2D()]),
-    "groups of channels": ((6, 6, 2 * CHANNELS), [layers.Conv2D(5, 3, padding="same", activation="relu"), layers.MaxPooling2D()]),
+    "article in small": (
+        (8, 8, 1),
+        [
+            layers.Conv2D(CHANNELS, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(6, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+        ],
+    ),
+    "groups of channels": (
+        (6, 6, 2 * CHANNELS),
+        [layers.Conv2D(5, 3, padding="same", activation="relu"), layers.MaxPooling2D()],
+    ),
     "skips zeros, valid": ((9, 8, CHANNELS), [layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D()]),
-    "skips zeros, odd": ((7, 9, CHANNELS), [layers.Conv2D(3, 3, padding="same", activation="relu"), layers.MaxPooling2D()]),
-    "skips zeros, second": ((8, 8, 2), [layers.Conv2D(CHANNELS, 1), layers.Conv2D(3, 3, padding="same"), layers.MaxPooling2D()]),
-    "Winograd": ((15, 14, CHANNELS), [layers.Conv2D(2 * winograd.FILTERS, 3, padding="same", activation="relu"), layers.MaxPooling2D()]),
+    "skips zeros, odd": (
+        (7, 9, CHANNELS),
+        [layers.Conv2D(3, 3, padding="same", activation="relu"), layers.MaxPooling2D()],
+    ),
+    "skips zeros, second": (
+        (8, 8, 2),
+        [layers.Conv2D(CHANNELS, 1), layers.Conv2D(3, 3, padding="same"), layers.MaxPooling2D()],
+    ),
+    "Winograd": (
+        (15, 14, CHANNELS),
+        [layers.Conv2D(2 * winograd.FILTERS, 3, padding="same", activation="relu"), layers.MaxPooling2D()],
+    ),
     "Winograd, valid": ((17, 20, 2 * CHANNELS), [layers.Conv2D(winograd.FILTERS, 3), layers.MaxPooling2D()]),
-    "in registers": ((16, 19, 3), [layers.Conv2D(CHANNELS, (2, 3), activation="relu", use_bias=False), layers.MaxPooling2D()]),
-    "in registers, stride 2": ((10, 31, 2), [layers.Conv2D(CHANNELS, 3, strides=(1, 2), padding="same"), layers.MaxPooling2D()]),
+    "in registers": (
+        (16, 19, 3),
+        [layers.Conv2D(CHANNELS, (2, 3), activation="relu", use_bias=False), layers.MaxPooling2D()],
+    ),
+    "in registers, stride 2": (
+        (10, 31, 2),
+        [layers.Conv2D(CHANNELS, 3, strides=(1, 2), padding="same"), layers.MaxPooling2D()],
+    ),
     "odd maps": ((7, 9, 2), [layers.Conv2D(3, 3, padding="same", activation="relu"), layers.MaxPooling2D()]),
     "stride 2": ((9, 9, 2), [layers.Conv2D(3, 3, strides=2, padding="same", activation="relu"), layers.MaxPooling2D()]),
     "large rectangle": ((8, 9, 2), [layers.Conv2D(3, (5, 2), padding="same"), layers.MaxPooling2D()]),
     "no bias": ((8, 8, 1), [layers.Conv2D(3, 3, use_bias=False, activation="relu"), layers.MaxPooling2D()]),
     "no activation": ((8, 8, CHANNELS), [layers.Conv2D(3, 3, padding="same"), layers.MaxPooling2D()]),
-    "other pools": ((8, 8, 1), [layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(3, strides=2, padding="same")]),
+    "other pools": (
+        (8, 8, 1),
+        [layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(3, strides=2, padding="same")],
+    ),
     "dense alone": ((8, 8, 1), []),
-}  # fmt: skip
+}
 
 
 def network(shape, body, seed=0):
@@ -64,7 +92,8 @@ def test_which_pairs_are_fused():
 
 def test_the_kernels_that_skip_zeros_are_used_where_they_can():
     assert [
-        fused.ConvPool(*network(*NETWORKS[name]).layers[:2]).skips_zeros for name in ("skips zeros, odd", "odd maps", "stride 2")
+        fused.ConvPool(*network(*NETWORKS[name]).layers[:2]).skips_zeros
+        for name in ("skips zeros, odd", "odd maps", "stride 2")
     ] == [vectors.AVAILABLE, False, False]
 
 
@@ -77,7 +106,9 @@ def test_sums_in_registers_equal_the_plain_loops(pools, strides, kernel_size, re
     rng = np.random.default_rng(3)
     channels, filters = 2 * vectors.LANES, 2 * winograd.FILTERS
     rows, columns = (2 * pool * stride + size for pool, stride, size in zip(pools, strides, kernel_size, strict=True))
-    x = rng.integers(-2, 3, (2, rows, columns, channels)).astype(np.float32)  # whole numbers: sums are exact, and ties are many
+    x = rng.integers(-2, 3, (2, rows, columns, channels)).astype(
+        np.float32
+    )  # whole numbers: sums are exact, and ties are many
     kernel = rng.integers(-2, 3, (*kernel_size, channels, filters)).astype(np.float32)
     bias = rng.integers(-2, 3, filters).astype(np.float32)
     floor = np.float32(0 if relu else -np.inf)
@@ -104,9 +135,13 @@ def test_winograds_rounding_is_no_larger_than_that_of_the_product():
     """Against the same sums in float64, numbers like those in the article's network."""
     rng = np.random.default_rng(4)
     x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in [(4, 16, 16, 32), (3, 3, 32, 64)])
-    layer = fused.ConvPool(*network((14, 14, 32), [layers.Conv2D(64, 3, padding="same"), layers.MaxPooling2D()]).layers[:2])
+    layer = fused.ConvPool(
+        *network((14, 14, 32), [layers.Conv2D(64, 3, padding="same"), layers.MaxPooling2D()]).layers[:2]
+    )
     layer.conv.params = {"kernel": kernel, "bias": np.zeros(64, np.float32)}
-    exact = np.tensordot(reference.im2col(x.astype(np.float64), (3, 3), (1, 1), (0, 0, 0, 0)), kernel.astype(np.float64), 3)
+    exact = np.tensordot(
+        reference.im2col(x.astype(np.float64), (3, 3), (1, 1), (0, 0, 0, 0)), kernel.astype(np.float64), 3
+    )
     exact = exact.reshape(4, 7, 2, 7, 2, 64).max(axis=(2, 4))
     errors = []
     for has_winograd in (True, False):
@@ -121,8 +156,12 @@ def test_the_kernels_in_registers_are_used_where_they_can():
     names = ["Winograd", "Winograd, valid", "in registers", "in registers, stride 2", "no bias"]
     twins = [fused.ConvPool(*network(*NETWORKS[name]).layers[:2]) for name in names]
     assert [(twin.has_winograd, twin.in_registers) for twin in twins] == [
-        (vectors.AVAILABLE, vectors.AVAILABLE), (vectors.AVAILABLE, vectors.AVAILABLE), (False, vectors.AVAILABLE), (False, vectors.AVAILABLE), (False, False)
-    ]  # fmt: skip
+        (vectors.AVAILABLE, vectors.AVAILABLE),
+        (vectors.AVAILABLE, vectors.AVAILABLE),
+        (False, vectors.AVAILABLE),
+        (False, vectors.AVAILABLE),
+        (False, False),
+    ]
 
 
 def test_both_ways_back_agree():
@@ -167,7 +206,9 @@ def test_a_layer_that_was_built_for_float64(shape):
     conv = layers.Conv2D(winograd.FILTERS, 3, padding="same", activation="relu")
     conv(np.zeros((1, *shape)))
     assert conv.params["kernel"].dtype == np.float64
-    model = models.Sequential([layers.Input(shape), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(10, activation="softmax")])
+    model = models.Sequential(
+        [layers.Input(shape), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(10, activation="softmax")]
+    )
     model.compile("sgd", "sparse_categorical_crossentropy")
     x, y = random_batch(6, shape)
     np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=0, atol=2e-6)

@@ -15,9 +15,16 @@ from cnn.losses import SparseCategoricalCrossentropy
 def test_every_number_of_a_small_network():
     results = gradcheck.check_model(random_biases(small_network()), *random_batch(4), samples=None)
     assert [result.name for result in results] == [
-        "conv2d/kernel", "conv2d/bias", "conv2d_1/kernel", "conv2d_1/bias", "dense/kernel", "dense/bias",
-        "dense_1/kernel", "dense_1/bias", "input",
-    ]  # fmt: skip
+        "conv2d/kernel",
+        "conv2d/bias",
+        "conv2d_1/kernel",
+        "conv2d_1/bias",
+        "dense/kernel",
+        "dense/bias",
+        "dense_1/kernel",
+        "dense_1/bias",
+        "input",
+    ]
     for result in results:
         assert result.checked == math.prod(result.shape), result.name
         assert result.passed, f"{result.name}: {result.error}"
@@ -56,7 +63,10 @@ def test_networks(network, shards):
 
 def test_logits_and_probabilities_without_softmax():
     x, y = random_batch(4)
-    for loss, last in ((SparseCategoricalCrossentropy(from_logits=True), None), (SparseCategoricalCrossentropy(), "relu")):
+    for loss, last in (
+        (SparseCategoricalCrossentropy(from_logits=True), None),
+        (SparseCategoricalCrossentropy(), "relu"),
+    ):
         model = models.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, activation=last)])
         model.compile("sgd", loss)
         model.set_weights([np.abs(w) + 0.1 for w in model.get_weights()])
@@ -103,7 +113,9 @@ def test_ties_of_a_black_background_are_kinks_of_the_input():
 
 @pytest.mark.parametrize("first", [layers.ReLU, layers.MaxPooling2D])
 def test_kinks_of_the_input_in_the_first_layer(first):
-    model = models.Sequential([layers.Input((4, 4, 1)), first(), layers.Flatten(), layers.Dense(3, activation="softmax")])
+    model = models.Sequential(
+        [layers.Input((4, 4, 1)), first(), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    )
     model.compile("sgd", "sparse_categorical_crossentropy")
     result = gradcheck.check_model(model, np.zeros((2, 4, 4, 1)), [0, 1], names=["input"])[0]
     assert (result.checked, result.kinks) == (0, 32)
@@ -151,7 +163,9 @@ def test_one_weight():
 def test_a_wrong_gradient_is_told_with_its_worst_number():
     array, gradient = np.arange(6.0).reshape(2, 3), 2 * np.arange(6.0).reshape(2, 3)
     gradient[1, 1] += 1e-3
-    result = gradcheck.check_tensor("w", array, gradient, lambda: ((array**2).sum(), []), 1.0, None, np.random.default_rng(0))
+    result = gradcheck.check_tensor(
+        "w", array, gradient, lambda: ((array**2).sum(), []), 1.0, None, np.random.default_rng(0)
+    )
     assert result.verdict == "WRONG"
     assert result.worst.index == (1, 1)
     assert 1e-6 < result.error < 1e-3
@@ -192,7 +206,9 @@ def test_nothing_is_changed():
 
 def test_the_same_seed_checks_the_same_numbers():
     model, batch = small_network(), random_batch(4)
-    first, again, other = (gradcheck.check_model(model, *batch, samples=30, names=["dense/kernel"], seed=s)[0] for s in (1, 1, 2))
+    first, again, other = (
+        gradcheck.check_model(model, *batch, samples=30, names=["dense/kernel"], seed=s)[0] for s in (1, 1, 2)
+    )
     assert first.entries == again.entries
     assert [e.index for e in first.entries] != [e.index for e in other.entries]
 

@@ -6,12 +6,12 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from model_files import archive, document_of, load, members, path, refuses, valid, with_document, with_text  # noqa: F401
 
 from cnn import callbacks, document, layers, models, saving
 from cnn.errors import ModelFileError
-
 
 # Documents that lie
 
@@ -48,7 +48,7 @@ def test_documents_that_are_not_ours(path, valid, text):
 
 
 def test_brackets_in_text_are_no_depth(path, valid):
-    change = lambda document: document.update(made_by="[{" * 100 + '\\"]')  # noqa: E731
+    change = lambda document: document.update(made_by="[{" * 100 + '\\"]')
     assert load(path, with_document(valid, change)).made_by.startswith("[{[{")
 
 
@@ -76,7 +76,10 @@ DOCUMENTS = {
     "format text": (setter("format", value="1"), "format: expected 1"),
     "unknown key": (setter("extra", value=1), "json: expected an object with"),
     "missing key": (lambda d: d.pop("made_by"), "json: expected an object with"),
-    "os.system": (setter("model", "layers", 0, "class", value="os.system"), "layer: expected one of .*, got 'os.system'"),
+    "os.system": (
+        setter("model", "layers", 0, "class", value="os.system"),
+        "layer: expected one of .*, got 'os.system'",
+    ),
     "module": (setter("model", "layers", 0, "module", value="os"), "layer: expected an object with class, config, got"),
     "Lambda": (setter("model", "layers", 0, "class", value="Lambda"), "layer: expected one of"),
     "class of another table": (setter("model", "layers", 0, "class", value="Adam"), "layer: expected one of"),
@@ -99,22 +102,43 @@ DOCUMENTS = {
     "use_bias 1": (setter(*KERNEL, "use_bias", value=1), "expected the configuration"),
     "activation": (setter(*KERNEL, "activation", value="__class__"), "activation: expected 'linear'"),
     "activation in capitals": (setter(*KERNEL, "activation", value="LINEAR"), "expected the configuration"),
-    "initializer": (setter(*KERNEL, "kernel_initializer", value={"class": "os.system"}), "initializer: expected one of"),
+    "initializer": (
+        setter(*KERNEL, "kernel_initializer", value={"class": "os.system"}),
+        "initializer: expected one of",
+    ),
     "layer name with a slash": (setter(*KERNEL, "name", value="../conv2d"), "name: expected a word without"),
     "layer name null": (setter(*KERNEL, "name", value=None), "layer: name: expected 1 to 100"),
     "layer name of a megabyte": (setter(*KERNEL, "name", value="a" * 1_000_000), "layer: name: expected 1 to 100"),
-    "layer name clears the screen": (setter(*KERNEL, "name", value="\x1b[2J"), "layer: name: expected 1 to 100 printable"),
-    "layer name twice": (setter("model", "layers", 2, "config", "name", value="conv2d"), "two layers have the same name"),
+    "layer name clears the screen": (
+        setter(*KERNEL, "name", value="\x1b[2J"),
+        "layer: name: expected 1 to 100 printable",
+    ),
+    "layer name twice": (
+        setter("model", "layers", 2, "config", "name", value="conv2d"),
+        "two layers have the same name",
+    ),
     "no layers": (setter("model", "layers", value=[]), "expected 1 to 1000 layers"),
     "layers are an object": (setter("model", "layers", value={}), "expected 1 to 1000 layers"),
-    "20,000 layers": (lambda d: d["model"].update(layers=[{"class": "ReLU", "config": {"name": "r"}}] * 20_000), "expected 1 to 1000 layers"),
+    "20,000 layers": (
+        lambda d: d["model"].update(layers=[{"class": "ReLU", "config": {"name": "r"}}] * 20_000),
+        "expected 1 to 1000 layers",
+    ),
     "input shape of many numbers": (setter("model", "input_shape", value=[1_000_000] * 10_000), "at most 8 numbers"),
     "input shape empty": (setter("model", "input_shape", value=[]), "input_shape: expected a tuple"),
     "input shape null": (setter("model", "input_shape", value=None), "input shape"),
-    "input shape huge": (setter("model", "input_shape", value=[1_000_000] * 3), r"conv2d.* needs .* numbers for one photo"),
-    "activations beyond memory": (lambda d: (setter("model", "input_shape", value=[20_000, 20_000, 1])(d)), "needs .* numbers for one photo"),
+    "input shape huge": (
+        setter("model", "input_shape", value=[1_000_000] * 3),
+        r"conv2d.* needs .* numbers for one photo",
+    ),
+    "activations beyond memory": (
+        lambda d: setter("model", "input_shape", value=[20_000, 20_000, 1])(d),
+        "needs .* numbers for one photo",
+    ),
     "columns beyond memory": (
-        lambda d: (setter("model", "input_shape", value=[28, 28, 1])(d), layer(d)["config"].update(kernel_size=[1000, 1000], padding="same")),
+        lambda d: (
+            setter("model", "input_shape", value=[28, 28, 1])(d),
+            layer(d)["config"].update(kernel_size=[1000, 1000], padding="same"),
+        ),
         "conv2d.* needs 7.8e.08 numbers for one photo",
     ),
     "input shape of another rank": (setter("model", "input_shape", value=[36]), r"expected input \(H, W, C\)"),
@@ -125,7 +149,10 @@ DOCUMENTS = {
     "dtype object": (setter("model", "dtype", value="object"), "dtype: expected 'float32' or 'float64'"),
     "name": (setter("model", "name", value=["a"]), "model: name: expected"),
     "optimizer": (setter("compile", "optimizer", "class", value="SGD"), "beta_1"),
-    "learning rate negative": (setter("compile", "optimizer", "config", "learning_rate", value=-1.0), "learning_rate: expected"),
+    "learning rate negative": (
+        setter("compile", "optimizer", "config", "learning_rate", value=-1.0),
+        "learning_rate: expected",
+    ),
     "beta_2 = 1": (setter("compile", "optimizer", "config", "beta_2", value=1.0), "beta_2: expected"),
     "metrics": (setter("compile", "metrics", value=["__class__"]), "metrics: expected"),
     "metrics are text": (setter("compile", "metrics", value="accuracy"), "metrics: expected a list"),
@@ -137,7 +164,10 @@ DOCUMENTS = {
     "epochs": (setter("progress", "epochs", value="2"), "epochs: expected"),
     "class names": (setter("class_names", value=["a", "b"]), "class_names: expected 3 names"),
     "class names text": (setter("class_names", value="abc"), "class_names: expected 3 names"),
-    "class names escape": (setter("class_names", value=["a", "b", "\x1b]0;x\x07"]), "class_names: expected 1 to 100 printable"),
+    "class names escape": (
+        setter("class_names", value=["a", "b", "\x1b]0;x\x07"]),
+        "class_names: expected 1 to 100 printable",
+    ),
     "input scale": (setter("input_scale", value="1"), "input_scale: expected a number"),
     "input scale 0": (setter("input_scale", value=0), "input_scale: 0 would turn every photo black"),
     "input scale true": (setter("input_scale", value=True), "input_scale: expected a number"),
@@ -151,13 +181,22 @@ DOCUMENTS = {
     "settings": (setter("training", "settings", value=[]), "settings: expected an object"),
     "settings without epochs": (setter("training", "settings", value={}), "epochs: expected a whole number"),
     "history": (setter("training", "callbacks", "History", "values", value={}), "History: expected"),
-    "history text": (setter("training", "callbacks", "History", "values", "history", value={"loss": ["1"]}), "History: loss: expected"),
-    "history too long": (setter("training", "callbacks", "History", "values", "history", value={"loss": [1.0] * 9}), "History: loss: expected at most"),
+    "history text": (
+        setter("training", "callbacks", "History", "values", "history", value={"loss": ["1"]}),
+        "History: loss: expected",
+    ),
+    "history too long": (
+        setter("training", "callbacks", "History", "values", "history", value={"loss": [1.0] * 9}),
+        "History: loss: expected at most",
+    ),
     "no history": (lambda d: d["training"]["callbacks"].pop("History"), "History: expected"),
-    "10,000 callbacks": (lambda d: d["training"].update(callbacks={str(k): {"values": {}, "weights": ["w"]} for k in range(10_000)}), "at most 50"),
+    "10,000 callbacks": (
+        lambda d: d["training"].update(callbacks={str(k): {"values": {}, "weights": ["w"]} for k in range(10_000)}),
+        "at most 50",
+    ),
     "many weights": (setter("training", "callbacks", "EarlyStopping", "weights", value=["w"] * 1000), "at most 4"),
     "weights' name": (setter("training", "callbacks", "EarlyStopping", "weights", value=[1]), "expected 1 to 100"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change, reason", DOCUMENTS.values(), ids=DOCUMENTS.keys())
@@ -179,7 +218,13 @@ def test_a_crafted_callback_state_is_one_error(tmp_path, valid):
     def fit(watchers):
         model = models.Sequential([layers.Flatten(input_shape=(6, 6, 1)), layers.Dense(3, "softmax")], seed=1)
         model.compile("adam", "sparse_categorical_crossentropy")
-        model.fit(x, y, epochs=1, verbose=0, callbacks=[*watchers, callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)])
+        model.fit(
+            x,
+            y,
+            epochs=1,
+            verbose=0,
+            callbacks=[*watchers, callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)],
+        )
 
     fit([callbacks.EarlyStopping("loss")])
     data = (tmp_path / "last.npz").read_bytes()

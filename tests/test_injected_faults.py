@@ -83,7 +83,9 @@ def padding_cropped_on_the_wrong_side(patch):
 
 def rows_and_columns_exchanged_in_col2im(patch):
     original = cnn.layers.col2im
-    patch.setattr(cnn.layers, "col2im", lambda columns, *args: original(columns.swapaxes(3, 4).reshape(columns.shape), *args))
+    patch.setattr(
+        cnn.layers, "col2im", lambda columns, *args: original(columns.swapaxes(3, 4).reshape(columns.shape), *args)
+    )
 
 
 def the_last_of_equal_cells_wins(patch):
@@ -136,7 +138,9 @@ def dense_transposed(patch):
 
 
 def softmax_without_the_other_classes(patch):
-    patch.setattr(cnn.layers.Softmax, "backward", lambda self, dy, cache, need_dx=True: (dy * cache.y * (1 - cache.y), {}))
+    patch.setattr(
+        cnn.layers.Softmax, "backward", lambda self, dy, cache, need_dx=True: (dy * cache.y * (1 - cache.y), {})
+    )
 
 
 def flatten_columns_first(patch):
@@ -183,7 +187,9 @@ def a_layer_that_remembers_its_last_input(patch):
         return y, last[self]
 
     patch.setattr(cnn.layers.Conv2D, "forward", faulty_forward)
-    patch.setattr(cnn.layers.Conv2D, "backward", lambda self, dy, cache, need_dx=True: backward(self, dy, last[self], need_dx))
+    patch.setattr(
+        cnn.layers.Conv2D, "backward", lambda self, dy, cache, need_dx=True: backward(self, dy, last[self], need_dx)
+    )
 
 
 def a_column_buffer_used_twice(patch):

@@ -133,12 +133,20 @@ def test_im2col_and_col2im_are_adjoint_on_any_shape(case):
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "expected"),
     [
-        (28, 3, 1, "same", (28, 1, 1)), (28, 3, 2, "same", (14, 0, 1)), (28, 2, 2, "same", (14, 0, 0)),
-        (28, 7, 2, "same", (14, 2, 3)), (28, 2, 1, "same", (28, 0, 1)), (5, 2, 3, "same", (2, 0, 0)),
-        (28, 3, 1, "valid", (26, 0, 0)), (28, 3, 2, "valid", (13, 0, 0)), (7, 2, 2, "valid", (3, 0, 0)),
-        (3, 3, 5, "valid", (1, 0, 0)), (2, 3, 1, "valid", (0, 0, 0)), (2, 7, 1, "same", (2, 3, 3)),
+        (28, 3, 1, "same", (28, 1, 1)),
+        (28, 3, 2, "same", (14, 0, 1)),
+        (28, 2, 2, "same", (14, 0, 0)),
+        (28, 7, 2, "same", (14, 2, 3)),
+        (28, 2, 1, "same", (28, 0, 1)),
+        (5, 2, 3, "same", (2, 0, 0)),
+        (28, 3, 1, "valid", (26, 0, 0)),
+        (28, 3, 2, "valid", (13, 0, 0)),
+        (7, 2, 2, "valid", (3, 0, 0)),
+        (3, 3, 5, "valid", (1, 0, 0)),
+        (2, 3, 1, "valid", (0, 0, 0)),
+        (2, 7, 1, "same", (2, 3, 3)),
     ],
-)  # fmt: skip
+)
 def test_windows_are_placed_as_by_keras(size, kernel, stride, padding, expected):
     assert reference.window_geometry(size, kernel, stride, padding) == expected
 
@@ -148,7 +156,9 @@ def test_a_tie_goes_to_the_first_cell_alone():
     y, winners = pooling.max_pool(x, (2, 2), (2, 2), (0, 0, 0, 0))
     assert y.ravel().tolist() == [3, 2]
     assert winners.ravel().tolist() == [0, 1]
-    dx = pooling.max_pool_backward(np.array([5.0, 7.0]).reshape(1, 1, 2, 1), winners, x.shape, (2, 2), (2, 2), (0, 0, 0, 0))
+    dx = pooling.max_pool_backward(
+        np.array([5.0, 7.0]).reshape(1, 1, 2, 1), winners, x.shape, (2, 2), (2, 2), (0, 0, 0, 0)
+    )
     assert dx[0, :, :, 0].tolist() == [[5, 0, 0, 7], [0, 0, 0, 0]]
 
 
@@ -263,13 +273,18 @@ def test_results_come_in_the_order_of_the_parts():
 def test_a_task_may_itself_run_tasks():
     """A layer of the user's own may ask another model: its helper must not wait for helpers."""
     results = []
-    thread = threading.Thread(target=lambda: results.append(threads.run(lambda k: threads.run(lambda j: 10 * k + j, range(3)), range(3))), daemon=True)
+    thread = threading.Thread(
+        target=lambda: results.append(threads.run(lambda k: threads.run(lambda j: 10 * k + j, range(3)), range(3))),
+        daemon=True,
+    )
     thread.start()
     thread.join(timeout=60)
     assert results == [[[0, 1, 2], [10, 11, 12], [20, 21, 22]]]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork") or not blas.controllable(), reason="needs fork, and a BLAS that can be told")
+@pytest.mark.skipif(
+    not hasattr(os, "fork") or not blas.controllable(), reason="needs fork, and a BLAS that can be told"
+)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_in_the_middle_of_a_pass_leaves_the_child_its_blas():
     before = blas.get_threads()

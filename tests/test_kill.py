@@ -77,7 +77,9 @@ print(json.dumps([digest.hexdigest(), model.optimizer.iterations, model.history.
 def start(folder, *fault, epochs=30, save_freq=1, program=TRAIN):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "EPOCHS": str(epochs), "SAVE_FREQ": str(save_freq)}
     arguments = [sys.executable, "-c", program, str(folder), *fault]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    )
 
 
 def finish(process) -> str:
@@ -182,7 +184,8 @@ def test_disk_full(tmp_path):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert (
-        "OSError: [Errno 27] File too large" in errors.splitlines()[-1] and str(tmp_path / "last.npz") in errors.splitlines()[-1]
+        "OSError: [Errno 27] File too large" in errors.splitlines()[-1]
+        and str(tmp_path / "last.npz") in errors.splitlines()[-1]
     )
     assert os.listdir(tmp_path) == ["last.npz"]  # no temporary file
     assert saving.load_training(tmp_path)[1].epoch == 1
@@ -332,8 +335,14 @@ def test_hostile_files_under_a_memory_limit(tmp_path):
     assert (tmp_path / "json.npz").stat().st_blocks * 512 < 1 << 20  # the gigabytes are holes
 
     names = ["zeros", "directory", "json", "long_json", "claims"]
-    process = subprocess.run([sys.executable, "-c", LOAD, *(str(tmp_path / f"{name}.npz") for name in names)], capture_output=True,
-                             text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT)  # fmt: skip
+    process = subprocess.run(
+        [sys.executable, "-c", LOAD, *(str(tmp_path / f"{name}.npz") for name in names)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+    )
     assert process.returncode == 0, process.stderr + process.stdout
     lines = process.stdout.splitlines()
     assert lines[-1] == "done" and len(lines) == len(names) + 1
@@ -349,7 +358,9 @@ def resident() -> int:
 def test_memory_stays_flat():
     """10,000 calls of predict, then 200 epochs: no cache or history holds on to arrays."""
     x, y = np.zeros((64, 8, 8, 1), np.float32), np.zeros(64, int)
-    model = models.Sequential([layers.Conv2D(8, 3, input_shape=(8, 8, 1)), layers.Flatten(), layers.Dense(3, "softmax")])
+    model = models.Sequential(
+        [layers.Conv2D(8, 3, input_shape=(8, 8, 1)), layers.Flatten(), layers.Dense(3, "softmax")]
+    )
     model.compile("adam", "sparse_categorical_crossentropy")
 
     def predict(times):

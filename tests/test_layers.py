@@ -24,7 +24,10 @@ TABLE = {
     "conv 5x5 same stride 3": (lambda: layers.Conv2D(2, 5, strides=3, padding="same"), (7, 8, 1)),
     "conv 6x6 valid": (lambda: layers.Conv2D(2, 6), (7, 6, 1)),
     "conv 7x7 same": (lambda: layers.Conv2D(2, 7, padding="same"), (6, 5, 1)),
-    "conv 7x7 same stride 2 relu": (lambda: layers.Conv2D(2, 7, strides=2, padding="same", activation="relu"), (8, 8, 1)),
+    "conv 7x7 same stride 2 relu": (
+        lambda: layers.Conv2D(2, 7, strides=2, padding="same", activation="relu"),
+        (8, 8, 1),
+    ),
     "conv 2x3": (lambda: layers.Conv2D(2, (2, 3)), (5, 6, 2)),
     "conv 3x1 same, strides 1x2": (lambda: layers.Conv2D(2, (3, 1), strides=(1, 2), padding="same"), (5, 6, 2)),
     "conv 1x5 same, strides 3x1": (lambda: layers.Conv2D(2, (1, 5), strides=(3, 1), padding="same"), (7, 6, 1)),
@@ -313,7 +316,10 @@ BAD_ARGUMENTS = {
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
     "input_shape text": (lambda: layers.Dense(1, input_shape="28"), "Dense: input_shape: expected a tuple .* got '28'"),
-    "dilation": (lambda: layers.Conv2D(1, 3, dilation_rate=2), "Conv2D: the argument 'dilation_rate' is not supported here"),
+    "dilation": (
+        lambda: layers.Conv2D(1, 3, dilation_rate=2),
+        "Conv2D: the argument 'dilation_rate' is not supported here",
+    ),
     "groups": (lambda: layers.Conv2D(1, 3, groups=2), "Conv2D: the argument 'groups' is not supported here"),
     "regularizer": (
         lambda: layers.Dense(1, kernel_regularizer="l2"),
@@ -322,7 +328,10 @@ BAD_ARGUMENTS = {
     "units": (lambda: layers.Dense(0), "Dense: units: .* got 0"),
     "pool 0": (lambda: layers.MaxPooling2D(0), "MaxPooling2D: pool_size: .* got 0"),
     "pool padding": (lambda: layers.MaxPooling2D(padding=None), "MaxPooling2D: padding: .* got None"),
-    "pool data_format": (lambda: layers.MaxPooling2D(data_format="channels_first"), "'data_format' is not supported here"),
+    "pool data_format": (
+        lambda: layers.MaxPooling2D(data_format="channels_first"),
+        "'data_format' is not supported here",
+    ),
     "rate": (lambda: layers.Dropout(1.1), r"Dropout: rate: expected a number in \[0, 1\], got 1.1"),
     "rate nan": (lambda: layers.Dropout(float("nan")), "Dropout: rate: .* got nan"),
     "unknown": (lambda: layers.ReLU(max_value=6), "ReLU: the argument 'max_value' is not supported here"),
@@ -330,7 +339,10 @@ BAD_ARGUMENTS = {
         lambda: layers.Conv2D(1, 5)(np.zeros((1, 4, 9, 1))),
         r"Conv2D: expected input of at least 5 x 5 \(the window\), got \(4, 9, 1\)",
     ),
-    "pool on one cell": (lambda: layers.MaxPooling2D()(np.zeros((1, 1, 1, 3))), "MaxPooling2D: expected input of at least 2 x 2"),
+    "pool on one cell": (
+        lambda: layers.MaxPooling2D()(np.zeros((1, 1, 1, 3))),
+        "MaxPooling2D: expected input of at least 2 x 2",
+    ),
     "photos without channels": (
         lambda: layers.Conv2D(1, 3)(np.zeros((2, 28, 28))),
         r"Conv2D: expected input \(H, W, C\), got \(28, 28\)",

@@ -37,7 +37,9 @@ def test_value_is_the_mean_of_minus_log_p():
 
 
 def test_ten_classes_that_are_equally_likely_cost_the_logarithm_of_ten():
-    assert SparseCategoricalCrossentropy(from_logits=True)([3, 9], np.zeros((2, 10))) == pytest.approx(math.log(10), rel=1e-14)
+    assert SparseCategoricalCrossentropy(from_logits=True)([3, 9], np.zeros((2, 10))) == pytest.approx(
+        math.log(10), rel=1e-14
+    )
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
@@ -65,7 +67,9 @@ def test_huge_logits_stay_finite(size, dtype):
 
 
 def test_probabilities_are_clipped_as_by_keras():
-    loss, dp = SparseCategoricalCrossentropy().loss_and_gradient(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]]), 2, False)
+    loss, dp = SparseCategoricalCrossentropy().loss_and_gradient(
+        np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]]), 2, False
+    )
     assert loss == pytest.approx((-math.log(1e-7) - math.log(1 - 1e-7)) / 2, rel=1e-14)
     assert not dp.any()
 
@@ -86,7 +90,9 @@ def test_predictions_are_not_written_to():
         np.testing.assert_array_equal(values, before)
 
 
-@pytest.mark.parametrize("labels", [[2, 1, 0, 1], [[2], [1], [0], [1]], [2.0, 1.0, 0.0, 1.0], np.array([2, 1, 0, 1], np.uint8)])
+@pytest.mark.parametrize(
+    "labels", [[2, 1, 0, 1], [[2], [1], [0], [1]], [2.0, 1.0, 0.0, 1.0], np.array([2, 1, 0, 1], np.uint8)]
+)
 def test_labels_in_all_forms(labels):
     assert SparseCategoricalCrossentropy(True)(labels, LOGITS) == SparseCategoricalCrossentropy(True)(CLASSES, LOGITS)
 
@@ -115,7 +121,9 @@ def test_numbers_that_are_no_probabilities_are_refused():
 
 
 def test_a_feature_map_is_refused_and_flatten_named():
-    with pytest.raises(ValueError, match=r"expected predictions \(N, classes\), got shape \(2, 7, 7, 10\).*layers.Flatten\(\)"):
+    with pytest.raises(
+        ValueError, match=r"expected predictions \(N, classes\), got shape \(2, 7, 7, 10\).*layers.Flatten\(\)"
+    ):
         SparseCategoricalCrossentropy()([1, 2], np.ones((2, 7, 7, 10)))
 
 

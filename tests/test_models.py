@@ -60,7 +60,9 @@ def test_the_article_without_flatten_is_told_to_add_it():
     model = article_network(flatten=False)
     assert model.output_shape == (7, 7, 10)  # as in Keras, Dense works on the last axis
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    with pytest.raises(ValueError, match=r"got shape \(4, 7, 7, 10\).*Add layers.Flatten\(\) before the first Dense layer"):
+    with pytest.raises(
+        ValueError, match=r"got shape \(4, 7, 7, 10\).*Add layers.Flatten\(\) before the first Dense layer"
+    ):
         model.fit(np.zeros((4, 28, 28, 1)), np.zeros(4), verbose=0)
 
 
@@ -184,7 +186,9 @@ def test_another_last_layer_wants_another_optimizer():
     model.train_on_batch(x, y)
     model.pop()
     model.add(layers.Dense(100, activation="softmax"))
-    with pytest.raises(ValueError, match=r"adam: momentum of dense_1/kernel: expected shape \(12, 100\).*got \(12, 10\)"):
+    with pytest.raises(
+        ValueError, match=r"adam: momentum of dense_1/kernel: expected shape \(12, 100\).*got \(12, 10\)"
+    ):
         model.train_on_batch(x, y)
     model.compile("adam", "sparse_categorical_crossentropy")
     model.train_on_batch(x, y)
@@ -227,7 +231,10 @@ def test_keras_forms_of_everything():
 BAD_STRUCTURE = {
     "not a layer": (lambda: models.Sequential([3]), 'Sequential "sequential": add: expected a layer, got 3'),
     "a layer's class": (lambda: models.Sequential([layers.Flatten]), "add: expected a layer, got <class"),
-    "same layer twice": (lambda: models.Sequential([relu := layers.ReLU(), relu]), 'add: ReLU "re_lu" is in this model already'),
+    "same layer twice": (
+        lambda: models.Sequential([relu := layers.ReLU(), relu]),
+        'add: ReLU "re_lu" is in this model already',
+    ),
     "same name twice": (
         lambda: models.Sequential([layers.ReLU(name="a"), layers.Dense(1, name="a")]),
         "there is another layer 'a'",
@@ -249,7 +256,10 @@ BAD_STRUCTURE = {
         lambda: models.Sequential([layers.Input((4, 4, 1)), layers.Conv2D(2, 5)]),
         r"Conv2D: expected input of at least 5 x 5",
     ),
-    "no photo": (lambda: models.Sequential([layers.Input((4,)), layers.Conv2D(2, 3)]), r"expected input \(H, W, C\), got \(4,\)"),
+    "no photo": (
+        lambda: models.Sequential([layers.Input((4,)), layers.Conv2D(2, 3)]),
+        r"expected input \(H, W, C\), got \(4,\)",
+    ),
     "pop from nothing": (lambda: models.Sequential().pop(), "pop: there is no layer to remove"),
     "seed": (lambda: models.Sequential(seed=-1), "seed: .* got -1"),
     "build": (
@@ -264,7 +274,10 @@ BAD_STRUCTURE = {
         lambda: models.Sequential([layers.Dense(1)]).get_weights(),
         "get_weights: the shape of the input is not known yet",
     ),
-    "predict with no layers": (lambda: models.Sequential().predict(np.zeros((1, 2))), "predict: the model has no layers"),
+    "predict with no layers": (
+        lambda: models.Sequential().predict(np.zeros((1, 2))),
+        "predict: the model has no layers",
+    ),
     "optimizer": (
         lambda: article_network().compile("rmsprop", "sparse_categorical_crossentropy"),
         "optimizer: expected 'adam', 'sgd' or an optimizer, got 'rmsprop'",

@@ -47,7 +47,9 @@ def test_sgd_follows_its_formula(momentum, nesterov):
     np.testing.assert_allclose(descend(SGD(0.1, momentum, nesterov)), sgd_formula(0.1, momentum, nesterov), rtol=1e-14)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"rate": 0.3, "beta_1": 0.5, "beta_2": 0.9}, {"epsilon": 0.1}, {"beta_1": 0}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"rate": 0.3, "beta_1": 0.5, "beta_2": 0.9}, {"epsilon": 0.1}, {"beta_1": 0}]
+)
 def test_adam_follows_its_formula(arguments):
     ours = {"learning_rate" if key == "rate" else key: value for key, value in arguments.items()}
     np.testing.assert_allclose(descend(Adam(**ours)), adam_formula(**arguments), rtol=1e-13)
@@ -94,13 +96,17 @@ def test_gradients_of_other_names_are_refused():
 
 
 @pytest.mark.parametrize("make", [Adam, lambda: SGD(momentum=0.9)])
-@pytest.mark.parametrize(("shape", "dtype"), [((4, 2), np.float64), ((2,), np.float64), ((20,), np.float64), ((4,), np.float32)])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((4, 2), np.float64), ((2,), np.float64), ((20,), np.float64), ((4,), np.float32)]
+)
 def test_slots_of_another_shape_are_refused_and_nothing_changes(make, shape, dtype):
     """The compiled loop over the weights would run past the end of what is remembered."""
     optimizer = make()
     optimizer.update({"w": np.ones(4)}, {"w": np.ones(4)})
     w = np.ones(shape, dtype)
-    with pytest.raises(ValueError, match=r"of w: expected shape .*, got \(4,\), float64: .*Call compile\(\) with a new one"):
+    with pytest.raises(
+        ValueError, match=r"of w: expected shape .*, got \(4,\), float64: .*Call compile\(\) with a new one"
+    ):
         optimizer.update({"w": w}, {"w": np.ones(shape, dtype)})
     assert (w == 1).all()
     assert optimizer.iterations == 1

@@ -6,8 +6,8 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
 from photographs import photograph
+from PIL import Image
 
 from cnn import own_photo, photos, pretrained, saving
 from cnn.datasets import fashion_mnist
@@ -84,7 +84,13 @@ def test_the_notes_say_what_was_done(tmp_path, data_set):
     picture = photograph(data_set[0][0], np.random.default_rng(1))
     got = own_photo.read(save(tmp_path / "boot.jpg", picture, quality=90))
     text = "; ".join(got.notes)
-    for part in ("colour to grey", "cut out the thing", "from 640 x 480 to 28 pixels", "inverted", "contrast stretched"):
+    for part in (
+        "colour to grey",
+        "cut out the thing",
+        "from 640 x 480 to 28 pixels",
+        "inverted",
+        "contrast stretched",
+    ):
         assert part in text
     assert got.pixels.shape == (28, 28) and got.pixels.dtype == np.uint8
     assert got.pixels.max() == 255 and (got.pixels == 0).mean() > 0.3
@@ -92,7 +98,9 @@ def test_the_notes_say_what_was_done(tmp_path, data_set):
 
 def test_the_longer_side_fills_the_photo_and_the_other_is_centred(data_set):
     trouser = data_set[0][2]
-    pixels = own_photo.prepare(photograph(trouser, np.random.default_rng(2), noise=0, light=0).astype(np.float32)).pixels
+    pixels = own_photo.prepare(
+        photograph(trouser, np.random.default_rng(2), noise=0, light=0).astype(np.float32)
+    ).pixels
     rows, columns = np.flatnonzero(pixels.max(axis=1) > 40), np.flatnonzero(pixels.max(axis=0) > 40)
     assert rows[0] <= 1 and rows[-1] >= 26
     assert abs(columns[0] - (27 - columns[-1])) <= 1
@@ -167,7 +175,10 @@ REFUSED = {
     "all grey, 28x28": (image_bytes("PNG", (28, 28), colour=99), "something to see, got a picture of one and the same"),
     "bomb": (bomb(60_000, 60_000), "at most 100 million pixels, got far more"),
     "small bomb": (bomb(11_000, 11_000), "at most 100 million pixels, got 11,000 x 11,000"),
-    "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "expected an image .*, got 47 bytes of something else"),
+    "eps": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "expected an image .*, got 47 bytes of something else",
+    ),
 }
 
 

@@ -101,10 +101,18 @@ def test_each_step_that_shall_be_readable_without_script_has_its_table():
         assert "data-ref=" in inside.split("</article>")[0], step
 
 
-@pytest.mark.parametrize(("v", "signed", "grad"), [
-    (0.0, "+0.00000", "0"), (-1e-9, "+0.00000", "−1.000e−9"), (1.5, "+1.50000", "+1.500"), (-0.012345678, "−0.01235", "−0.01235"),
-    (12345.678, "+12345.67800", "+12345.7"), (0.00099999, "+0.00100", "+1.000e−3"), (2.5e10, "+25000000000.00000", "+25000000000.0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("v", "signed", "grad"),
+    [
+        (0.0, "+0.00000", "0"),
+        (-1e-9, "+0.00000", "−1.000e−9"),
+        (1.5, "+1.50000", "+1.500"),
+        (-0.012345678, "−0.01235", "−0.01235"),
+        (12345.678, "+12345.67800", "+12345.7"),
+        (0.00099999, "+0.00100", "+1.000e−3"),
+        (2.5e10, "+25000000000.00000", "+25000000000.0"),
+    ],
+)
 def test_numbers_are_printed_with_a_real_minus_and_never_minus_zero(v, signed, grad):
     assert html_tables.signed(v) == signed
     assert html_tables.grad(v) == grad
@@ -175,7 +183,9 @@ def test_another_network_is_refused_in_one_sentence():
 
 def test_the_command_writes_the_page(tmp_path):
     def run(*words):
-        return subprocess.run([sys.executable, "-m", "cnn", "explain", *words], capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            [sys.executable, "-m", "cnn", "explain", *words], capture_output=True, text=True, timeout=300
+        )
 
     done = run("9", "--html", str(tmp_path / "a.html"))
     assert done.returncode == 0 and done.stdout == "" and "bytes" in done.stderr

@@ -73,7 +73,9 @@ def node(folder, job, **arrays):
         (folder / name).write_bytes(np.ascontiguousarray(array, np.float64).tobytes())
     (folder / "run.js").write_text(RUNNER)
     (folder / "job.json").write_text(json.dumps(job))
-    done = subprocess.run([node_program(), "run.js", str(html.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [node_program(), "run.js", str(html.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -85,7 +87,8 @@ def parameters():
 
 def dense_parameters():
     return {
-        f"dense{name}": value for name, value in zip(("W1", "b1", "W2", "b2"), page.networks()[1].params.values(), strict=True)
+        f"dense{name}": value
+        for name, value in zip(("W1", "b1", "W2", "b2"), page.networks()[1].params.values(), strict=True)
     }
 
 
@@ -144,7 +147,11 @@ def test_forward_and_backward_equal_the_trace(tmp_path):
 def test_a_tie_between_cells_that_differ_is_refused(tmp_path):
     t = page.traced()
     window = int(np.argmax(t["p2"]))
-    photo = {"file": "photo", "target": t.target, "ties": {"argmax1": [], "argmax2": [[window, int(t["argmax2"].flat[window] + 1) % 4]]}}
+    photo = {
+        "file": "photo",
+        "target": t.target,
+        "ties": {"argmax1": [], "argmax2": [[window, int(t["argmax2"].flat[window] + 1) % 4]]},
+    }
     with pytest.raises(AssertionError, match=rf"photo tie argmax2\[{window}\]"):
         node(tmp_path, {"what": "network", "photos": [photo]}, **parameters(), **dense_parameters(), photo=t["x"])
 

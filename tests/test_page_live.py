@@ -53,10 +53,21 @@ def test_a_target_that_was_asked_for_is_kept_and_its_tiny_gradients_still_agree(
 
 
 KEYS = {  # key: (before, what to read, what it must be afterwards)
-    "n": ("F3", "S.step", "F4"), "p": ("F3", "S.step", "F2"), "PageDown": ("F3", "S.step", "F5"), "PageUp": ("F6", "S.step", "F5"),
-    "b": ("F6", "S.step", "B8"), "f": ("B8", "S.step", "F6"), "x": ("F3", "S.step", "M"), "l": ("F3", "S.step", "L"), "s": ("F3", "S.step", "S"),
-    "g": ("B8", "S.step", "G"), "m": ("F3", "S.mirror", 1), ">": ("F3", "S.dx", 1), "<": ("F3", "S.dx", -1), "y": ("F3", "S.step", "F3"),
-}  # fmt: skip
+    "n": ("F3", "S.step", "F4"),
+    "p": ("F3", "S.step", "F2"),
+    "PageDown": ("F3", "S.step", "F5"),
+    "PageUp": ("F6", "S.step", "F5"),
+    "b": ("F6", "S.step", "B8"),
+    "f": ("B8", "S.step", "F6"),
+    "x": ("F3", "S.step", "M"),
+    "l": ("F3", "S.step", "L"),
+    "s": ("F3", "S.step", "S"),
+    "g": ("B8", "S.step", "G"),
+    "m": ("F3", "S.mirror", 1),
+    ">": ("F3", "S.dx", 1),
+    "<": ("F3", "S.dx", -1),
+    "y": ("F3", "S.step", "F3"),
+}
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -73,10 +84,20 @@ def test_each_key_that_goes_somewhere(visit, key):
 def test_each_key_that_moves_the_cursor(visit):
     tab = visit("#photo=9&step=F6&cell=5,6&f=10&c=20")
     focus_lab(tab, "F6")
-    cursor = lambda: tab.evaluate("[App.A.S.F.i2, App.A.S.F.j2, App.A.S.F.f2, App.A.S.F.c2]")  # noqa: E731
+    cursor = lambda: tab.evaluate("[App.A.S.F.i2, App.A.S.F.j2, App.A.S.F.f2, App.A.S.F.c2]")
     expected = [5, 6, 10, 20]
-    for key, place, by in (("ArrowDown", 0, 1), ("ArrowUp", 0, -1), ("ArrowRight", 1, 1), ("ArrowLeft", 1, -1), ("Shift+ArrowDown", 0, 5),
-                           ("Shift+ArrowRight", 1, 5), ("]", 2, 1), ("[", 2, -1), ("}", 3, 1), ("{", 3, -1)):  # fmt: skip
+    for key, place, by in (
+        ("ArrowDown", 0, 1),
+        ("ArrowUp", 0, -1),
+        ("ArrowRight", 1, 1),
+        ("ArrowLeft", 1, -1),
+        ("Shift+ArrowDown", 0, 5),
+        ("Shift+ArrowRight", 1, 5),
+        ("]", 2, 1),
+        ("[", 2, -1),
+        ("}", 3, 1),
+        ("{", 3, -1),
+    ):
         tab.keyboard.press(key)
         expected[place] += by
         assert cursor() == expected, key
@@ -87,7 +108,7 @@ def test_each_key_that_moves_the_cursor(visit):
 def test_small_steps_play_digits_code_and_help(visit):
     tab = visit()
     focus_lab(tab)
-    now = lambda: tab.inner_text("#now-F")  # noqa: E731
+    now = lambda: tab.inner_text("#now-F")
     tab.keyboard.press("Space")
     assert now().startswith("product 1 of 9: ")
     tab.keyboard.press("Space")
@@ -173,17 +194,27 @@ def test_a_weight_is_edited_and_its_effects_seen_and_undone(visit):
     box.fill("1.5")
     box.press("Enter")
     assert tab.evaluate("App.A.T.z1[(13 * 28 + 8) * 32 + 21]") == pytest.approx(z + (1.5 - w) * x, rel=1e-9)
-    assert tab.evaluate("App.A.T.p[5]") != float(page.traced()["p"][5]) and "weights changed" in tab.inner_text("#verdict")
+    assert tab.evaluate("App.A.T.p[5]") != float(page.traced()["p"][5]) and "weights changed" in tab.inner_text(
+        "#verdict"
+    )
     focus_lab(tab)
     tab.keyboard.press("u")
     assert tab.evaluate("App.A.T.z1[(13 * 28 + 8) * 32 + 21]") == pytest.approx(z, rel=1e-12)
 
 
-@pytest.mark.parametrize("address", [
-    "#photo=9&step=B8&w=0,2,5,27", "#photo=12&step=F6&cell=3,4&f=9&c=2&tap=8", "#photo=1&step=F3&cell=27,0&f=31&tap=0&dx=-3&dy=2&mirror=1",
-    "#photo=20&step=L&k=7&s=1&pad=valid&filter=blur&toy=0&cell=3,9", "#photo=3&step=F10&u=17&class=4", "#photo=5&step=G&w=1,1,3,2&layer=2&target=7",
-    "#photo=7&step=S&parts=halves", "#photo=2&step=B12&cell=9,9&f=3&tap=2",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "address",
+    [
+        "#photo=9&step=B8&w=0,2,5,27",
+        "#photo=12&step=F6&cell=3,4&f=9&c=2&tap=8",
+        "#photo=1&step=F3&cell=27,0&f=31&tap=0&dx=-3&dy=2&mirror=1",
+        "#photo=20&step=L&k=7&s=1&pad=valid&filter=blur&toy=0&cell=3,9",
+        "#photo=3&step=F10&u=17&class=4",
+        "#photo=5&step=G&w=1,1,3,2&layer=2&target=7",
+        "#photo=7&step=S&parts=halves",
+        "#photo=2&step=B12&cell=9,9&f=3&tap=2",
+    ],
+)
 def test_an_address_brings_back_the_very_screen(visit, address):
     tab = visit(address)
     assert tab.evaluate("State.address()") == address
@@ -195,7 +226,11 @@ def test_an_address_brings_back_the_very_screen(visit, address):
 
 def test_a_nonsensical_address_does_no_harm(visit):
     tab = visit("#photo=99&step=Z9&cell=x,-5&f=1e9&w=1,2&mirror=7&parts=all&k=4&px=%3Cscript%3E&target=-1")
-    assert state(tab, "photo") == 9 and state(tab, "step") == "F3" and tab.inner_text("#report").startswith("self-check ok")
+    assert (
+        state(tab, "photo") == 9
+        and state(tab, "step") == "F3"
+        and tab.inner_text("#report").startswith("self-check ok")
+    )
 
 
 def test_back_and_forward(visit):
@@ -222,7 +257,9 @@ def test_pointing_lights_up_the_partners(visit):
     tab.locator("#F3-g3-p-4").focus()
     assert "lit" in tab.locator("#F3-g3-a-4").get_attribute("class")
     tab.keyboard.press("ArrowRight")
-    assert tab.evaluate("document.activeElement.id") == "F3-g3-p-5" and "lit" in tab.locator("#F3-g3-w-5").get_attribute("class")
+    assert tab.evaluate("document.activeElement.id") == "F3-g3-p-5" and "lit" in tab.locator(
+        "#F3-g3-w-5"
+    ).get_attribute("class")
     i, j = state(tab, "F.i1"), state(tab, "F.j1")
     tab.evaluate("document.getElementById('F3-m-x').scrollIntoView({block: 'center'})")
     box = tab.locator("#F3-m-x").bounding_box()
@@ -291,9 +328,16 @@ def test_nothing_runs_off_the_side(visit, width):
     assert small == []
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"color_scheme": "dark"}, {"viewport": {"width": 320, "height": 800}}, {"color_scheme": "dark", "viewport": {"width": 320, "height": 800}},
-], ids=["light", "dark", "narrow", "dark narrow"])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"color_scheme": "dark"},
+        {"viewport": {"width": 320, "height": 800}},
+        {"color_scheme": "dark", "viewport": {"width": 320, "height": 800}},
+    ],
+    ids=["light", "dark", "narrow", "dark narrow"],
+)
 def test_axe_finds_nothing(visit, options):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -301,9 +345,13 @@ def test_axe_finds_nothing(visit, options):
     for step in ("F3", "F6", "F10", "F12", "B1", "B4", "B8", "B9", "B12", "G"):
         tab.evaluate(f"App.go('{step}')")
         tab.wait_for_timeout(50)
-        tab.evaluate("['L', 'M', 'G', 'T', 'S'].forEach((id) => document.getElementById('live-' + id).scrollIntoView())")
+        tab.evaluate(
+            "['L', 'M', 'G', 'T', 'S'].forEach((id) => document.getElementById('live-' + id).scrollIntoView())"
+        )
         tab.wait_for_timeout(100)
-        found = Axe().run(tab, options={"rules": {"scrollable-region-focusable": {"enabled": True}}}).response["violations"]
+        found = (
+            Axe().run(tab, options={"rules": {"scrollable-region-focusable": {"enabled": True}}}).response["violations"]
+        )
         assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found] == [], step
 
 
@@ -320,10 +368,18 @@ def test_reduced_motion_stops_what_moves_by_itself(visit):
 def test_without_javascript_it_is_a_document(visit):
     tab = visit(wait=False, java_script_enabled=False)
     text = tab.locator("body").inner_text()
-    for step in ("One cell of the first convolution", "Back to one cell of pool1", "One weight of the second convolution"):
+    for step in (
+        "One cell of the first convolution",
+        "Back to one cell of pool1",
+        "One weight of the second convolution",
+    ):
         assert step in text
     assert tab.locator("td[data-ref]").count() == len(page.parts().cells)
-    assert tab.locator("#live-F3 table").first.is_visible() and tab.is_hidden("#alarm") and tab.locator("#sheet").is_hidden()
+    assert (
+        tab.locator("#live-F3 table").first.is_visible()
+        and tab.is_hidden("#alarm")
+        and tab.locator("#sheet").is_hidden()
+    )
     assert "9 = test[8]" in text
 
 
@@ -333,9 +389,18 @@ def damage(folder, name, position):
     return file.name
 
 
-@pytest.mark.parametrize(("name", "position"), [
-    ("weights", 0), ("weights", 1_000_003), ("weights", 2_248_760), ("weights", 2_248_765), ("baseline", 5), ("baseline", 542_770), ("photo-bytes", 9_000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [
+        ("weights", 0),
+        ("weights", 1_000_003),
+        ("weights", 2_248_760),
+        ("weights", 2_248_765),
+        ("baseline", 5),
+        ("baseline", 542_770),
+        ("photo-bytes", 9_000),
+    ],
+)
 def test_one_changed_letter_of_the_weights_or_photos_is_found(visit, folder, name, position):
     tab = visit(file=damage(folder, name, position))
     assert "SELF-CHECK FAILED" in tab.inner_text("#alarm") and tab.is_visible("#alarm")
@@ -344,10 +409,17 @@ def test_one_changed_letter_of_the_weights_or_photos_is_found(visit, folder, nam
     assert tab.inner_text("#verdict") == "Hidden, because the self-check failed."
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ('"label":5', '"label":6'), ('"loss":', '"loss":1'), ("data-ref=\"z4[3]\" data-format=\"signed\">", "data-ref=\"z4[3]\" data-format=\"signed\">9"),
-    ("(v > 0 ? v : 0)", "(v > 1e-3 ? v : 0)"), ('{"schema"', '{schema'),
-], ids=["label", "loss", "table", "engine", "json"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"label":5', '"label":6'),
+        ('"loss":', '"loss":1'),
+        ('data-ref="z4[3]" data-format="signed">', 'data-ref="z4[3]" data-format="signed">9'),
+        ("(v > 0 ? v : 0)", "(v > 1e-3 ? v : 0)"),
+        ('{"schema"', "{schema"),
+    ],
+    ids=["label", "loss", "table", "engine", "json"],
+)
 def test_a_changed_trace_table_or_engine_is_found(visit, folder, old, new):
     text = page.text()
     assert old in text

@@ -214,7 +214,8 @@ def test_five_steps(make, dtype, tolerance):
         torch_loss(model, params, torch.tensor(x), y).backward()
         theirs.step()
     moved = max(
-        np.abs(value - start).max() for value, start in zip(model.params.values(), network(dtype).params.values(), strict=True)
+        np.abs(value - start).max()
+        for value, start in zip(model.params.values(), network(dtype).params.values(), strict=True)
     )
     assert moved > 1e-3
     for key, value in model.params.items():

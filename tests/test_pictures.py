@@ -40,7 +40,9 @@ def shown(figure):
 
 def texts(figure):
     figure.draw_without_rendering()
-    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")) if text.get_visible()]
+    return [
+        text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")) if text.get_visible()
+    ]
 
 
 def test_the_sheet_shows_the_photos_and_what_is_said_of_them(chosen, predictions):
@@ -137,8 +139,11 @@ def test_stride_and_padding_says_what_the_layers_do():
     titles = [axes.get_title(loc="left") for axes in plots.stride_and_padding().axes]
     pattern = r"stride (\d), '(\w+)':  (\d+) → (\d+),  padding (\d) before and (\d) after"
     assert [re.search(pattern, title).groups() for title in titles] == [
-        ("1", "same", "28", "28", "1", "1"), ("2", "same", "28", "14", "0", "1"),
-        ("2", "valid", "28", "13", "0", "0"), ("2", "same", "5", "3", "1", "1")]  # fmt: skip
+        ("1", "same", "28", "28", "1", "1"),
+        ("2", "same", "28", "14", "0", "1"),
+        ("2", "valid", "28", "13", "0", "0"),
+        ("2", "same", "5", "3", "1", "1"),
+    ]
     for title in titles:
         stride, padding, size, out = re.search(r"stride (\d), '(\w+)':  (\d+) → (\d+)", title).groups()
         conv = layers.Conv2D(1, 3, strides=int(stride), padding=padding)
@@ -165,7 +170,9 @@ def test_comparison_draws_the_counts_and_their_intervals(data_set, model):
     assert {bar.get_hatch() for bar in figure.axes[4].patches[4:]} == {"////"}  # told apart without colour
 
 
-@pytest.mark.parametrize("draw", [plots.filters, lambda m: plots.feature_maps(m, None), lambda m: plots.journey(m, None)])
+@pytest.mark.parametrize(
+    "draw", [plots.filters, lambda m: plots.feature_maps(m, None), lambda m: plots.journey(m, None)]
+)
 def test_a_model_without_a_convolution_has_no_filters(draw):
     model = Sequential([layers.Flatten(input_shape=(28, 28, 1)), layers.Dense(10)])
     with pytest.raises(ValueError, match="expected a model with a convolution"):
@@ -185,7 +192,11 @@ def test_dollars_in_names_are_no_mathematics(tmp_path, chosen, predictions):
     names = ("$5 to $9", r"$\nonsense$", *NAMES[2:])
     said = [prediction._replace(class_names=names) for prediction in predictions]
     counts = np.diag(np.arange(10))
-    for figure in (plots.photo_sheet(chosen, names, said), plots.prediction_card(said[0]), plots.confusion_matrix(counts, names)):
+    for figure in (
+        plots.photo_sheet(chosen, names, said),
+        plots.prediction_card(said[0]),
+        plots.confusion_matrix(counts, names),
+    ):
         figure.savefig(tmp_path / "figure.png")
         texts = figure.findobj(lambda artist: names[0] in getattr(artist, "get_text", str)())
         assert texts and not any(text.get_parse_math() for text in texts)

@@ -13,7 +13,9 @@ from cnn.cli import COMMANDS
 from cnn.datasets import fashion_mnist
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = [line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
+SHELL = [
+    line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()
+]
 INSTALLING, PLAIN = [line for line in SHELL if "venv" in line], [line for line in SHELL if line.startswith("cnn ")]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
 
@@ -34,7 +36,9 @@ def test_the_installing_command_ends_in_a_training(tmp_path):
     assert program == ".venv/bin/cnn"
     process = succeeds(*arguments, "--limit=320", cwd=tmp_path)
     assert result(process.stdout) and "Epoch 10/10" in process.stderr
-    assert {"curves.png", "confusion_matrix.png", "last.npz"} <= {path.name for path in (tmp_path / "runs/train").iterdir()}
+    assert {"curves.png", "confusion_matrix.png", "last.npz"} <= {
+        path.name for path in (tmp_path / "runs/train").iterdir()
+    }
 
 
 def test_the_testing_command_runs_these_tests():
@@ -88,7 +92,7 @@ def test_speed_is_what_the_benchmark_wrote():
 def test_the_articles_code_runs(tmp_path, monkeypatch, capsys):
     """On fewer photos; predict must give one class."""
     load_data = fashion_mnist.load_data
-    few = lambda: tuple((x[:640], y[:640]) for x, y in load_data())  # noqa: E731
+    few = lambda: tuple((x[:640], y[:640]) for x, y in load_data())
     monkeypatch.setattr(fashion_mnist, "load_data", few)
     (code,) = PYTHON
     names = {}

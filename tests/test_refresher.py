@@ -91,6 +91,10 @@ def test_every_command_of_the_page_exists(text):
 
 def test_the_table_shows_the_counts():
     score = {"correct": 915, "count": 1000}
-    row = {"change": "mirrored", "CNN": score | {"by_class": {"Sandal": score}}, "dense": score | {"by_class": {"Sandal": score}}}
+    row = {
+        "change": "mirrored",
+        "CNN": score | {"by_class": {"Sandal": score}},
+        "dense": score | {"by_class": {"Sandal": score}},
+    }
     cell = comparison.percent(comparison.Score(915, 1000))
     assert refresher.table([row]).splitlines()[2] == f"| mirrored | {cell} | {cell} | {cell} | {cell} |"

@@ -55,7 +55,9 @@ def everything(model) -> dict:
         "history": model.history.history,
         "epochs": model.history.epoch,
     }
-    return {key: value.tobytes() for key, value in arrays.items()} | {"numbers": json.dumps(numbers, default=lambda n: n.item())}
+    return {key: value.tobytes() for key, value in arrays.items()} | {
+        "numbers": json.dumps(numbers, default=lambda n: n.item())
+    }
 
 
 def uninterrupted(make=new_model, watchers=list, **arguments):
@@ -96,7 +98,9 @@ def test_interruption_without_a_chance_to_save(tmp_path, batches, save_freq):
     assert interrupted(tmp_path, [batches], save_freq=save_freq, error=KeyboardInterrupt()) == uninterrupted()
 
 
-@pytest.mark.parametrize("optimizer", [optimizers.SGD(0.1), optimizers.SGD(0.1, 0.9, nesterov=True)], ids=["sgd", "nesterov"])
+@pytest.mark.parametrize(
+    "optimizer", [optimizers.SGD(0.1), optimizers.SGD(0.1, 0.9, nesterov=True)], ids=["sgd", "nesterov"]
+)
 def test_other_optimizers(tmp_path, optimizer):
     def make():
         return new_model(type(optimizer)(**optimizer.get_config()))
@@ -198,7 +202,9 @@ def test_load_training_tells_where_a_run_stands(tmp_path):
     loaded, state = saving.load_training(tmp_path)
     assert (state.epoch, state.step, state.stopped, state.finished) == (1, 2, False, False)
     assert state.settings["batch_size"] == BATCH and state.settings["epochs"] == EPOCHS
-    assert state.extra == {"network": "cnn"} and state.history == model.history.history and len(state.history["loss"]) == 1
+    assert (
+        state.extra == {"network": "cnn"} and state.history == model.history.history and len(state.history["loss"]) == 1
+    )
     assert loaded.optimizer.iterations == 6
     saving.save_training(loaded, tmp_path / "copy.npz", state)
     assert (tmp_path / "copy.npz").read_bytes() == (tmp_path / "last.npz").read_bytes()
@@ -227,7 +233,9 @@ def test_history_is_there_whenever_the_interrupt_comes(moment):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, **FIT, callbacks=[type("Interrupt", (callbacks.Callback,), {moment: interrupt})()])
     epochs = EPOCHS if moment == "on_train_end" else 0
-    assert len(model.history.epoch) == epochs and all(len(values) == epochs for values in model.history.history.values())
+    assert len(model.history.epoch) == epochs and all(
+        len(values) == epochs for values in model.history.history.values()
+    )
     model.fit(X, Y, **FIT)
 
 
@@ -347,7 +355,14 @@ def shuffles_from_the_start(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "fault", [forgets_the_optimizers_step, forgets_the_slots, starts_the_epoch_again, forgets_the_means, shuffles_from_the_start]
+    "fault",
+    [
+        forgets_the_optimizers_step,
+        forgets_the_slots,
+        starts_the_epoch_again,
+        forgets_the_means,
+        shuffles_from_the_start,
+    ],
 )
 def test_injected_faults_are_noticed(tmp_path, monkeypatch, fault):
     fault(monkeypatch)

@@ -39,7 +39,10 @@ CONTRADICTIONS = {
     "type of the photos": ({"x": X.astype(np.float64)}, "data: expected [0-9a-f]{64} "),
     "seed": (lambda: {"model": new_model(seed=6)}, "model.seed: expected 5 as in the saved run, got 6"),
     "network": (lambda: {"model": other_network()}, "model.layers: expected"),
-    "layer": (lambda: {"model": new_model(units=4)}, r"model.layers\[4\].config.units: expected 3 as in the saved run, got 4"),
+    "layer": (
+        lambda: {"model": new_model(units=4)},
+        r"model.layers\[4\].config.units: expected 3 as in the saved run, got 4",
+    ),
     "optimizer": (lambda: {"model": new_model("sgd")}, "compile.optimizer.class: expected Adam"),
     "learning rate": (
         lambda: {"model": new_model(optimizers.Adam(0.002))},
@@ -127,5 +130,8 @@ def test_a_validation_loss_that_is_not_finite_stops_too():
     x = X.copy()
     x[-1] = 3e38  # a photo of the validation part
     model = other_network()
-    with pytest.raises(DivergedError, match="epoch 1, validation: the loss became (nan|inf)"), np.errstate(all="ignore"):
+    with (
+        pytest.raises(DivergedError, match="epoch 1, validation: the loss became (nan|inf)"),
+        np.errstate(all="ignore"),
+    ):
         model.fit(x, Y, **FIT)

@@ -23,7 +23,9 @@ def small_model(optimizer="adam", seed=7, trained=True, **names):
     """A network with every kind of layer."""
     model = models.Sequential(
         [
-            layers.Conv2D(2, 3, padding="same", activation="relu", kernel_initializer="he_normal", input_shape=(6, 6, 1)),
+            layers.Conv2D(
+                2, 3, padding="same", activation="relu", kernel_initializer="he_normal", input_shape=(6, 6, 1)
+            ),
             layers.MaxPooling2D((2, 3), strides=2, padding="same"),
             layers.Conv2D(3, (2, 1), strides=(1, 2), use_bias=False),
             layers.ReLU(),
@@ -44,7 +46,9 @@ def small_model(optimizer="adam", seed=7, trained=True, **names):
 
 
 def same_arrays(a: dict, b: dict) -> bool:
-    return list(a) == list(b) and all(a[key].dtype == b[key].dtype and a[key].tobytes() == b[key].tobytes() for key in a)
+    return list(a) == list(b) and all(
+        a[key].dtype == b[key].dtype and a[key].tobytes() == b[key].tobytes() for key in a
+    )
 
 
 def temporary_files(folder) -> list[str]:
@@ -61,7 +65,12 @@ OPTIMIZERS = [
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["adam", "sgd", "nesterov"])
 def test_all_of_a_model_comes_back(tmp_path, optimizer):
     model = small_model(optimizer, name="näme with spaces")
-    model.class_names, model.input_scale, model.made_by, model.shards = ("a", "b", "ç"), 1 / 255, "cnn train --seed 7", 2
+    model.class_names, model.input_scale, model.made_by, model.shards = (
+        ("a", "b", "ç"),
+        1 / 255,
+        "cnn train --seed 7",
+        2,
+    )
     model.save(tmp_path / "model.npz")
     loaded = models.load_model(tmp_path / "model.npz")
 
@@ -219,16 +228,27 @@ def broken(**attributes):
 REFUSED = {
     "name without .npz": (lambda: small_model(trained=False), "model.keras", "ends in .npz, got"),
     "not built": (lambda: models.Sequential([layers.Dense(2)]), "m.npz", "shape of the input is not known"),
-    "own layer": (lambda: models.Sequential([Foreign(input_shape=(2, 2))]), "m.npz", "layer: expected one of .*, got Foreign"),
+    "own layer": (
+        lambda: models.Sequential([Foreign(input_shape=(2, 2))]),
+        "m.npz",
+        "layer: expected one of .*, got Foreign",
+    ),
     "class names": (lambda: broken(class_names=("a", "b")), "m.npz", "class_names: expected 3 names"),
     "class name not text": (lambda: broken(class_names=(1, 2, 3)), "m.npz", "class_names: expected 1 to 100 printable"),
     "input scale": (lambda: broken(input_scale=float("nan")), "m.npz", "not JSON compliant"),
-    "escape sequence in the name": (lambda: broken(name="\x1b[2J"), "m.npz", "model: name: expected 1 to 100 printable"),
-    "more layers than a file holds": (
-        lambda: models.Sequential([layers.ReLU(input_shape=(2,), name="first")] + [layers.ReLU(name=f"r{k}") for k in range(1000)]),
-        "m.npz", "expected 1 to 1000 layers",
+    "escape sequence in the name": (
+        lambda: broken(name="\x1b[2J"),
+        "m.npz",
+        "model: name: expected 1 to 100 printable",
     ),
-}  # fmt: skip
+    "more layers than a file holds": (
+        lambda: models.Sequential(
+            [layers.ReLU(input_shape=(2,), name="first")] + [layers.ReLU(name=f"r{k}") for k in range(1000)]
+        ),
+        "m.npz",
+        "expected 1 to 1000 layers",
+    ),
+}
 
 
 @pytest.mark.parametrize("make, name, reason", REFUSED.values(), ids=REFUSED.keys())
@@ -332,7 +352,7 @@ def test_everything_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
     """Order of the system calls: file synced, renamed, folder synced."""
     calls = []
     fsync, replace = os.fsync, os.replace
-    kind = lambda fd: "folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"  # noqa: E731
+    kind = lambda fd: "folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"
     monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(f"sync {kind(fd)}"), fsync(fd)))
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
     small_model(trained=False).save(tmp_path / "model.npz")

@@ -207,10 +207,20 @@ def test_a_diverging_run_keeps_the_model_of_the_last_good_epoch(photos, tmp_path
     module = "import cnn.trainer as t, cnn.cli, sys, itertools\nn, f = itertools.count(1), t.train_step\n"
     spoil = "    if next(n) == 60: model.params['dense/bias'][:] = float('inf')\n"
     patch = f"def step(model, *a, **k):\n{spoil}    return f(model, *a, **k)\nt.train_step = step\n"
-    command = [sys.executable, "-c", f"{module}{patch}sys.exit(cnn.cli.main(sys.argv[1:]))", "train", *FLAGS, "--data", photos]
+    command = [
+        sys.executable,
+        "-c",
+        f"{module}{patch}sys.exit(cnn.cli.main(sys.argv[1:]))",
+        "train",
+        *FLAGS,
+        "--data",
+        photos,
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 5 and "epoch 3, step 12: the loss became" in done.stderr
     model, state = saving.load_training(tmp_path / "runs/train")
-    assert state.epoch == 2 and all(np.isfinite(value).all() for value in arrays(tmp_path / "runs/train/last.npz").values())
+    assert state.epoch == 2 and all(
+        np.isfinite(value).all() for value in arrays(tmp_path / "runs/train/last.npz").values()
+    )
     assert cnn("train", "--resume=train", "--no-plots", cwd=tmp_path).returncode == 0
     assert model.epoch == 2

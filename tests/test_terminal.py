@@ -7,10 +7,13 @@ import pytest
 
 from cnn import terminal
 
+
 def test_draw_photo_in_all_styles():
     photo = np.zeros((4, 6), np.uint8)
     photo[0, 0], photo[2:, 1] = 255, 255
-    unicode, ascii_only, colour = (terminal.Style(*style, 80) for style in ((True, False), (False, False), (True, True)))
+    unicode, ascii_only, colour = (
+        terminal.Style(*style, 80) for style in ((True, False), (False, False), (True, True))
+    )
     assert terminal.draw_photo(photo, unicode) == ["▀     ", " █    "]
     assert terminal.draw_photo(photo, ascii_only) == ["=     ", " @    "]
     assert terminal.draw_photo(photo, colour)[0] == "\x1b[38;5;231;48;5;16m▀\x1b[38;5;16;48;5;16m▀▀▀▀▀\x1b[0m"
@@ -38,9 +41,16 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("choice", "environment", "expected"), [
-    ("auto", {"TERM": "xterm"}, True), ("auto", {"TERM": "dumb"}, False), ("auto", {"TERM": "xterm", "NO_COLOR": "1"}, False),
-    ("always", {"NO_COLOR": "1"}, True), ("never", {"FORCE_COLOR": "1", "TERM": "xterm"}, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choice", "environment", "expected"),
+    [
+        ("auto", {"TERM": "xterm"}, True),
+        ("auto", {"TERM": "dumb"}, False),
+        ("auto", {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ("always", {"NO_COLOR": "1"}, True),
+        ("never", {"FORCE_COLOR": "1", "TERM": "xterm"}, False),
+    ],
+)
 def test_colour_follows_the_flag_then_the_environment_then_the_terminal(monkeypatch, choice, environment, expected):
     for name in ("TERM", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)

@@ -129,7 +129,9 @@ def test_bytes_are_accepted_as_they_are():
     """Unscaled photos train badly, but as in Keras they are no error."""
     model, (x, y) = small_network(), random_batch(8)
     as_bytes = (x * 255).astype(np.uint8)
-    np.testing.assert_array_equal(model.predict(as_bytes, verbose=0), model.predict(as_bytes.astype(np.float32), verbose=0))
+    np.testing.assert_array_equal(
+        model.predict(as_bytes, verbose=0), model.predict(as_bytes.astype(np.float32), verbose=0)
+    )
     assert math.isfinite(model.fit(as_bytes, y, verbose=0).history["loss"][0])
 
 
@@ -276,12 +278,19 @@ def test_predict_is_the_same_in_any_batches():
 
 
 @pytest.mark.parametrize(
-    "end", [[], [layers.Flatten], [layers.Flatten, layers.ReLU], [layers.Softmax]], ids=["pool", "flatten", "relu", "softmax"]
+    "end",
+    [[], [layers.Flatten], [layers.Flatten, layers.ReLU], [layers.Softmax]],
+    ids=["pool", "flatten", "relu", "softmax"],
 )
 def test_predict_keeps_the_outputs_of_a_network_without_dense_layers(end):
     """Their outputs lie in arrays that the next batch uses again."""
     model = models.Sequential(
-        [layers.Input((8, 8, 1)), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(), *(kind() for kind in end)]
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            *(kind() for kind in end),
+        ]
     )
     x, _ = random_batch(40)
     np.testing.assert_allclose(model.predict(x, batch_size=2, verbose=0), model(x), rtol=0, atol=1e-6)

@@ -43,28 +43,66 @@ NETWORKS = {
     "valid padding": (lambda: article(shape=(14, 15, 1), padding="valid"), 2),
     "kernel 5": (lambda: [Conv(8, 5, padding="same", activation="relu", input_shape=(11, 12, 2)), Pool(), *head()], 1),
     "kernel 3x5, valid": (lambda: [Conv(8, (3, 5), activation="relu", input_shape=(11, 12, 32)), Pool(), *head()], 1),
-    "stride 2": (lambda: [Conv(8, 3, strides=2, padding="same", activation="relu", input_shape=(13, 12, 32)), Pool(), *head()], 1),
-    "stride 2x1, valid": (lambda: [Conv(8, 3, strides=(2, 1), activation="relu", input_shape=(13, 12, 3)), Pool(), *head()], 1),
-    "64 channels": (lambda: [Conv(10, 3, padding="same", activation="relu", input_shape=(8, 9, 64)), Pool(), *head()], 1),
+    "stride 2": (
+        lambda: [Conv(8, 3, strides=2, padding="same", activation="relu", input_shape=(13, 12, 32)), Pool(), *head()],
+        1,
+    ),
+    "stride 2x1, valid": (
+        lambda: [Conv(8, 3, strides=(2, 1), activation="relu", input_shape=(13, 12, 3)), Pool(), *head()],
+        1,
+    ),
+    "64 channels": (
+        lambda: [Conv(10, 3, padding="same", activation="relu", input_shape=(8, 9, 64)), Pool(), *head()],
+        1,
+    ),
     "96 channels, then 64": (lambda: [*article((64, 8), (8, 8, 96))], 2),
     "kernel 1": (lambda: [Conv(8, 1, activation="relu", input_shape=(6, 6, 32)), Pool(), *head()], 1),
     "pooling 3x3": (lambda: [Conv(8, 3, activation="relu", input_shape=(11, 11, 2)), Pool(3), *head()], 0),
-    "pooling that overlaps": (lambda: [Conv(8, 3, activation="relu", input_shape=(9, 9, 2)), Pool(2, strides=1), *head()], 0),
-    "pooling that pads": (lambda: [Conv(8, 3, activation="relu", input_shape=(9, 9, 2)), Pool(2, padding="same"), *head()], 0),
+    "pooling that overlaps": (
+        lambda: [Conv(8, 3, activation="relu", input_shape=(9, 9, 2)), Pool(2, strides=1), *head()],
+        0,
+    ),
+    "pooling that pads": (
+        lambda: [Conv(8, 3, activation="relu", input_shape=(9, 9, 2)), Pool(2, padding="same"), *head()],
+        0,
+    ),
     "ReLU a layer of its own": (lambda: [Conv(8, 3, input_shape=(8, 8, 2)), layers.ReLU(), Pool(), *head()], 0),
     "softmax in a convolution": (lambda: [Conv(8, 3, activation="softmax", input_shape=(8, 8, 2)), Pool(), *head()], 0),
-    "convolutions in a row": (lambda: [Conv(8, 3, input_shape=(9, 9, 1)), Conv(8, 3, activation="relu"), Pool(), *head()], 1),
+    "convolutions in a row": (
+        lambda: [Conv(8, 3, input_shape=(9, 9, 1)), Conv(8, 3, activation="relu"), Pool(), *head()],
+        1,
+    ),
     "dropout": (
-        lambda: [Conv(8, 3, activation="relu", input_shape=(8, 8, 1)), Pool(), Dropout(0.4), Flatten(), Dropout(0.3), Dense(10, activation="softmax")],
+        lambda: [
+            Conv(8, 3, activation="relu", input_shape=(8, 8, 1)),
+            Pool(),
+            Dropout(0.4),
+            Flatten(),
+            Dropout(0.3),
+            Dense(10, activation="softmax"),
+        ],
         1,
     ),
     "pooling first": (lambda: [Pool(input_shape=(12, 12, 1)), Conv(32, 3, activation="relu"), Pool(), *head()], 1),
     "no convolution": (lambda: [Flatten(input_shape=(7, 6, 1)), *head()[1:]], 0),
     "softmax a layer of its own": (lambda: [Flatten(input_shape=(7, 6, 1)), Dense(10), layers.Softmax()], 0),
-    "dense without bias": (lambda: [Flatten(input_shape=(7, 6, 1)), Dense(9, use_bias=False), Dense(10, use_bias=False)], 0),
-    "dense before flatten": (lambda: [Dense(5, activation="relu", input_shape=(4, 4, 3)), Flatten(), Dense(10, activation="softmax")], 0),
+    "dense without bias": (
+        lambda: [Flatten(input_shape=(7, 6, 1)), Dense(9, use_bias=False), Dense(10, use_bias=False)],
+        0,
+    ),
+    "dense before flatten": (
+        lambda: [Dense(5, activation="relu", input_shape=(4, 4, 3)), Flatten(), Dense(10, activation="softmax")],
+        0,
+    ),
 }
-SMALL = ("few filters", "no bias, no activation", "pooling 3x3", "dropout", "no convolution", "softmax a layer of its own")
+SMALL = (
+    "few filters",
+    "no bias, no activation",
+    "pooling 3x3",
+    "dropout",
+    "no convolution",
+    "softmax a layer of its own",
+)
 NAMES = list(NETWORKS) if JIT else SMALL
 
 
@@ -113,7 +151,9 @@ def test_predict_and_evaluate_equal_the_plain_path(name):
     plain = model(x)
     for batch_size in (1, 4, 11, 32):
         assert_close(model.predict(x, batch_size=batch_size, verbose=0), plain)
-        assert model.evaluate(x, y, batch_size=batch_size, verbose=0)[0] == pytest.approx(model.loss(y, plain), rel=1e-5)
+        assert model.evaluate(x, y, batch_size=batch_size, verbose=0)[0] == pytest.approx(
+            model.loss(y, plain), rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -304,11 +344,16 @@ def test_parameters_in_any_order_in_memory():
     model = compiled(article((32, 32), (16, 16, 1)))
     x, y = batch_for(model, 5)
     for layer in (model.layers[0], model.layers[2]):
-        layer.params = {"kernel": np.asfortranarray(layer.params["kernel"]), "bias": np.repeat(layer.params["bias"], 2)[::2]}
+        layer.params = {
+            "kernel": np.asfortranarray(layer.params["kernel"]),
+            "bias": np.repeat(layer.params["bias"], 2)[::2],
+        }
         assert_same_pass(model, x, y)
     model.layers[2].params["bias"] = model.layers[2].params["bias"][:4]
     if JIT:
-        with pytest.raises(ValueError, match=r'Conv2D "conv2d_1": expected kernel and bias of shapes .*\(32,\)\), got .*\(4,\)'):
+        with pytest.raises(
+            ValueError, match=r'Conv2D "conv2d_1": expected kernel and bias of shapes .*\(32,\)\), got .*\(4,\)'
+        ):
             model.predict(x, verbose=0)
 
 

@@ -8,9 +8,13 @@ ARTICLE_PHOTO = 9  # its sandal
 
 def add_arguments(parser):
     options.add_model(parser)
-    parser.add_argument("--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)")
+    parser.add_argument(
+        "--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)"
+    )
     options.add_data(parser)
-    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, less sure")
+    parser.add_argument(
+        "--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, less sure"
+    )
     parser.add_argument("--out", metavar="DIR", help="write compare.json and compare.png into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     pictures.add_look(parser)
@@ -73,7 +77,12 @@ def _about(model, path):
     from cnn import datasets
 
     fingerprint = datasets.fingerprint(*model.get_weights())
-    return {"file": path.name, "parameters": model.count_params(), "made_by": model.made_by, "weights_sha256": fingerprint}
+    return {
+        "file": path.name,
+        "parameters": model.count_params(),
+        "made_by": model.made_by,
+        "weights_sha256": fingerprint,
+    }
 
 
 def write(folder, content, result):
@@ -146,8 +155,12 @@ def _class_table(result):
     lines = [f"{'by class':12}  {'CNN':30}  dense", f"{'':12}  {columns}    {columns}"]
     for k, name in enumerate(result.class_names):
         if result.counts[k]:
-            shares = [[result.score(network, change, k).share for change in comparison.WHOLE] for network in result.correct]
-            lines.append(f"{name:12}  " + "    ".join("".join(f"{share * 100:7.1f}" for share in row) for row in shares))
+            shares = [
+                [result.score(network, change, k).share for change in comparison.WHOLE] for network in result.correct
+            ]
+            lines.append(
+                f"{name:12}  " + "    ".join("".join(f"{share * 100:7.1f}" for share in row) for row in shares)
+            )
     return [line.rstrip() for line in lines]
 
 

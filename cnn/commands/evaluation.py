@@ -39,16 +39,28 @@ class Result(NamedTuple):
 
     def as_dict(self) -> dict:
         """All of it as JSON can hold it."""
-        return {"test_accuracy": self.accuracy, "test_loss": self.loss, "interval_95": list(self.interval), "photos": self.count,
-                "recall": self.recalls(), "confusion_matrix": self.confusion.tolist()}  # fmt: skip
+        return {
+            "test_accuracy": self.accuracy,
+            "test_loss": self.loss,
+            "interval_95": list(self.interval),
+            "photos": self.count,
+            "recall": self.recalls(),
+            "confusion_matrix": self.confusion.tolist(),
+        }
 
     def text(self) -> str:
         """All of it for people."""
         low, high = self.interval
-        lines = [f"test accuracy  {self.accuracy:.2%} of {self.count:,} photos (95% interval {low:.2%} to {high:.2%})",
-                 f"test loss      {self.loss:.4f}", "", "class          recognised  most often taken for"]  # fmt: skip
+        lines = [
+            f"test accuracy  {self.accuracy:.2%} of {self.count:,} photos (95% interval {low:.2%} to {high:.2%})",
+            f"test loss      {self.loss:.4f}",
+            "",
+            "class          recognised  most often taken for",
+        ]
         for k, (name, share) in enumerate(self.recalls().items()):
-            lines.append(f"{name:<14} {'no photos' if share is None else f'{share:.1%}':>10}  {self._mistake(k)}".rstrip())
+            lines.append(
+                f"{name:<14} {'no photos' if share is None else f'{share:.1%}':>10}  {self._mistake(k)}".rstrip()
+            )
         return "\n".join(lines) + "\n"
 
     def _mistake(self, k):
@@ -60,7 +72,9 @@ class Result(NamedTuple):
 
 def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss that model.evaluate gives."""
-    loss = losses.SparseCategoricalCrossentropy(from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", True))
+    loss = losses.SparseCategoricalCrossentropy(
+        from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", True)
+    )
     predicted, total = np.empty(len(photos), np.int64), 0.0
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]

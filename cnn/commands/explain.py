@@ -9,7 +9,10 @@ HELP = "walk through the network with one photo: every product, sum and gradient
 
 def add_arguments(parser):
     parser.add_argument(
-        "photo", metavar="PHOTO", nargs="?", help="a number from 1 to 10000 or an image file (none: the sheet of the first 20)"
+        "photo",
+        metavar="PHOTO",
+        nargs="?",
+        help="a number from 1 to 10000 or an image file (none: the sheet of the first 20)",
     )
     options.add_model(parser)
     options.add_data(parser)
@@ -20,9 +23,15 @@ def add_arguments(parser):
     parser.add_argument("--cell", metavar="I,J", type=numbers(2), help="row and column of the output cell")
     for name in ("filter", "channel", "unit"):
         parser.add_argument(f"--{name}", metavar=name[0].upper(), type=options.whole(0), help=f"which {name}")
-    parser.add_argument("--weight", metavar="U,V,C,F", type=numbers(2, 4), help="a weight of the kernel; N,U for a Dense layer")
     parser.add_argument(
-        "--learning-rate", metavar="RATE", type=options.positive, default=0.01, help="of the one step in B12 (default 0.01)"
+        "--weight", metavar="U,V,C,F", type=numbers(2, 4), help="a weight of the kernel; N,U for a Dense layer"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        metavar="RATE",
+        type=options.positive,
+        default=0.01,
+        help="of the one step in B12 (default 0.01)",
     )
     parser.add_argument(
         "--lab",
@@ -35,7 +44,9 @@ def add_arguments(parser):
     )
     parser.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
     parser.add_argument("--figures", metavar="DIR", help="write fifteen pictures into this folder")
-    parser.add_argument("--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself"
+    )
     pictures.add_look(parser)
 
 
@@ -63,8 +74,14 @@ def lab_words(text):
 
     words = text.split(",")
     try:
-        settings = extras.LabSettings(int(words[0]), int(words[1]), *words[2:4], *[word == "5x5" for word in words[4:5]])
-        known = settings.kernel_size in extras.SIZES and settings.stride in extras.STRIDES and settings.padding in extras.PADDINGS
+        settings = extras.LabSettings(
+            int(words[0]), int(words[1]), *words[2:4], *[word == "5x5" for word in words[4:5]]
+        )
+        known = (
+            settings.kernel_size in extras.SIZES
+            and settings.stride in extras.STRIDES
+            and settings.padding in extras.PADDINGS
+        )
     except (ValueError, IndexError, TypeError):
         known = False
     if not known or settings.preset not in (*extras.PRESETS, "learned") or words[4:] not in ([], ["5x5"]):
@@ -128,7 +145,9 @@ def find_class(word, names):
         return lowered.index(word.lower())
     if word.isdigit() and int(word) < len(names):
         return int(word)
-    raise UsageError(f"--target: expected a class from 0 to {len(names) - 1} or one of {', '.join(names)}, got {word!r}")
+    raise UsageError(
+        f"--target: expected a class from 0 to {len(names) - 1} or one of {', '.join(names)}, got {word!r}"
+    )
 
 
 def write_text(t, args, cursor):

@@ -15,10 +15,18 @@ def add_arguments(parser):
         "--photos", type=options.whole(1, 10_000), default=8, metavar="N", help="test photos in the batch (default: 8)"
     )
     parser.add_argument(
-        "--samples", type=options.whole(30), default=60, metavar="N", help="numbers checked in each tensor (default: 60)"
+        "--samples",
+        type=options.whole(30),
+        default=60,
+        metavar="N",
+        help="numbers checked in each tensor (default: 60)",
     )
     parser.add_argument(
-        "--seed", type=options.whole(0, 2**32 - 1), default=0, metavar="N", help="draws photos, classes and numbers (default: 0)"
+        "--seed",
+        type=options.whole(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="draws photos, classes and numbers (default: 0)",
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
@@ -82,21 +90,31 @@ def explain(results, fresh: bool) -> None:
     for result in results:
         if result.verdict == "WRONG":
             worst = result.worst
-            print(f"{result.name}: furthest off at {list(worst.index)}: gradient {worst.analytic:.9g}, slope {worst.numeric:.9g}")
+            print(
+                f"{result.name}: furthest off at {list(worst.index)}: gradient {worst.analytic:.9g}, slope {worst.numeric:.9g}"
+            )
         elif result.verdict == "not comparable":
             print(f"{result.name}: only {result.checked} entries free of kinks")
     if fresh and any(result.verdict == "not comparable" for result in results):
-        print("Biases start at 0, so over a black background every sum is exactly 0, the corner of ReLU: "
-              "there the loss has no slope. A trained network has none of this.")  # fmt: skip
+        print(
+            "Biases start at 0, so over a black background every sum is exactly 0, the corner of ReLU: "
+            "there the loss has no slope. A trained network has none of this."
+        )
 
 
 def as_json(results) -> str:
     """The table as a JSON list."""
     return json.dumps(
         [
-            {"tensor": r.name, "shape": r.shape, "checked": r.checked, "kinks": r.kinks,
-             "error": r.error if r.checked else None, "verdict": r.verdict}
+            {
+                "tensor": r.name,
+                "shape": r.shape,
+                "checked": r.checked,
+                "kinks": r.kinks,
+                "error": r.error if r.checked else None,
+                "verdict": r.verdict,
+            }
             for r in results
         ],
         indent=2,
-    )  # fmt: skip
+    )

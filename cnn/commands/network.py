@@ -13,7 +13,10 @@ def add_arguments(parser):
         help="the article's convolutional network, or the dense one it beats (default: cnn)",
     )
     group.add_argument(
-        "--filters", type=options.whole_list(1, 1024), metavar="N,N", help="filters of each convolution (default: 32,64)"
+        "--filters",
+        type=options.whole_list(1, 1024),
+        metavar="N,N",
+        help="filters of each convolution (default: 32,64)",
     )
     group.add_argument(
         "--kernel-size", type=options.whole(1, 28), metavar="N", help="rows and columns of each filter (default: 3)"

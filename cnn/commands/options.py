@@ -59,7 +59,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """--data DIR, for the functions of cnn.datasets.fashion_mnist."""
-    parser.add_argument("--data", metavar="DIR", help="four IDX files of the MNIST family (default: Fashion-MNIST, shipped here)")
+    parser.add_argument(
+        "--data", metavar="DIR", help="four IDX files of the MNIST family (default: Fashion-MNIST, shipped here)"
+    )
 
 
 def open_model(given: str | None):
@@ -71,7 +73,9 @@ def open_model(given: str | None):
     model = saving.load_model(path)
     shapes = model.input_shape, model.output_shape
     if shapes != ((28, 28, 1), (10,)):
-        raise ModelFileError(f"{path}: expected a model that makes (10,) of (28, 28, 1), got {shapes[1]} of {shapes[0]}")
+        raise ModelFileError(
+            f"{path}: expected a model that makes (10,) of (28, 28, 1), got {shapes[1]} of {shapes[0]}"
+        )
     return model, path
 
 

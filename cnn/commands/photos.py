@@ -8,8 +8,13 @@ WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of the
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", metavar="MODEL", nargs="?", const="",
-                        help="with predictions: of this model, or without MODEL of the one shipped here")  # fmt: skip
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        nargs="?",
+        const="",
+        help="with predictions: of this model, or without MODEL of the one shipped here",
+    )
     parser.add_argument("--out", metavar="FILE", help="also write the sheet as a picture (.png, .pdf, .svg)")
     options.add_data(parser)
     pictures.add_look(parser)
@@ -65,7 +70,10 @@ def _block(photo, names, prediction, style):
     if prediction:
         arrow, right, wrong = ("→", "✓ right", "✗ WRONG") if style.unicode else (">", "+ right", "x WRONG")
         sure = prediction.probabilities.max()
-        captions += [f"{arrow} {prediction.says}", f"{right if prediction.right else wrong} {terminal.percent(sure, 0)}"]
+        captions += [
+            f"{arrow} {prediction.says}",
+            f"{right if prediction.right else wrong} {terminal.percent(sure, 0)}",
+        ]
     return lines + [f"{caption[:WIDTH]:<{WIDTH}}" for caption in captions]
 
 

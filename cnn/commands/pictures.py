@@ -7,8 +7,12 @@ FORMATS = (".png", ".pdf", ".svg")
 
 def add_look(parser) -> None:
     """--color and --ascii, for terminal.style_of."""
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto",
-                        help="photos in shades of grey (default: on a terminal)")  # fmt: skip
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="photos in shades of grey (default: on a terminal)",
+    )
     parser.add_argument("--ascii", action="store_true", help="nothing but ASCII characters")
 
 

@@ -4,16 +4,23 @@ import sys
 
 from cnn.commands import options, pictures
 
-HELP = "what the model says of a photo: of the test set by its number from 1, a random one, or an image file of your own"
+HELP = (
+    "what the model says of a photo: of the test set by its number from 1, a random one, or an image file of your own"
+)
 
 
 def add_arguments(parser):
-    parser.add_argument("photo", metavar="PHOTO", nargs="*",
-                        help="a number from 1 to 10000, 'random', or an image file (none: you are asked)")  # fmt: skip
+    parser.add_argument(
+        "photo",
+        metavar="PHOTO",
+        nargs="*",
+        help="a number from 1 to 10000, 'random', or an image file (none: you are asked)",
+    )
     options.add_model(parser)
     options.add_data(parser)
-    parser.add_argument("--figure", metavar="FILE",
-                        help="write the photo's card as a picture (.png, .pdf, .svg); several are numbered")  # fmt: skip
+    parser.add_argument(
+        "--figure", metavar="FILE", help="write the photo's card as a picture (.png, .pdf, .svg); several are numbered"
+    )
     parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
     pictures.add_look(parser)
 
@@ -54,7 +61,10 @@ def ask(model, test, args):
         if not word:
             continue
         try:
-            print("\n" + card(photos.predict(model, [photos.find(word, *test)])[0], pictures.style(args)) + "\n", flush=True)
+            print(
+                "\n" + card(photos.predict(model, [photos.find(word, *test)])[0], pictures.style(args)) + "\n",
+                flush=True,
+            )
         except (DataError, UsageError) as error:
             options.log(f"{error}")
 
@@ -128,4 +138,6 @@ def as_json(predictions, model_path):
             "probabilities": {name: float(value) for name, value in zip(p.class_names, p.probabilities, strict=True)},
         }
 
-    return json.dumps({"model": str(model_path), "predictions": [entry(p) for p in predictions]}, indent=2, ensure_ascii=False)
+    return json.dumps(
+        {"model": str(model_path), "predictions": [entry(p) for p in predictions]}, indent=2, ensure_ascii=False
+    )

@@ -48,7 +48,9 @@ def _valid(settings) -> bool:
     parser = argparse.ArgumentParser(exit_on_error=False)
     add_settings(parser)
     try:
-        return given(parser.parse_args(flags(settings))) == {key: value for key, value in settings.items() if value is not None}
+        return given(parser.parse_args(flags(settings))) == {
+            key: value for key, value in settings.items() if value is not None
+        }
     except (argparse.ArgumentError, TypeError):
         return False
 
@@ -73,7 +75,9 @@ def text(settings: dict) -> str:
     """The settings in a line for people."""
     left_out = [key for key, value in settings.items() if value is None]
     left_out += ["filters", "kernel_size"] if settings["network"] == "dense" else []
-    return ", ".join(f"{key.replace('_', ' ')} {_text(value)}" for key, value in settings.items() if key not in left_out)
+    return ", ".join(
+        f"{key.replace('_', ' ')} {_text(value)}" for key, value in settings.items() if key not in left_out
+    )
 
 
 def photos(directory: str | None, settings: dict):

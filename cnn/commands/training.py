@@ -64,14 +64,21 @@ def compiled(chosen: dict):
 
 def announce(folder: Path, chosen: dict, state, train, test, args) -> None:
     """Say on stderr what will be done, and by what."""
-    lines = {"run folder": folder, "command": settings.command(chosen, args.data), "settings": settings.text(chosen),
-             "photos": f"{len(train[0]):,} to learn from, {len(test[0]):,} to test with",
-             "machine": ", ".join(f"{name} {value}" for name, value in machine().items()),
-             "threads": f"{cnn.get_threads()}; each batch is cut into {chosen['shards']} shards"}  # fmt: skip
+    lines = {
+        "run folder": folder,
+        "command": settings.command(chosen, args.data),
+        "settings": settings.text(chosen),
+        "photos": f"{len(train[0]):,} to learn from, {len(test[0]):,} to test with",
+        "machine": ", ".join(f"{name} {value}" for name, value in machine().items()),
+        "threads": f"{cnn.get_threads()}; each batch is cut into {chosen['shards']} shards",
+    }
     if state is not None:
         over = state.stopped or state.epoch >= chosen["epochs"]
-        lines["resumed"] = (f"finished already, after {state.epoch} epochs; here is its result again" if over else
-                            f"going on at epoch {state.epoch + 1}, batch {state.step + 1}")  # fmt: skip
+        lines["resumed"] = (
+            f"finished already, after {state.epoch} epochs; here is its result again"
+            if over
+            else f"going on at epoch {state.epoch + 1}, batch {state.step + 1}"
+        )
     options.log("".join(f"{name:<11} {text}\n" for name, text in lines.items()))
 
 
@@ -89,8 +96,15 @@ def fit(model, train, config: dict, folder: Path, state, interrupts, verbose: st
     keeper = Keeper(folder, config, state)
     best = [ModelCheckpoint(_literal(folder / runs.BEST), save_best_only=True)] if chosen["validation_split"] else []
     try:
-        model.fit(x, y, chosen["batch_size"], chosen["epochs"], verbose=0, validation_split=chosen["validation_split"],
-                  callbacks=[bar, StopOnSignal(interrupts), *best, keeper])  # fmt: skip
+        model.fit(
+            x,
+            y,
+            chosen["batch_size"],
+            chosen["epochs"],
+            verbose=0,
+            validation_split=chosen["validation_split"],
+            callbacks=[bar, StopOnSignal(interrupts), *best, keeper],
+        )
     except DivergedError as error:
         raise DivergedError(f"{error}. The last good model is in {folder / runs.LAST}") from None
     finally:
@@ -147,8 +161,10 @@ class Keeper(BackupAndRestore):
 
     def on_restore(self, run):
         if self.state and self.state.data != run.data:
-            raise DataError(f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
-                            f"got others ({run.data[:12]}...)")  # fmt: skip
+            raise DataError(
+                f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
+                f"got others ({run.data[:12]}...)"
+            )
         runs.remove_leftovers(self.folder)
         try:
             super().on_restore(run)
@@ -175,7 +191,9 @@ def report(folder: Path, chosen: dict, seconds: float, test, plots: bool) -> Non
         draw(folder, history, result)
     print(f"model          {path}")
     print(result.text())
-    print(f"RESULT test_accuracy={result.accuracy:.4f} test_loss={result.loss:.4f} seed={chosen['seed']} time_s={seconds:.1f}")
+    print(
+        f"RESULT test_accuracy={result.accuracy:.4f} test_loss={result.loss:.4f} seed={chosen['seed']} time_s={seconds:.1f}"
+    )
 
 
 def draw(folder: Path, history: dict, result) -> None:

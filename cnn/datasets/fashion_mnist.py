@@ -78,8 +78,9 @@ def _find(directory: str | os.PathLike | None, name: str) -> Path:
 def _check_labels(labels_path: Path, labels: NDArray[np.uint8], photos_path: Path, photos: NDArray[np.uint8]) -> None:
     """Raises DataError unless there is one label from 0 to 9 for each photo."""
     if len(labels) != len(photos):
-        raise DataError(f"{labels_path}: expected {len(photos)} labels, one for each photo in {photos_path.name}, "
-                        f"got {len(labels)}")
+        raise DataError(
+            f"{labels_path}: expected {len(photos)} labels, one for each photo in {photos_path.name}, got {len(labels)}"
+        )
     if labels.max() >= len(CLASS_NAMES):
         first = int(np.argmax(labels >= len(CLASS_NAMES)))
         raise DataError(f"{labels_path}: label at index {first}: expected 0 to 9, got {labels[first]}")

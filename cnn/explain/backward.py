@@ -23,7 +23,9 @@ def dlogits_view(t: Trace, step: Step, cursor: Cursor) -> View:
     for n in top_classes(p):
         y = count(float(n == t.target))
         mark = "<- target: push up" if n == t.target else ""
-        rows.append([count(n), t.class_names[n], v.num(t, "p", (n,), "size"), y, v.num(t, "dlogits", (n,), "gradient"), mark])
+        rows.append(
+            [count(n), t.class_names[n], v.num(t, "p", (n,), "size"), y, v.num(t, "dlogits", (n,), "gradient"), mark]
+        )
     wanted = float(k == t.target)
     lines = [Row(f"p[{k}]", v.num(t, "p", (k,), "gradient")), Row(f"- y[{k}]", gradient(-wanted))]
     parts = [
@@ -68,7 +70,13 @@ def dense_kernel_view(t: Trace, step: Step, cursor: Cursor) -> View:
         parts.append(line(f"bias: {v.ref(names['dbias'], (u,))} = {names['dz']}[{u}] = ", bias))
     zeros = percent(100 * float(np.mean(dkernel == 0)))
     parts.append(
-        line("weights whose gradient is exactly 0: ", zeros, " of ", count(dkernel.size), ": a silent input, or a closed unit")
+        line(
+            "weights whose gradient is exactly 0: ",
+            zeros,
+            " of ",
+            count(dkernel.size),
+            ": a silent input, or a closed unit",
+        )
     )
     return View(
         step,
@@ -140,12 +148,19 @@ def flatten_back_view(t: Trace, step: Step, cursor: Cursor) -> View:
     n = v.largest(dy)[0] if cursor.unit is None else v.clip((cursor.unit,), dy.shape)[0]
     origin = tuple(int(i) for i in np.unravel_index(n, dx.shape))
     total = v.total(
-        t, names["dx"], origin, [dy[n]], [Row(v.ref(names["dy"], (n,)), v.num(t, names["dy"], (n,), "gradient"))], "backward"
+        t,
+        names["dx"],
+        origin,
+        [dy[n]],
+        [Row(v.ref(names["dy"], (n,)), v.num(t, names["dy"], (n,), "gradient"))],
+        "backward",
     )
     parts = [total]
     if dx.ndim == 3:
         r, s, c = origin
-        formula = f"r = n // {dx.shape[1] * dx.shape[2]}   s = n // {dx.shape[2]} % {dx.shape[1]}   c = n % {dx.shape[2]}"
+        formula = (
+            f"r = n // {dx.shape[1] * dx.shape[2]}   s = n // {dx.shape[2]} % {dx.shape[1]}   c = n % {dx.shape[2]}"
+        )
         row = Grid(
             f"{names['dx']}[:,:,{c}], all places of map {c}",
             dx[..., c],

@@ -22,7 +22,9 @@ def pool_back_view(t: Trace, step: Step, cursor: Cursor) -> View:
     rows, columns = v.window_rows(layer, (i, j), layer.pool_size)
     r, s = cells[int(winners[i, j, f])]
     routed = np.where(
-        marks == "pad", 0, [[dx[a, b, f] if 0 <= a < dx.shape[0] and 0 <= b < dx.shape[1] else 0 for b in columns] for a in rows]
+        marks == "pad",
+        0,
+        [[dx[a, b, f] if 0 <= a < dx.shape[0] and 0 <= b < dx.shape[1] else 0 for b in columns] for a in rows],
     )
     sources = [k for k in covering(layer, (r, s), layer.pool_size, dy.shape) if wins(layer, winners, k, (r, s), f)]
     lines = [Row(v.ref(names["dy"], (*k, f)), v.num(t, names["dy"], (*k, f), "gradient")) for k in sources]
@@ -93,7 +95,9 @@ def conv_kernel_view(t: Trace, step: Step, cursor: Cursor) -> View:
     return View(
         step,
         f"{layer.name}: the gradient of one weight",
-        "{dkernel}[u,v,c,f] = SUM(i,j) {1}[{0}, c] * {dz}[i,j,f]".format(v.at_window(layer), source, **v.letters(stage)),
+        "{dkernel}[u,v,c,f] = SUM(i,j) {1}[{0}, c] * {dz}[i,j,f]".format(
+            v.at_window(layer), source, **v.letters(stage)
+        ),
         f"The same weight was used at {terms.size} places. Its gradient adds up over all of them: what it was "
         "multiplied with, times how much "
         f"the result there matters.",
@@ -158,17 +162,23 @@ def conv_dx_view(t: Trace, step: Step, cursor: Cursor) -> View:
     if layer.strides == (1, 1):
         gather = gathered(layer, dz, kernel, (r, s, c))
         parts.append(
-            grids(Grid(f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees", gather, "gradient"))
+            grids(
+                Grid(f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees", gather, "gradient")
+            )
         )
         same = abs(gather.sum() - scatter.sum()) <= 1e-12 * max(np.abs(terms).sum(), 1e-300)
         rows.append(Row(f"gather, the rotated filter: {'the same' if same else 'DIFFERENT'}", gradient(gather.sum())))
     else:
         parts.append(
-            line(f"with stride {layer.strides} a rotated filter needs zeros between the cells of dz: only the scatter is shown")
+            line(
+                f"with stride {layer.strides} a rotated filter needs zeros between the cells of dz: only the scatter is shown"
+            )
         )
     edge = "" if windows == scatter.size else ": the cell lies at the edge"
     parts.append(v.total(t, names["dx"], (r, s, c), terms, rows, "backward"))
-    parts.append(line(count(windows * filters), " products land on this cell, of at most ", count(scatter.size * filters), edge))
+    parts.append(
+        line(count(windows * filters), " products land on this cell, of at most ", count(scatter.size * filters), edge)
+    )
     return View(
         step,
         f"{layer.name}: the gradient of its input",
@@ -237,16 +247,25 @@ def update_parts(t: Trace, stage, index, taken: Update) -> list:
     """The new weight, and the loss before and after: with this weight moved, with all."""
     name = v.ref(stage.names["kernel"], index)
     slope = line(
-        Num(taken.learning_rate, kind="rate"), " x ", Num(taken.gradient, v.ref(stage.names["dkernel"], index), "gradient")
+        Num(taken.learning_rate, kind="rate"),
+        " x ",
+        Num(taken.gradient, v.ref(stage.names["dkernel"], index), "gradient"),
     )
     before, one, every = (Num(loss, kind="loss") for loss in (taken.loss, taken.loss_one, taken.loss_all))
     weights = sum(other.layer.count_params() for other in t.stages)
     lower = taken.loss_one < taken.loss
-    rows = [["w", Num(taken.w, name, "loss")], ["- learning rate x gradient", slope], ["= new w", Num(taken.new_w, kind="loss")]]
+    rows = [
+        ["w", Num(taken.w, name, "loss")],
+        ["- learning rate x gradient", slope],
+        ["= new w", Num(taken.new_w, kind="loss")],
+    ]
     better = "lower" if lower else "not lower: the step was too long, or the gradient is 0"
     foretold = gradient(taken.learning_rate * taken.gradient**2)
     said = line(
-        f"one weight: loss {better}, by ", gradient(taken.loss - taken.loss_one), "; foretold by rate x gradient^2: ", foretold
+        f"one weight: loss {better}, by ",
+        gradient(taken.loss - taken.loss_one),
+        "; foretold by rate x gradient^2: ",
+        foretold,
     )
     losses = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
     advice = [] if lower else [line("(try a smaller learning rate with --learning-rate, or another weight)")]

@@ -8,7 +8,23 @@ import numpy as np
 from cnn import gradcheck, models, photos, transformations
 from cnn.explain import view as v
 from cnn.explain.trace import Trace, network_input
-from cnn.explain.view import Cursor, Grid, Line, Map, Num, Row, Step, Sum, Table, View, count, gradient, grids, line, percent
+from cnn.explain.view import (
+    Cursor,
+    Grid,
+    Line,
+    Map,
+    Num,
+    Row,
+    Step,
+    Sum,
+    Table,
+    View,
+    count,
+    gradient,
+    grids,
+    line,
+    percent,
+)
 from cnn.layers import Conv2D
 from cnn.losses import SparseCategoricalCrossentropy
 from kernels.im2col import im2col_into
@@ -29,7 +45,9 @@ def im2col_view(t: Trace, step: Step, cursor: Cursor) -> View:
     first = max(0, min(n - 1, len(matrix) - 3))
     shown = np.s_[first : first + 3, : min(9, matrix.shape[1])]
     products = matrix[n] * weights[:, f]
-    rows = [Row(f"row {n} of columns x column {f} of W: {len(products)} products", Num(float(products.sum()), kind="total"))]
+    rows = [
+        Row(f"row {n} of columns x column {f} of W: {len(products)} products", Num(float(products.sum()), kind="total"))
+    ]
     terms = products
     if layer.use_bias:
         terms = np.append(products, t.get(stage, "bias")[f])
@@ -218,9 +236,13 @@ def lab_view(t: Trace, step: Step, cursor: Cursor) -> View:
     k, s = settings.kernel_size, settings.stride
     size = f"ceil({x.shape[0]}/{s})" if settings.padding == "same" else f"ceil(({x.shape[0]}-{k}+1)/{s})"
     sides = [
-        part for name, n in zip(("top", "bottom", "left", "right"), lab.pads, strict=True) for part in (f" {name} ", count(n))
+        part
+        for name, n in zip(("top", "bottom", "left", "right"), lab.pads, strict=True)
+        for part in (f" {name} ", count(n))
     ]
-    unused = f"; the last {lab.unused[0]} rows and {lab.unused[1]} columns are never used" if max(lab.unused) > 0 else ""
+    unused = (
+        f"; the last {lab.unused[0]} rows and {lab.unused[1]} columns are never used" if max(lab.unused) > 0 else ""
+    )
     if settings.toy:
         shown = grids(Grid("the 5x5 image", x), "->", Grid(f"output {lab.z.shape[0]}x{lab.z.shape[1]}", lab.z, "sum"))
     else:
@@ -268,7 +290,7 @@ def shift_view(t: Trace, step: Step, cursor: Cursor) -> View:
     photo = t.photo.reshape(t.photo.shape[:2])
     models_ = {"this network": t.model, "dense net": dense_model()}
     wanted = t.predicted if t.label is None else t.label
-    rows, kept = [], {name: 0 for name in models_}
+    rows, kept = [], dict.fromkeys(models_, 0)
     for change, apply in CHANGES.items():
         row = [change]
         for name, model in models_.items():
@@ -282,7 +304,9 @@ def shift_view(t: Trace, step: Step, cursor: Cursor) -> View:
     said = "both equally often" if a == b else ("this network more often" if a > b else "the dense net more often")
     parts = [
         Table(head, rows),
-        line(f"right: this network {a}, dense net {b} of {len(rows)}: {said}. One photo proves nothing: see `cnn compare`."),
+        line(
+            f"right: this network {a}, dense net {b} of {len(rows)}: {said}. One photo proves nothing: see `cnn compare`."
+        ),
         *identities(t),
     ]
     return View(
@@ -316,12 +340,16 @@ def identities(t: Trace) -> list[Line]:
         step *= stage.layer.strides[0]
         if v.kind_of(stage) == "conv" and k > 0:
             continue
-        moved, _ = run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, step, 0)))
+        moved, _ = run_forward(
+            t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, step, 0))
+        )
         before, after = t.get(stage, "y"), moved[stage.names["y"]]
         edge = 4  # what the border and its padding can reach
         inside = np.s_[edge:-edge, edge:-edge] if before.shape[0] > 2 * edge + 2 else np.s_[2:-2, 2:-2]
         equal = np.allclose(np.roll(before, 1, axis=1)[inside], after[inside], rtol=0, atol=1e-12)
-        one, _ = run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, 1, 0)))
+        one, _ = run_forward(
+            t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, 1, 0))
+        )
         share = float(np.mean(one[stage.names["y"]] == before))
         how = "exactly" if equal else "NOT exactly"
         words = f"{stage.names['y']}: photo moved by {step}, maps by 1, {how} (inside); by 1: "

@@ -53,8 +53,12 @@ def convolution(t: Trace, test: Test) -> Result:
     axes[0].add_patch(
         Rectangle((columns[0] - 0.5, rows[0] - 0.5), len(columns), len(rows), fill=False, edgecolor=ORANGE, linewidth=3)
     )
-    for axis, grid, title in zip(axes[1:], grids[::2], ("the window", "times the filter", "= the products"), strict=True):
-        matrix(axis, grid.values, grid.kind, f"{title}\n{'' if grid.caption == 'products' else grid.caption}", grid.marks)
+    for axis, grid, title in zip(
+        axes[1:], grids[::2], ("the window", "times the filter", "= the products"), strict=True
+    ):
+        matrix(
+            axis, grid.values, grid.kind, f"{title}\n{'' if grid.caption == 'products' else grid.caption}", grid.marks
+        )
     z, a = total.total, max(0.0, total.total.value)
     words = "   ".join(f"{row.label} {number(row.num)}" for row in total.rows)
     figure.supxlabel(f"{words}   = {z.ref} {number(z)},   ReLU: {a:.6f}", fontsize=15, color=INK)
@@ -127,7 +131,12 @@ def pooling(t: Trace, test: Test) -> Result:
     ph, pw = stage.layer.pool_size
     (r0, *_), (s0, *_) = v.window_rows(stage.layer, (i, j), stage.layer.pool_size)
     region = t.get(stage, "x")[max(r0, 0) : r0 + 2 * ph, max(s0, 0) : s0 + 2 * pw, f]
-    matrix(left, region, "value", f"{stage.names['x']}, map {f}: rows {r0}-{r0 + 2 * ph - 1}, columns {s0}-{s0 + 2 * pw - 1}")
+    matrix(
+        left,
+        region,
+        "value",
+        f"{stage.names['x']}, map {f}: rows {r0}-{r0 + 2 * ph - 1}, columns {s0}-{s0 + 2 * pw - 1}",
+    )
     after, ties = y[i : i + 2, j : j + 2, f], 0
     matrix(right, after, "value", f"{stage.names['y']}: the largest of each window")
     winners = []
@@ -140,7 +149,12 @@ def pooling(t: Trace, test: Test) -> Result:
         left.add_patch(Rectangle((s - s0 - 0.42, r - r0 - 0.42), 0.84, 0.84, fill=False, edgecolor=ORANGE, linewidth=4))
         if tie > 1:
             left.text(
-                b * pw - 0.4, (a + 1) * ph - 0.62, f"{tie} equal: the first wins", fontsize=12, color=ORANGE, fontweight="bold"
+                b * pw - 0.4,
+                (a + 1) * ph - 0.62,
+                f"{tie} equal: the first wins",
+                fontsize=12,
+                color=ORANGE,
+                fontweight="bold",
             )
     for axes in (left, right):
         axes.images[0].set_clim(0, float(region.max()) or 1.0)
@@ -165,7 +179,9 @@ def flatten(t: Trace, test: Test) -> Result:
     top.imshow(x[..., c], cmap="gray", vmin=0)
     half = 0.5 * (float(x[..., c].max()) or 1.0)
     for a, b in np.ndindex(x.shape[:2]) if x.shape[0] <= 10 else ():
-        top.text(b, a, f"{indices[a, b]}", ha="center", va="center", fontsize=14, color="white" if x[a, b, c] < half else INK)
+        top.text(
+            b, a, f"{indices[a, b]}", ha="center", va="center", fontsize=14, color="white" if x[a, b, c] < half else INK
+        )
     top.add_patch(Rectangle((s - 0.5, r - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=4))
     bare(top)
     top.set_title(f"map {c} of {x.shape[2]}: each cell with its place n in the row", fontsize=14, loc="left", color=INK)
@@ -174,7 +190,9 @@ def flatten(t: Trace, test: Test) -> Result:
     bottom.plot([n], [y[n]], "s", color=ORANGE, markersize=9, label=f"n = {n}")
     bottom.legend(frameon=False, fontsize=11, ncols=2)
     bottom.set_xlabel(
-        f"n = (r*{x.shape[1]} + s)*{x.shape[2]} + c = ({r}*{x.shape[1]} + {s})*{x.shape[2]} + {c} = {n}", fontsize=14, color=INK
+        f"n = (r*{x.shape[1]} + s)*{x.shape[2]} + c = ({r}*{x.shape[1]} + {s})*{x.shape[2]} + {c} = {n}",
+        fontsize=14,
+        color=INK,
     )
     open_axes(bottom)
     return figure, {"indices": indices, "map": x[..., c], "row": y, "n": n}
@@ -188,7 +206,9 @@ def card(t: Trace, test: Test) -> Result:
 
 def gradient_flow(t: Trace, test: Test) -> Result:
     """09: the gradient on its way back, from the logits to the photo, with the share of exact zeros."""
-    names = list(dict.fromkeys(s.names[role] for s in reversed(t.stages) for role in ("dy", "dz", "dx") if role in s.names))
+    names = list(
+        dict.fromkeys(s.names[role] for s in reversed(t.stages) for role in ("dy", "dz", "dx") if role in s.names)
+    )
     maps = [name for name in names if t[name].ndim == 3]
     rows = [name for name in names if t[name].ndim == 1]
     columns = max(len(maps), len(rows))
@@ -274,14 +294,11 @@ def gradient_check(t: Trace, test: Test) -> Result:
     low = max(1e-12, float(np.abs(smooth[smooth != 0]).min())) if (smooth != 0).any() else 1e-6
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
     axes.plot(
-        *smooth.T,
-        "o",
-        color=BLUE,
-        markersize=6,
-        alpha=0.7,
-        label=f"{len(smooth)} numbers of {len(results)} tensors",
+        *smooth.T, "o", color=BLUE, markersize=6, alpha=0.7, label=f"{len(smooth)} numbers of {len(results)} tensors"
     )
-    axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=f"{len(kinks)} at a kink: no slope to compare with")
+    axes.plot(
+        *kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=f"{len(kinks)} at a kink: no slope to compare with"
+    )
     for scale in (axes.set_xscale, axes.set_yscale):
         scale("symlog", linthresh=max(low, 1e-8))
     for axis in (axes.xaxis, axes.yaxis):
@@ -291,7 +308,9 @@ def gradient_check(t: Trace, test: Test) -> Result:
     bad = [r.name for r in results if r.verdict == "WRONG"]
     worst = max((r.error for r in results if r.checked), default=0.0)
     few = sum(r.verdict == "not comparable" for r in results)
-    said = f"largest error of a tensor {worst:.0e}" + (f"\n{few} of {len(results)} tensors: too few to judge" if few else "")
+    said = f"largest error of a tensor {worst:.0e}" + (
+        f"\n{few} of {len(results)} tensors: too few to judge" if few else ""
+    )
     axes.set_title(f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else said}", fontsize=15, loc="left", color=INK)
     axes.legend(frameon=False, fontsize=12, loc="center left")
     axes.tick_params(labelsize=11)
@@ -316,10 +335,17 @@ def im2col(t: Trace, test: Test) -> Result:
     figure = new_figure(12, 7)
     axes = figure.subplots(1, 3, width_ratios=(1, 1.4, 1.4))
     titles = ("columns: a row is a window", "W: a column is a filter", "z: a row is an output cell")
-    for axis, values, title, colours in zip(axes, (left, right, result), titles, ("gray", DIVERGING, DIVERGING), strict=True):
+    for axis, values, title, colours in zip(
+        axes, (left, right, result), titles, ("gray", DIVERGING, DIVERGING), strict=True
+    ):
         limit = float(np.abs(values).max()) or 1.0
         axis.imshow(
-            values, cmap=colours, vmin=0 if colours == "gray" else -limit, vmax=limit, aspect="auto", interpolation="nearest"
+            values,
+            cmap=colours,
+            vmin=0 if colours == "gray" else -limit,
+            vmax=limit,
+            aspect="auto",
+            interpolation="nearest",
         )
         bare(axis)
         axis.set_title(f"{title}\n{values.shape[0]} x {values.shape[1]}", fontsize=13.5, loc="left", color=INK)
@@ -359,7 +385,10 @@ def losses(t: Trace, rate: float, steps: int = STEPS) -> list[float]:
         tensors, caches = run_forward(t.stages, layers, t["x"][None])
         _, dlogits = loss_and_gradient(tensors[t.stages[-1].names["y"]], t.target)
         grads = run_backward(t.stages, layers, caches, dlogits)
-        sgd.update(model.params, {f"{s.layer.name}/{key}": grads[s.names[f"d{key}"]] for s in t.stages for key in s.layer.params})
+        sgd.update(
+            model.params,
+            {f"{s.layer.name}/{key}": grads[s.names[f"d{key}"]] for s in t.stages for key in s.layer.params},
+        )
         logits = run_forward(t.stages, model.logit_layers(), t["x"][None])[0][t.stages[-1].names["y"]]
         found.append(loss_and_gradient(logits, t.target)[0])
     return found

@@ -58,7 +58,9 @@ def padding_view(t: Trace, step: Step, cursor: Cursor) -> View:
     corner = np.s_[: size[0] + 1, : size[1] + 3]
     marks = np.where(real, "", "pad").astype(object)
     sides = [f"{name} " for name in ("top", "bottom", "left", "right")]
-    counts = [part for name, n in zip(sides, (top, bottom, left, right), strict=True) for part in (name, count(n), "  ")]
+    counts = [
+        part for name, n in zip(sides, (top, bottom, left, right), strict=True) for part in (name, count(n), "  ")
+    ]
     return View(
         step,
         f"padding for {layer.name}",
@@ -123,7 +125,10 @@ def conv_rows(products, channels, c: int) -> list[Row]:
         return [Row(f"sum of {products.size} products", Num(products.sum(), kind="total"), shown)]
     own = Row(f"sum of these {len(shown)} products, channel {c}", Num(channels[c], kind="total"), shown)
     sums = tuple(Num(value, kind="sum") for value in channels) if len(channels) <= 32 else ()
-    return [own, Row(f"all {len(channels)} channels, {products.size} products", Num(products.sum(), kind="total"), sums)]
+    return [
+        own,
+        Row(f"all {len(channels)} channels, {products.size} products", Num(products.sum(), kind="total"), sums),
+    ]
 
 
 def conv_grids(stage, window, weights, products, marks, c, f, rows, columns) -> Grids:
@@ -146,7 +151,12 @@ def channel_sums(channels, c: int) -> Grids | Table:
         marks[c] = "here"
         marks[len(channels) :] = "blank"
         return grids(
-            Grid(f"sum of each channel, 0 to {len(channels) - 1}, row by row", padded.reshape(-1, 8), "sum", marks.reshape(-1, 8))
+            Grid(
+                f"sum of each channel, 0 to {len(channels) - 1}, row by row",
+                padded.reshape(-1, 8),
+                "sum",
+                marks.reshape(-1, 8),
+            )
         )
     order = np.argsort(-np.abs(channels), kind="stable")[:TOP]
     head = ["channel", *[str(k) for k in order], f"other {len(channels) - len(order)}"]
@@ -182,7 +192,9 @@ def relu_view(t: Trace, step: Step, cursor: Cursor) -> View:
     return View(
         step,
         f"{stage.layer.name}: {stage.layer.activation_name}",
-        f"{v.letters(stage)['y']} = max(0, {v.letters(stage)['z']})" if is_relu(stage) else "a = softmax(z) over the channels",
+        f"{v.letters(stage)['y']} = max(0, {v.letters(stage)['z']})"
+        if is_relu(stage)
+        else "a = softmax(z) over the channels",
         "Positive numbers pass (open), the others become 0 (closed). Without such a bend many layers could do no more than one.",
         cursor.but(cell=(i, j), filter=f),
         f"cell i={i} j={j}   filter f={f}   (marked with < >)",
@@ -210,7 +222,9 @@ def pool_view(t: Trace, step: Step, cursor: Cursor) -> View:
     source = names["x"]
     field = v.receptive_field(t, step.stage, (i, j))
     tie = "one cell alone is the largest" if ties == 1 else f"{ties} cells are equal: the first, row by row, wins alone"
-    winner_row = Row(f"the winner {source}[{rows[du]},{columns[dv]},{f}]", v.num(t, source, (rows[du], columns[dv], f), "total"))
+    winner_row = Row(
+        f"the winner {source}[{rows[du]},{columns[dv]},{f}]", v.num(t, source, (rows[du], columns[dv], f), "total")
+    )
     parts = [
         grids(
             Grid(f"{source} [{v.span(rows)},{v.span(columns)},{f}]", values, marks=marks),
@@ -222,7 +236,9 @@ def pool_view(t: Trace, step: Step, cursor: Cursor) -> View:
         line("size: ", f"{x.shape[0]}x{x.shape[1]} becomes {y.shape[0]}x{y.shape[1]}, for each of {y.shape[2]} maps"),
     ]
     if field:
-        parts.append(line(f"this cell sees rows {field[0]} to {field[1]} and columns {field[2]} to {field[3]} of the photo"))
+        parts.append(
+            line(f"this cell sees rows {field[0]} to {field[1]} and columns {field[2]} to {field[3]} of the photo")
+        )
     return View(
         step,
         f"{layer.name}: max pooling",
@@ -244,7 +260,9 @@ def pool_window(t: Trace, stage, place) -> tuple:
     x = t.get(stage, "x")[..., f]
     rows, columns = v.window_rows(layer, (i, j), layer.pool_size)
     marks = v.outside(rows, columns, x.shape)
-    values = np.array([[x[r, s] if marks[u, w] == "" else -np.inf for w, s in enumerate(columns)] for u, r in enumerate(rows)])
+    values = np.array(
+        [[x[r, s] if marks[u, w] == "" else -np.inf for w, s in enumerate(columns)] for u, r in enumerate(rows)]
+    )
     ties = int((values == values.max()).sum())
     marks.reshape(-1)[int(t.get(stage, "winners")[i, j, f])] = "won"
     return np.where(np.isinf(values), 0, values), marks, [(r, s) for r in rows for s in columns], ties

@@ -67,12 +67,16 @@ def dense_view(t: Trace, step: Step, cursor: Cursor) -> View:
     if is_relu(stage):
         value, closed = v.num(t, names["y"], (u,), "total"), count(int((z <= 0).sum()))
         parts.append(
-            line(f"then ReLU: {names['y']}[{u}] = max(0, z) = ", value, "; units closed: ", closed, " of ", count(len(z)))
+            line(
+                f"then ReLU: {names['y']}[{u}] = max(0, z) = ", value, "; units closed: ", closed, " of ", count(len(z))
+            )
         )
     origin = v.flat_origin(t, step.stage, int(np.argmax(np.abs(terms))))
     field = v.receptive_field(t, step.stage - 2, origin[:2]) if origin and len(origin) == 3 and step.stage > 1 else None
     if field:
-        parts.append(line(f"the largest term saw rows {field[0]} to {field[1]}, columns {field[2]} to {field[3]} of the photo"))
+        parts.append(
+            line(f"the largest term saw rows {field[0]} to {field[1]}, columns {field[2]} to {field[3]} of the photo")
+        )
     return View(
         step,
         f"{layer.name}: one unit",
@@ -87,7 +91,9 @@ def dense_view(t: Trace, step: Step, cursor: Cursor) -> View:
     )
 
 
-def term_table(t: Trace, stage: int, terms, left: str, first, second, right: str, kind: str = "product") -> tuple[Table, Row]:
+def term_table(
+    t: Trace, stage: int, terms, left: str, first, second, right: str, kind: str = "product"
+) -> tuple[Table, Row]:
     """The largest terms of a long sum with their running sum, the rest in one line; and the row with the sum of all."""
     order = np.argsort(-np.abs(terms), kind="stable")[: min(TOP, len(terms))]
     running, rows = 0.0, []
@@ -135,7 +141,9 @@ def logits_view(t: Trace, step: Step, cursor: Cursor) -> View:
         mark = "<- largest" if k == t.predicted else "label" if k == t.label else ""
         dot = x @ kernel[:, k]
         bias = v.num(t, names["bias"], (k,), "total") if use_bias else "none"
-        rows.append([count(int(k)), t.class_names[k], Num(dot, kind="total"), bias, v.num(t, names["z"], (k,), "total"), mark])
+        rows.append(
+            [count(int(k)), t.class_names[k], Num(dot, kind="total"), bias, v.num(t, names["z"], (k,), "total"), mark]
+        )
     u = t.predicted if cursor.unit is None else v.clip((cursor.unit,), z.shape)[0]
     terms = x * kernel[:, u]
     lines = [Row(f"sum of {len(x)} products for {t.class_names[u]}", Num(float(terms.sum()), kind="total"))]
@@ -210,7 +218,14 @@ def through_view(t: Trace, step: Step, cursor: Cursor) -> View:
     names, y, x = stage.names, t.get(stage, "y"), t.get(stage, "x")
     index = v.largest(y)
     parts = [
-        v.total(t, names["y"], index, [y[index]], [Row("computed by the layer", v.num(t, names["y"], index, "total"))], "forward")
+        v.total(
+            t,
+            names["y"],
+            index,
+            [y[index]],
+            [Row("computed by the layer", v.num(t, names["y"], index, "total"))],
+            "forward",
+        )
     ]
     if x.shape == y.shape:
         parts.insert(0, line(f"in:  {names['x']} = ", v.num(t, names["x"], index, "total")))
@@ -226,4 +241,10 @@ def through_view(t: Trace, step: Step, cursor: Cursor) -> View:
     )
 
 
-VIEWS = {"flatten": flatten_view, "dense": dense_view, "logits": logits_view, "softmax": softmax_view, "through": through_view}
+VIEWS = {
+    "flatten": flatten_view,
+    "dense": dense_view,
+    "logits": logits_view,
+    "softmax": softmax_view,
+    "through": through_view,
+}

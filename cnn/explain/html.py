@@ -28,46 +28,142 @@ SCRIPTS = ("engine", "proof", "show", "forward", "backward", "labs", "state", "a
 SHEET = 20  # photos on the page
 LIMIT = 4_000_000  # bytes
 # What one photo's full trace holds; the page derives the others from these, and their sums are compared for every photo.
-FULL = ("z1", "p1", "z2", "p2", "z3", "z4", "p", "dlogits", "da3", "dz3", "df", "dp1", "dx",
-        "dW1", "db1", "dW2", "db2", "db3", "dW4", "db4")  # fmt: skip
-SHORT = ("x", "z1", "a1", "p1", "z2", "a2", "p2", "f", "z3", "a3", "z4", "p", "dlogits", "da3", "dz3", "df", "dp2", "da2", "dz2",
-         "dp1", "da1", "dz1", "dx", "dW1", "db1", "dW2", "db2", "dW3", "db3", "dW4", "db4")  # fmt: skip
+FULL = (
+    "z1",
+    "p1",
+    "z2",
+    "p2",
+    "z3",
+    "z4",
+    "p",
+    "dlogits",
+    "da3",
+    "dz3",
+    "df",
+    "dp1",
+    "dx",
+    "dW1",
+    "db1",
+    "dW2",
+    "db2",
+    "db3",
+    "dW4",
+    "db4",
+)
+SHORT = (
+    "x",
+    "z1",
+    "a1",
+    "p1",
+    "z2",
+    "a2",
+    "p2",
+    "f",
+    "z3",
+    "a3",
+    "z4",
+    "p",
+    "dlogits",
+    "da3",
+    "dz3",
+    "df",
+    "dp2",
+    "da2",
+    "dz2",
+    "dp1",
+    "da1",
+    "dz1",
+    "dx",
+    "dW1",
+    "db1",
+    "dW2",
+    "db2",
+    "dW3",
+    "db3",
+    "dW4",
+    "db4",
+)
 PARAMETERS = ("W1", "b1", "W2", "b2", "W3", "b3", "W4", "b4")
 
 # The code that computes a step: found through the function itself.
 CODE = {
-    "window_geometry": reference.window_geometry, "im2col": reference.im2col, "col2im": reference.col2im,
-    "max_pool": reference.max_pool, "max_pool_backward": reference.max_pool_backward,
-    "Conv2D.forward": layers.Conv2D.forward, "Conv2D.backward": layers.Conv2D.backward,
-    "ReLU.forward": layers.ReLU.forward, "ReLU.backward": layers.ReLU.backward,
-    "MaxPooling2D.forward": layers.MaxPooling2D.forward, "MaxPooling2D.backward": layers.MaxPooling2D.backward,
-    "Flatten.forward": layers.Flatten.forward, "Flatten.backward": layers.Flatten.backward,
-    "Dense.forward": layers.Dense.forward, "Dense.backward": layers.Dense.backward,
-    "weight_grads": layers.Weighted.weight_grads, "Softmax.forward": layers.Softmax.forward,
-    "loss": losses._on_logits, "SGD.step": optimizers.SGD.step,
-}  # fmt: skip
+    "window_geometry": reference.window_geometry,
+    "im2col": reference.im2col,
+    "col2im": reference.col2im,
+    "max_pool": reference.max_pool,
+    "max_pool_backward": reference.max_pool_backward,
+    "Conv2D.forward": layers.Conv2D.forward,
+    "Conv2D.backward": layers.Conv2D.backward,
+    "ReLU.forward": layers.ReLU.forward,
+    "ReLU.backward": layers.ReLU.backward,
+    "MaxPooling2D.forward": layers.MaxPooling2D.forward,
+    "MaxPooling2D.backward": layers.MaxPooling2D.backward,
+    "Flatten.forward": layers.Flatten.forward,
+    "Flatten.backward": layers.Flatten.backward,
+    "Dense.forward": layers.Dense.forward,
+    "Dense.backward": layers.Dense.backward,
+    "weight_grads": layers.Weighted.weight_grads,
+    "Softmax.forward": layers.Softmax.forward,
+    "loss": losses._on_logits,
+    "SGD.step": optimizers.SGD.step,
+}
 STEP_CODE = {
-    "F1": "", "F2": "window_geometry", "F3": "Conv2D.forward im2col", "F4": "ReLU.forward", "F5": "MaxPooling2D.forward max_pool",
-    "F6": "Conv2D.forward im2col", "F7": "ReLU.forward", "F8": "MaxPooling2D.forward max_pool", "F9": "Flatten.forward",
-    "F10": "Dense.forward", "F11": "Dense.forward", "F12": "Softmax.forward loss", "B1": "loss", "B2": "Dense.backward weight_grads",
-    "B3": "Dense.backward", "B4": "ReLU.backward weight_grads", "B5": "Dense.backward", "B6": "Flatten.backward",
-    "B7": "MaxPooling2D.backward max_pool_backward", "B8": "Conv2D.backward weight_grads", "B9": "Conv2D.backward col2im",
-    "B10": "MaxPooling2D.backward max_pool_backward", "B11": "Conv2D.backward weight_grads", "B12": "SGD.step",
-    "L": "window_geometry", "M": "im2col col2im", "G": "", "T": "SGD.step", "S": "",
-}  # fmt: skip
-TITLES = dict(zip(
-    STEP_CODE,
-    "input,padding,conv1,ReLU,pool1,conv2,ReLU,pool2,flatten,dense,logits,softmax,p − y,output weights,128 units,dense weights,"
-    "3136 numbers,unflatten,pool2,conv2 weight,pool1 cell,pool1,conv1 weight,photo and step".split(","),
-    strict=False,
-))  # fmt: skip
+    "F1": "",
+    "F2": "window_geometry",
+    "F3": "Conv2D.forward im2col",
+    "F4": "ReLU.forward",
+    "F5": "MaxPooling2D.forward max_pool",
+    "F6": "Conv2D.forward im2col",
+    "F7": "ReLU.forward",
+    "F8": "MaxPooling2D.forward max_pool",
+    "F9": "Flatten.forward",
+    "F10": "Dense.forward",
+    "F11": "Dense.forward",
+    "F12": "Softmax.forward loss",
+    "B1": "loss",
+    "B2": "Dense.backward weight_grads",
+    "B3": "Dense.backward",
+    "B4": "ReLU.backward weight_grads",
+    "B5": "Dense.backward",
+    "B6": "Flatten.backward",
+    "B7": "MaxPooling2D.backward max_pool_backward",
+    "B8": "Conv2D.backward weight_grads",
+    "B9": "Conv2D.backward col2im",
+    "B10": "MaxPooling2D.backward max_pool_backward",
+    "B11": "Conv2D.backward weight_grads",
+    "B12": "SGD.step",
+    "L": "window_geometry",
+    "M": "im2col col2im",
+    "G": "",
+    "T": "SGD.step",
+    "S": "",
+}
+TITLES = dict(
+    zip(
+        STEP_CODE,
+        ["input", "padding", "conv1", "ReLU", "pool1", "conv2", "ReLU", "pool2", "flatten", "dense", "logits", "softmax", "p − y", "output weights", "128 units", "dense weights", "3136 numbers", "unflatten", "pool2", "conv2 weight", "pool1 cell", "pool1", "conv1 weight", "photo and step"],
+        strict=False,
+    )
+)
 KEYS = (
-    ("n p", "next, previous step"), ("Space Backspace", "next small step, one back"), ("← ↑ → ↓", "move the cell; with Shift by 5"),
-    ("[ ]", "filter or unit"), ("{ }", "input channel, tap or class"), ("PageUp PageDown", "layer"), ("f b", "the twin step forward, backward"),
-    ("i", "choose a photo"), ("m < >", "mirror, shift left, shift right"), ("g G", "check this gradient, check 40 of each tensor"),
-    ("t T u", "one step of training, a hundred, undo"), ("x l s", "im2col, lab, mirror and shift"), ("c", "the code of this step"),
-    ("d", "digits, 3 to 9"), ("a + -", "play, faster, slower"), ("j", "jump to the strongest cell"), ("y", "copy the address of this step"),
-)  # fmt: skip
+    ("n p", "next, previous step"),
+    ("Space Backspace", "next small step, one back"),
+    ("← ↑ → ↓", "move the cell; with Shift by 5"),
+    ("[ ]", "filter or unit"),
+    ("{ }", "input channel, tap or class"),
+    ("PageUp PageDown", "layer"),
+    ("f b", "the twin step forward, backward"),
+    ("i", "choose a photo"),
+    ("m < >", "mirror, shift left, shift right"),
+    ("g G", "check this gradient, check 40 of each tensor"),
+    ("t T u", "one step of training, a hundred, undo"),
+    ("x l s", "im2col, lab, mirror and shift"),
+    ("c", "the code of this step"),
+    ("d", "digits, 3 to 9"),
+    ("a + -", "play, faster, slower"),
+    ("j", "jump to the strongest cell"),
+    ("y", "copy the address of this step"),
+)
 
 
 class Example(NamedTuple):
@@ -86,7 +182,8 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
     check_networks(t, dense)
     numbers = [*range(1, SHEET + 1), *([example.number] if example.number > SHEET else [])]
     traces = [
-        t if n == example.number else trace(model, example.pixels[n - 1], None, int(example.labels[n - 1]), n) for n in numbers
+        t if n == example.number else trace(model, example.pixels[n - 1], None, int(example.labels[n - 1]), n)
+        for n in numbers
     ]
     blobs = {
         "weights": b"".join(t.production[name].astype("<f4").tobytes() for name in PARAMETERS),
@@ -102,10 +199,19 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
 
 def check_networks(t: Trace, dense: Sequential) -> None:
     """Raises UsageError unless these are the article's two networks, in the sizes that the page's engine knows."""
-    shapes = {"z1": (28, 28, 32), "z2": (14, 14, 64), "z3": (128,), "z4": (10,), "W1": (3, 3, 1, 32), "W2": (3, 3, 32, 64)}
+    shapes = {
+        "z1": (28, 28, 32),
+        "z2": (14, 14, 64),
+        "z3": (128,),
+        "z4": (10,),
+        "W1": (3, 3, 1, 32),
+        "W2": (3, 3, 32, 64),
+    }
     if not t.article or any(t[name].shape != shape for name, shape in shapes.items()):
-        raise UsageError(f"--html: expected the article's network (conv 32, pool, conv 64, pool, dense 128, dense 10), got {t.model.name}: "
-                         "the page's own engine knows only that one; `cnn explain` without --html explains any")  # fmt: skip
+        raise UsageError(
+            f"--html: expected the article's network (conv 32, pool, conv 64, pool, dense 128, dense 10), got {t.model.name}: "
+            "the page's own engine knows only that one; `cnn explain` without --html explains any"
+        )
     if [value.shape for value in dense.params.values()] != [(784, 128), (128,), (128, 10), (10,)]:
         raise UsageError(f"--html: expected the dense net 784-128-10 to compare with, got {dense.name}")
 
@@ -155,12 +261,18 @@ def short(t: Trace, dense: Sequential) -> dict:
     dense64 = dense.astype(np.float64)
     p, _ = forward(dense64.layers, t["x"][None])
     return {
-        "number": t.number, "label": t.label, "predicted": t.predicted, "target": t.target, "loss": t.loss,
-        "logits": t["z4"].tolist(), "dense": p[0].tolist(),
+        "number": t.number,
+        "label": t.label,
+        "predicted": t.predicted,
+        "target": t.target,
+        "loss": t.loss,
+        "logits": t["z4"].tolist(),
+        "dense": p[0].tolist(),
         "tensors": {name: [float(t[name].sum()), float(np.abs(t[name]).max()), t[name].size] for name in SHORT},
-        "argmax1": winners(t["argmax1"]), "argmax2": winners(t["argmax2"]),
+        "argmax1": winners(t["argmax1"]),
+        "argmax2": winners(t["argmax2"]),
         "ties": split_ties(t),
-    }  # fmt: skip
+    }
 
 
 def winners(array: Array) -> str:
@@ -203,14 +315,23 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
         "scripts": "\n".join(f"<script>\n{(PAGE / f'{name}.js').read_text('utf-8')}</script>" for name in SCRIPTS),
         "forward": fill((PAGE / "forward.html").read_text("utf-8"), live),
         "backward": fill((PAGE / "backward.html").read_text("utf-8"), live),
-        "steps-F": step_links("F"), "steps-B": step_links("B"), "player-F": player("F"), "player-B": player("B"),
-        "keys": "".join(f"<dt>{' '.join(f'<kbd>{tables.escape(key)}</kbd>' for key in keys.split())}</dt><dd>{what}</dd>" for keys, what in KEYS),
-        "sheet": tables.sheet(traces), "network": tables.network(), "geometry": tables.geometry(),
-        "compare": tables.comparison(example.comparison), "target": tables.target(t),
+        "steps-F": step_links("F"),
+        "steps-B": step_links("B"),
+        "player-F": player("F"),
+        "player-B": player("B"),
+        "keys": "".join(
+            f"<dt>{' '.join(f'<kbd>{tables.escape(key)}</kbd>' for key in keys.split())}</dt><dd>{what}</dd>"
+            for keys, what in KEYS
+        ),
+        "sheet": tables.sheet(traces),
+        "network": tables.network(),
+        "geometry": tables.geometry(),
+        "compare": tables.comparison(example.comparison),
+        "target": tables.target(t),
         "sources": "".join(source(name, function) for name, function in CODE.items()),
         "report": "The self-check runs when the page opens with JavaScript.",
         "provenance": provenance(t),
-    }  # fmt: skip
+    }
 
 
 def live_part(step: str, t: Trace) -> str:
@@ -235,7 +356,13 @@ def step_links(way: str) -> str:
 
 def player(way: str) -> str:
     """The buttons for playing a step bit by bit."""
-    buttons = (("p", "Previous step"), ("Backspace", "One back"), (" ", "Next small step"), ("a", "Play"), ("n", "Next step"))
+    buttons = (
+        ("p", "Previous step"),
+        ("Backspace", "One back"),
+        (" ", "Next small step"),
+        ("a", "Play"),
+        ("n", "Next step"),
+    )
     html = "".join(
         f'<button type="button" data-key="{key}">{text} <kbd>{"Space" if key == " " else key}</kbd></button> '
         for key, text in buttons

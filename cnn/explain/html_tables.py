@@ -14,11 +14,14 @@ from cnn.explain.trace import Trace, loss_with
 Array = np.ndarray
 H = 1e-5  # of the gradient check on the page
 LAYERS = (  # what leaves each layer: tensor, its gradient, the steps, title, shape, parameters, multiply-adds
-    ("x", "F1", "B12", "input", "28 × 28 × 1", 0, 0), ("a1", "F3", "B11", "conv1 + ReLU", "28 × 28 × 32", 320, 225_792),
-    ("p1", "F5", "B10", "pool1", "14 × 14 × 32", 0, 0), ("a2", "F6", "B8", "conv2 + ReLU", "14 × 14 × 64", 18_496, 3_612_672),
-    ("p2", "F8", "B7", "pool2", "7 × 7 × 64", 0, 0), ("a3", "F10", "B4", "dense + ReLU", "128", 401_536, 401_408),
+    ("x", "F1", "B12", "input", "28 × 28 × 1", 0, 0),
+    ("a1", "F3", "B11", "conv1 + ReLU", "28 × 28 × 32", 320, 225_792),
+    ("p1", "F5", "B10", "pool1", "14 × 14 × 32", 0, 0),
+    ("a2", "F6", "B8", "conv2 + ReLU", "14 × 14 × 64", 18_496, 3_612_672),
+    ("p2", "F8", "B7", "pool2", "7 × 7 × 64", 0, 0),
+    ("a3", "F10", "B4", "dense + ReLU", "128", 401_536, 401_408),
     ("p", "F12", "B1", "output", "10", 1_290, 1_280),
-)  # fmt: skip
+)
 GEOMETRY = (
     (28, 3, 1, "same"),
     (28, 3, 2, "same"),
@@ -153,9 +156,14 @@ def f5(t):
     """The pooling window around that cell."""
     i, j, f = largest(t["a1"])
     i, j = i // 2, j // 2
-    rows = [[f"row {2 * i + d}, column {2 * j + e}", cell(t, f"a1[{2 * i + d},{2 * j + e},{f}]")] for d, e in np.ndindex(2, 2)]
+    rows = [
+        [f"row {2 * i + d}, column {2 * j + e}", cell(t, f"a1[{2 * i + d},{2 * j + e},{f}]")]
+        for d, e in np.ndindex(2, 2)
+    ]
     return table(
-        f"pool1 at row {i}, column {j}, filter {f}", ["cell", "a1"], [*rows, ["the largest: p1", cell(t, f"p1[{i},{j},{f}]")]]
+        f"pool1 at row {i}, column {j}, filter {f}",
+        ["cell", "a1"],
+        [*rows, ["the largest: p1", cell(t, f"p1[{i},{j},{f}]")]],
     )
 
 
@@ -172,7 +180,11 @@ def f6(t):
         [["+ bias", cell(t, f"b2[{f}]", "signed")], ["= z2", cell(t, f"z2[{i},{j},{f}]", "signed")]],
     )
     return (
-        table(f"conv2 at row {i}, column {j}, filter {f}: 32 partial sums of nine products each", ["", "", "", "", ""], rows)
+        table(
+            f"conv2 at row {i}, column {j}, filter {f}: 32 partial sums of nine products each",
+            ["", "", "", "", ""],
+            rows,
+        )
         + end
     )
 
@@ -193,14 +205,21 @@ def f10(t):
     end = table(
         "bias, sum and ReLU",
         ["", "value"],
-        [["+ bias", cell(t, f"b3[{u}]", "signed")], ["= z3", cell(t, f"z3[{u}]", "signed")], ["a3", cell(t, f"a3[{u}]")]],
+        [
+            ["+ bias", cell(t, f"b3[{u}]", "signed")],
+            ["= z3", cell(t, f"z3[{u}]", "signed")],
+            ["a3", cell(t, f"a3[{u}]")],
+        ],
     )
     return table(f"dense unit {u}: the 8 largest of 3,136 products", ["from", "f[n]", "W3[n,u]", "product"], rows) + end
 
 
 def f12(t):
     """Logits and probabilities."""
-    rows = [[escape(name), cell(t, f"z4[{k}]", "signed"), cell(t, f"p[{k}]", "grad")] for k, name in enumerate(t.class_names)]
+    rows = [
+        [escape(name), cell(t, f"z4[{k}]", "signed"), cell(t, f"p[{k}]", "grad")]
+        for k, name in enumerate(t.class_names)
+    ]
     return table("logits and probabilities", ["class", "z4", "p"], rows)
 
 
@@ -260,7 +279,9 @@ def b9(t):
     rows = [[f"u = {u}", *(cell(t, f"scatter[{u},{v},{i},{j},{c}]", "grad") for v in range(3))] for u in range(3)]
     rows.append(["sum", cell(t, f"dp1[{i},{j},{c}]", "grad"), "<td></td>", "<td></td>"])
     return table(
-        f"dp1 at row {i}, column {j}, channel {c}: what comes back through weight [u,v]", ["", "v = 0", "v = 1", "v = 2"], rows
+        f"dp1 at row {i}, column {j}, channel {c}: what comes back through weight [u,v]",
+        ["", "v = 0", "v = 1", "v = 2"],
+        rows,
     )
 
 
@@ -326,7 +347,9 @@ def geometry() -> str:
     rows = []
     for size, k, s, padding in GEOMETRY:
         out, before, after = window_geometry(size, k, s, padding)
-        rows.append([f"{size}, {k}×{k}, stride {s}, {padding}", f"<td>{out}</td>", f"<td>{before}</td>", f"<td>{after}</td>"])
+        rows.append(
+            [f"{size}, {k}×{k}, stride {s}, {padding}", f"<td>{out}</td>", f"<td>{before}</td>", f"<td>{after}</td>"]
+        )
     return table("output and padding by Keras’ rule", ["input, kernel", "output", "zeros before", "after"], rows)
 
 
@@ -343,7 +366,9 @@ def comparison(found: dict | None) -> str:
     head = ["photos", f"{first}, all", f"{first}, sandals", f"{second}, all", f"{second}, sandals"]
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in found["sentences"])
     caption = f"right answers of {found['photos']:,} photos, in percent, with 95 % intervals"
-    return f"<h3>What the whole test set says</h3>{table(caption, head, rows)}<ul>{said}</ul><p>{escape(found['why'])}</p>"
+    return (
+        f"<h3>What the whole test set says</h3>{table(caption, head, rows)}<ul>{said}</ul><p>{escape(found['why'])}</p>"
+    )
 
 
 def _share(score):

@@ -55,7 +55,9 @@ KEYS = {  # key: (method, its argument, what the help says); one that shares the
 
 def help_lines(width: int) -> list[str]:
     """Every key and what it does, in two columns where there is room."""
-    entries = [(key if len(key) == 1 and key not in " \x7f" else "", said) for key, (_, _, said) in KEYS.items() if said]
+    entries = [
+        (key if len(key) == 1 and key not in " \x7f" else "", said) for key, (_, _, said) in KEYS.items() if said
+    ]
     lines = [
         f"{'' if said.startswith((key + ' ', '   ')) else key:>1} {said}"[: (width - 3) // 2 if width >= 80 else width]
         for key, said in entries

@@ -36,9 +36,7 @@ def usable() -> str:
         return "TERM=dumb: plain text instead of screens"
     size = shutil.get_terminal_size()
     if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
-        return (
-            f"the window is {size.columns}x{size.lines}, smaller than {SMALLEST[0]}x{SMALLEST[1]}: plain text instead of screens"
-        )
+        return f"the window is {size.columns}x{size.lines}, smaller than {SMALLEST[0]}x{SMALLEST[1]}: plain text instead of screens"
     try:
         import termios  # noqa: F401  not on every system
     except ImportError:
@@ -125,6 +123,6 @@ def read_key(fd: int) -> str:
     sequence = b""
     while select.select([fd], [], [], 0.03)[0] and len(sequence) < 8:
         sequence += os.read(fd, 1)
-        if sequence[-1:].isalpha() and sequence != b"O" or sequence[-1:] == b"~":
+        if (sequence[-1:].isalpha() and sequence != b"O") or sequence[-1:] == b"~":
             break
     return SEQUENCES.get(sequence.decode("latin-1"), "escape")

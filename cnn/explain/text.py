@@ -11,7 +11,11 @@ from cnn.explain.view import Cursor, Grid, Grids, Line, Map, Num, Sum, Table, Vi
 from cnn.terminal import RESET, Style, draw_photo
 
 DIGITS = 4
-SIGNIFICANT = {"gradient": ("+", 0), "size": ("", 0), "brief": ("+", 2)}  # sign, and how many digits; 0: as many as asked for
+SIGNIFICANT = {
+    "gradient": ("+", 0),
+    "size": ("", 0),
+    "brief": ("+", 2),
+}  # sign, and how many digits; 0: as many as asked for
 MARKS = {"won": "[{}]", "here": "<{}>", "pad": ".", "blank": ""}
 
 
@@ -62,7 +66,9 @@ def head(view: View, of: str, width: int = 80, brief: bool = False, tiny: bool =
     if tiny:
         return [title[:width], *([f" at {view.where}"[:width]] if view.where else [])]
     joined = f"{title}    {view.formula}".rstrip()
-    formula = textwrap.wrap(view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
+    formula = textwrap.wrap(
+        view.formula, width - 4, initial_indent="   ", subsequent_indent="   ", break_long_words=False
+    )
     lines = [joined] if len(joined) <= width else [title, *formula]
     lines += [] if brief else [f" {line}" for line in textwrap.wrap(view.say, width - 1)]
     return [
@@ -134,7 +140,9 @@ def side_by_side(blocks: list) -> list[str]:
         wide = len(block) if isinstance(block, str) else len(block[0])
         middle = (tall + 1) // 2 if tall > 1 else 0
         column = (
-            [block if k == middle else "" for k in range(tall)] if isinstance(block, str) else block + [""] * (tall - len(block))
+            [block if k == middle else "" for k in range(tall)]
+            if isinstance(block, str)
+            else block + [""] * (tall - len(block))
         )
         columns.append([f"{line:<{wide}}" for line in column])
     return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
@@ -214,14 +222,22 @@ def signed_cell(share: float, style: Style) -> str:
     """One character; colour (orange and blue) only repeats what the character says."""
     size = abs(share)
     character = (
-        " " if size < 0.02 else "." if size < 0.1 else ("#" if size > 0.5 else "+") if share > 0 else ("=" if size > 0.5 else "-")
+        " "
+        if size < 0.02
+        else "."
+        if size < 0.1
+        else ("#" if size > 0.5 else "+")
+        if share > 0
+        else ("=" if size > 0.5 else "-")
     )
     if not style.colour or character in " .":
         return character
     return f"\x1b[38;5;{208 if share > 0 else 33}m{character}{RESET}"
 
 
-def piped(t: Trace, style: Style, digits: int = DIGITS, only: str | None = None, cursor: Cursor | None = None) -> list[str]:
+def piped(
+    t: Trace, style: Style, digits: int = DIGITS, only: str | None = None, cursor: Cursor | None = None
+) -> list[str]:
     """The whole tour, or one step of it, as lines for a pipe or a file. The same trace gives the same bytes."""
     tour = steps(t)
     chosen = [step for step in tour if only is None or step.id == only.upper()]

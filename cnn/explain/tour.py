@@ -27,7 +27,9 @@ def photo_line(t: Trace) -> str:
 def target_line(t: Trace) -> str:
     """Which class's loss the backward tour differentiates, its probability, and why this class."""
     names, p = t.class_names, t["p"]
-    why = {"label": "the label", "prediction": "the network's answer; no label is known", "chosen": "as you chose"}.get(t.why)
+    why = {"label": "the label", "prediction": "the network's answer; no label is known", "chosen": "as you chose"}.get(
+        t.why
+    )
     numbers = f"p = {p[t.target]:.4g}, loss {t.loss:.4g}"
     if t.why == "other":
         return f"what if this were {names[t.target]}? {numbers} ({names[t.predicted]}'s gradients: ~ 0)"

@@ -110,7 +110,19 @@ def trace(
         array.flags.writeable = False
     predicted = int(np.argmax(tensors["p"]))
     return Trace(
-        model, model64, stages, tensors, production, np.asarray(photo), label, predicted, target, why, loss, number, source
+        model,
+        model64,
+        stages,
+        tensors,
+        production,
+        np.asarray(photo),
+        label,
+        predicted,
+        target,
+        why,
+        loss,
+        number,
+        source,
     )
 
 
@@ -121,7 +133,11 @@ def network_input(model: models.Sequential, photo: Array) -> Array:
             f"{model}: expected a built network that ends in one number for each class, got output {model.output_shape}"
         )
     photo = np.asarray(photo)
-    if photo.size != np.prod(model.input_shape) or photo.shape[:2] != model.input_shape[:2] and len(model.input_shape) > 1:
+    if (
+        photo.size != np.prod(model.input_shape)
+        or (photo.shape[:2] != model.input_shape[:2]
+        and len(model.input_shape) > 1)
+    ):
         raise ValueError(f"{model}: expected a photo of shape {model.input_shape}, got {photo.shape}")
     scale = (model.input_scale or 1 / 255) if photo.dtype == np.uint8 else 1.0
     # In float32 first, as in training, so that both passes start from the same numbers.
@@ -130,7 +146,9 @@ def network_input(model: models.Sequential, photo: Array) -> Array:
 
 def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
     """The layers with the names of their tensors: the article's short ones where they fit, else `<layer>:forward`."""
-    article = tuple(map(type, layers)) == ARTICLE_KINDS and all(isinstance(layers[k].activation, ReLU) for k in (0, 2, 5))
+    article = tuple(map(type, layers)) == ARTICLE_KINDS and all(
+        isinstance(layers[k].activation, ReLU) for k in (0, 2, 5)
+    )
     stages, x, dx = [], "x", "dx"
     for k, layer in enumerate(layers):
         names = {"x": x, "dx": dx} | (dict(ARTICLE_NAMES[k]) if article else _general_names(layer))
@@ -162,7 +180,9 @@ def run_forward(stages, layers: list[Layer], x: Array) -> tuple[dict[str, Array]
     y, tensors, caches = x, {"x": x[0]}, []
     for stage, layer in zip(stages, layers, strict=True):
         y, cache = layer.forward(y)
-        found = {"y": y[0]} | {role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if hasattr(cache, role)}
+        found = {"y": y[0]} | {
+            role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if hasattr(cache, role)
+        }
         tensors |= {stage.names[role]: array for role, array in (found | layer.params).items()}
         caches.append(cache)
     tensors["p"] = Softmax().forward(y)[0][0]
@@ -195,7 +215,9 @@ def choose_target(p: Array, target: int | None, label: int | None) -> tuple[int,
 
 def loss_and_gradient(logits: Array, target: int) -> tuple[float, Array]:
     """(-log p[target], p - onehot(target)) by the loss that training uses."""
-    loss, dlogits = SparseCategoricalCrossentropy().loss_and_gradient(np.array([target]), logits[None], 1, from_logits=True)
+    loss, dlogits = SparseCategoricalCrossentropy().loss_and_gradient(
+        np.array([target]), logits[None], 1, from_logits=True
+    )
     return loss, dlogits[0]
 
 

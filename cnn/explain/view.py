@@ -180,7 +180,11 @@ def steps(t: Trace) -> list[Step]:
             backward.append((f"{kind}-back", k))
     forward += [("softmax", last + 1)]
     backward = [("dlogits", last + 1), *backward, ("input-gradient", -1)]
-    return [Step(f"{letter}{n}", *what) for letter, way in (("F", forward), ("B", backward)) for n, what in enumerate(way, 1)]
+    return [
+        Step(f"{letter}{n}", *what)
+        for letter, way in (("F", forward), ("B", backward))
+        for n, what in enumerate(way, 1)
+    ]
 
 
 EXTRAS = {"M": "im2col", "G": "check", "L": "lab", "S": "shift"}
@@ -236,7 +240,9 @@ def total(t: Trace, tensor: str, index: tuple[int, ...], terms, rows: list[Row],
     array = t.production[tensor]
     scale = float(np.abs(array).max())
     number = Num(float(t[tensor][index]), ref(tensor, index), kind)
-    return Sum(rows, tensor, index, np.asarray(terms, np.float64).reshape(-1), number, direction, float(array[index]), scale)
+    return Sum(
+        rows, tensor, index, np.asarray(terms, np.float64).reshape(-1), number, direction, float(array[index]), scale
+    )
 
 
 def ref(tensor: str, index) -> str:
@@ -314,7 +320,9 @@ LETTERS = {
 
 def letters(stage) -> dict[str, str]:
     """What formulas call the tensors of a stage: their names where those are short, else x, W, z and so on."""
-    return {role: name if (name := stage.names.get(role, ":")).isalnum() else letter for role, letter in LETTERS.items()}
+    return {
+        role: name if (name := stage.names.get(role, ":")).isalnum() else letter for role, letter in LETTERS.items()
+    }
 
 
 def at_window(layer) -> str:

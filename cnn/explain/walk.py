@@ -55,7 +55,9 @@ class Walk:
 
     def retrace(self) -> None:
         """Compute everything anew: another photo, target or weights."""
-        self.trace = trace(self.model, self.photo.pixels, self.target, self.photo.label, self.photo.number, self.photo.title)
+        self.trace = trace(
+            self.model, self.photo.pixels, self.target, self.photo.label, self.photo.number, self.photo.title
+        )
         self.tour = v.steps(self.trace)
 
     def _key(self):
@@ -103,7 +105,9 @@ class Walk:
             self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1
         ):  # follow the cell into its window
             strides = self.trace.stages[self.step.stage].layer.strides
-            self.cursors[self._key()] = v.Cursor(cell=(old.cell[0] // strides[0], old.cell[1] // strides[1]), filter=old.filter)
+            self.cursors[self._key()] = v.Cursor(
+                cell=(old.cell[0] // strides[0], old.cell[1] // strides[1]), filter=old.filter
+            )
 
     def reveal(self, by: int) -> None:
         """Show one part more of this step, or one less; at its end go on to the next."""
@@ -262,9 +266,7 @@ class Walk:
         optimizers.SGD(self.cursor.learning_rate).update(model.params, grads)
         self.model, self.target = model, before.target
         self.retrace()
-        self.message = (
-            f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
-        )
+        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
 
     def train(self) -> None:
         """One step on the next 32 training photos."""
@@ -274,7 +276,9 @@ class Walk:
         x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
         model.compile(
             optimizers.SGD(self.cursor.learning_rate),
-            "sparse_categorical_crossentropy" if model.ends_in_softmax else SparseCategoricalCrossentropy(from_logits=True),
+            "sparse_categorical_crossentropy"
+            if model.ends_in_softmax
+            else SparseCategoricalCrossentropy(from_logits=True),
         )
         loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
         self.batch += 1
@@ -282,7 +286,9 @@ class Walk:
         before = self.trace.loss
         self.retrace()
         change = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
-        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {change}   (u undoes)"
+        self.message = (
+            f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {change}   (u undoes)"
+        )
 
     def undo(self) -> None:
         self.model, self.batch, self.target = self.loaded, 0, self.asked

@@ -9,5 +9,17 @@ from cnn.plots.features import activations, feature_maps, filters, journey
 from cnn.plots.photos import photo_sheet, prediction_card
 from cnn.plots.training import confusion_matrix, learning_curves
 
-__all__ = ["activations", "comparison", "confusion_matrix", "convolution_step", "feature_maps", "filters", "journey",
-           "learning_curves", "photo_sheet", "pooling_step", "prediction_card", "stride_and_padding"]  # fmt: skip
+__all__ = [
+    "activations",
+    "comparison",
+    "confusion_matrix",
+    "convolution_step",
+    "feature_maps",
+    "filters",
+    "journey",
+    "learning_curves",
+    "photo_sheet",
+    "pooling_step",
+    "prediction_card",
+    "stride_and_padding",
+]

@@ -33,7 +33,9 @@ def _shifts(axes, result, label, direction, sideways):
     """Accuracy over the distance, one line a network, its 95% interval as a band."""
     steps = np.arange(-REACH, REACH + 1)
     for network, (color, line, marker, _) in LOOKS.items():
-        scores = [result.score(network, shift_name(d, 0) if sideways else shift_name(0, d), label) for d in steps.tolist()]
+        scores = [
+            result.score(network, shift_name(d, 0) if sideways else shift_name(0, d), label) for d in steps.tolist()
+        ]
         low, high = np.array([score.interval for score in scores]).T
         name = {"dense": "dense net"}.get(network, network)
         shares = [score.share for score in scores]
@@ -53,10 +55,20 @@ def _bars(axes, result, label):
         low, high = np.array([score.interval for score in scores]).T
         face = color if not hatch else "white"
         axes.bar(places + offset, shares, 0.38, facecolor=face, edgecolor=color, hatch=hatch, linewidth=1.5)
-        axes.errorbar(places + offset, shares, np.maximum([shares - low, high - shares], 0), fmt="none", ecolor=INK, elinewidth=1.6, capsize=4)
+        axes.errorbar(
+            places + offset,
+            shares,
+            np.maximum([shares - low, high - shares], 0),
+            fmt="none",
+            ecolor=INK,
+            elinewidth=1.6,
+            capsize=4,
+        )
         for place, share, top in zip(places + offset, shares, high, strict=True):
             axes.text(place, top + 0.015, f"{share * 100:.1f}", ha="center", va="bottom", fontsize=12, color=INK)
-    axes.set_xticks(places, [name.replace(" swapped", "\nswapped").replace(" are", "\nare") for name in WHOLE], fontsize=13)
+    axes.set_xticks(
+        places, [name.replace(" swapped", "\nswapped").replace(" are", "\nare") for name in WHOLE], fontsize=13
+    )
     axes.tick_params(axis="x", length=0)
     _percent(axes)
 

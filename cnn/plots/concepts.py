@@ -33,7 +33,9 @@ def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: 
     limit = float(np.abs(products).max()) or 1.0
     _numbers(axes[3], products, "=  nine products", DIVERGING, -limit, limit, signed=True)
     z = float(products.sum()) + bias
-    text = f"sum {products.sum():+.4f},  plus bias {bias:+.4f}  =  {z:+.4f},   ReLU: max(0, {z:+.4f}) = {max(0.0, z):.4f}"
+    text = (
+        f"sum {products.sum():+.4f},  plus bias {bias:+.4f}  =  {z:+.4f},   ReLU: max(0, {z:+.4f}) = {max(0.0, z):.4f}"
+    )
     figure.supxlabel(text, fontsize=17, color=INK)
     return figure
 
@@ -44,7 +46,9 @@ def _numbers(axes, values, title, colours, low, high, signed=False):
     middle = (low + high) / 2
     for u, v in np.ndindex(values.shape):
         strong = values[u, v] < middle if colours in ("gray", "magma") else abs(values[u, v]) > 0.6 * high
-        axes.text(v, u, _digits(values[u, v], signed), ha="center", va="center", fontsize=14, color="white" if strong else INK)
+        axes.text(
+            v, u, _digits(values[u, v], signed), ha="center", va="center", fontsize=14, color="white" if strong else INK
+        )
     bare(axes)
     axes.set_title(title, fontsize=14, color=INK, loc="left")
 

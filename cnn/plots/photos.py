@@ -9,7 +9,9 @@ from cnn.plots.style import BLUE, GREY, INK, ORANGE, new_figure, open_axes, show
 from cnn.terminal import percent
 
 
-def photo_sheet(photos: Sequence[Photo], class_names: Sequence[str], predictions: Sequence[Prediction] | None = None) -> Figure:
+def photo_sheet(
+    photos: Sequence[Photo], class_names: Sequence[str], predictions: Sequence[Prediction] | None = None
+) -> Figure:
     """Photos in rows of five with number and label; with predictions a tick or cross, what the model says, how sure it is."""
     rows = -(-len(photos) // 5)
     figure = new_figure(10, rows * (2.75 if predictions else 2.35))
@@ -44,7 +46,9 @@ def prediction_card(prediction: Prediction) -> Figure:
         bars[photo.label].set(facecolor="white", edgecolor=ORANGE, hatch="////")
     for k, p in enumerate(prediction.probabilities):
         says = k == prediction.predicted
-        right.text(p + 0.015, k, percent(p), va="center", fontsize=12, fontweight="bold" if says else "normal", color=INK)
+        right.text(
+            p + 0.015, k, percent(p), va="center", fontsize=12, fontweight="bold" if says else "normal", color=INK
+        )
     marks = [name + (" ◀ label" if k == photo.label else "") for k, name in enumerate(names)]
     right.set_yticks(range(len(names)), marks, fontsize=12.5)
     right.tick_params(length=0)

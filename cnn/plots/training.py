@@ -30,11 +30,29 @@ def _curves(axes, history, key):
     lines = [(key, "training", BLUE, "-", "o"), (f"val_{key}", "validation", ORANGE, "--", "s")]
     for name, label, color, style, marker in lines:
         if name in history:
-            axes.plot(epochs, history[name], color=color, linestyle=style, marker=marker, markersize=6, linewidth=2, label=label)
+            axes.plot(
+                epochs,
+                history[name],
+                color=color,
+                linestyle=style,
+                marker=marker,
+                markersize=6,
+                linewidth=2,
+                label=label,
+            )
             value = history[name][-1]
             text = f"{value:.3f}" if key == "loss" else f"{value:.1%}"
-            axes.annotate(text, (len(epochs), value), color=color, fontweight="bold", fontsize=12,
-                          xytext=(8, 0), textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
+            axes.annotate(
+                text,
+                (len(epochs), value),
+                color=color,
+                fontweight="bold",
+                fontsize=12,
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
+                annotation_clip=False,
+            )
     axes.set_title({"loss": "Loss"}.get(key, "Accuracy"), fontsize=15, loc="left", color=INK)
     axes.set_xlabel("epoch", fontsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -63,8 +81,16 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)  # the root makes rare mistakes visible
     for t, p in np.ndindex(counts.shape):
         if counts[t, p]:
-            axes.text(p, t, f"{counts[t, p]}", ha="center", va="center", fontsize=11,
-                      color="white" if shares[t, p] > 0.4 else INK, fontweight="bold" if t == p else "normal")  # fmt: skip
+            axes.text(
+                p,
+                t,
+                f"{counts[t, p]}",
+                ha="center",
+                va="center",
+                fontsize=11,
+                color="white" if shares[t, p] > 0.4 else INK,
+                fontweight="bold" if t == p else "normal",
+            )
     _name_classes(axes, class_names, counts, shares)
     return figure
 

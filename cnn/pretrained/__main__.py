@@ -18,11 +18,19 @@ def main(argv: list[str] | None = None) -> int:
     """Train both models (or --only one) into --out; return the exit code of `cnn train`."""
     parser = argparse.ArgumentParser(prog="python -m cnn.pretrained", description="Train the shipped models again.")
     parser.add_argument("--only", choices=pretrained.NAMES, help="one of the two (default: both)")
-    parser.add_argument("--epochs", type=options.whole(1), default=10, metavar="N", help="for a quick try (default: 10)")
-    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="for a quick try: only the first N training photos")
-    parser.add_argument("--shards", type=options.whole(1, 256), default=2, metavar="N", help="as for cnn train (default: 2)")
+    parser.add_argument(
+        "--epochs", type=options.whole(1), default=10, metavar="N", help="for a quick try (default: 10)"
+    )
+    parser.add_argument(
+        "--limit", type=options.whole(1), metavar="N", help="for a quick try: only the first N training photos"
+    )
+    parser.add_argument(
+        "--shards", type=options.whole(1, 256), default=2, metavar="N", help="as for cnn train (default: 2)"
+    )
     here = Path(pretrained.__file__).parent
-    parser.add_argument("--out", default=here, type=Path, metavar="DIR", help="where to put them (default: the package)")
+    parser.add_argument(
+        "--out", default=here, type=Path, metavar="DIR", help="where to put them (default: the package)"
+    )
     args = parser.parse_args(argv)
     for name in [args.only] if args.only else pretrained.NAMES:
         if code := remake(name, args):
@@ -32,8 +40,23 @@ def main(argv: list[str] | None = None) -> int:
 
 def remake(name: str, args) -> int:
     """Train one model in a run folder that is thrown away; keep its weights, and the command that made them."""
-    command = ["train", "--network", name, "--optimizer", "adam", "--learning-rate", "0.001", "--batch-size", "32",
-               "--epochs", str(args.epochs), "--seed", "0", "--shards", str(args.shards)]  # fmt: skip
+    command = [
+        "train",
+        "--network",
+        name,
+        "--optimizer",
+        "adam",
+        "--learning-rate",
+        "0.001",
+        "--batch-size",
+        "32",
+        "--epochs",
+        str(args.epochs),
+        "--seed",
+        "0",
+        "--shards",
+        str(args.shards),
+    ]
     command += ["--limit", str(args.limit)] if args.limit else []
     print(f"cnn {shlex.join(command)}", flush=True)
     with tempfile.TemporaryDirectory() as out:

@@ -1,7 +1,6 @@
 """`python -m cnn.refresher`: measure, draw the pictures, and write README.md and compare.json beside this file."""
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +35,28 @@ def page(networks: dict, results: dict, content: dict, pixels: np.ndarray, label
     """The text, its numbers filled in. content: what `cnn compare --json` prints; results: an evaluation of each network."""
     template = (FOLDER / "page.md").read_text(encoding="utf-8")
     chosen = photos.predict(networks["CNN"], [photos.test_photo(k, pixels, labels) for k in range(1, 21)])
-    values = {"sheet_right": sum(p.right for p in chosen), "sheet_count": len(chosen), "photo9_says": chosen[8].says,
-              "photo9_label": chosen[8].class_names[chosen[8].photo.label], "filters": networks["CNN"].layers[0].units,
-              "summary": summary.summary_table(networks["CNN"], 76), "why": content["why"],
-              "table": table(content["results"]), "sentences": "\n".join(f"- {text}" for text in content["sentences"]),
-              "plain_verdict": content["sentences"][0].rsplit(": ", 1)[1].rstrip("."),
-              **_padding(), **_mistakes(results["CNN"])}  # fmt: skip
+    values = {
+        "sheet_right": sum(p.right for p in chosen),
+        "sheet_count": len(chosen),
+        "photo9_says": chosen[8].says,
+        "photo9_label": chosen[8].class_names[chosen[8].photo.label],
+        "filters": networks["CNN"].layers[0].units,
+        "summary": summary.summary_table(networks["CNN"], 76),
+        "why": content["why"],
+        "table": table(content["results"]),
+        "sentences": "\n".join(f"- {text}" for text in content["sentences"]),
+        "plain_verdict": content["sentences"][0].rsplit(": ", 1)[1].rstrip("."),
+        **_padding(),
+        **_mistakes(results["CNN"]),
+    }
     for name, model in networks.items():
         low, high = results[name].interval
-        about = {"accuracy": f"{results[name].accuracy:.2%}", "interval": f"{low:.2%} to {high:.2%}",
-                 "parameters": f"{model.count_params():,}", "made_by": model.made_by}  # fmt: skip
+        about = {
+            "accuracy": f"{results[name].accuracy:.2%}",
+            "interval": f"{low:.2%} to {high:.2%}",
+            "parameters": f"{model.count_params():,}",
+            "made_by": model.made_by,
+        }
         values |= {f"{name.lower()}_{key}": value for key, value in about.items()}
     return template.format_map(values)
 
@@ -63,9 +74,14 @@ def _mistakes(result):
     worst, best = int(np.argmin(found)), int(np.argmax(found))
     others = result.confusion[worst].copy()
     others[worst] = 0
-    return {"hardest": names[worst], "hardest_recall": f"{found[worst]:.1%}", "hardest_count": int(others.max()),
-            "hardest_for": names[int(others.argmax())],
-            "easiest": names[best], "easiest_recall": f"{found[best]:.1%}"}  # fmt: skip
+    return {
+        "hardest": names[worst],
+        "hardest_recall": f"{found[worst]:.1%}",
+        "hardest_count": int(others.max()),
+        "hardest_for": names[int(others.argmax())],
+        "easiest": names[best],
+        "easiest_recall": f"{found[best]:.1%}",
+    }
 
 
 def table(rows: list[dict]) -> str:
