@@ -1,5 +1,16 @@
 """A convolutional neural network from scratch, with Keras' names: `from cnn import layers, models`.
 
+To understand a network, read kernels/reference.py and kernels/im2col.py, and then here, in this order:
+
+    layers      each layer's formula beside its code, forward and backward
+    losses      why softmax and the logarithm belong together
+    network     the two loops: forward through the layers, backward in reverse
+
+then initializers, optimizers and metrics; gradcheck (how we know that all of it is right); and models, Keras' words
+over it. The other files that stand flat (errors, checks, utils, terminal, summary, article) are small. What one need
+not read to understand a network is a folder: training, callbacks, saving, photos, datasets, plots, explain, commands,
+and pretrained and refresher, which are made by commands.
+
 The modules are loaded when they are first used, so that `import cnn` is quick.
 """
 
@@ -10,20 +21,24 @@ import kernels  # noqa: F401  before NumPy: it may still ask for the processor's
 __version__ = "0.1.0"
 
 _MODULES = (
+    "article",
     "callbacks",
     "datasets",
     "errors",
+    "explain",
     "gradcheck",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
-    "networks",
+    "network",
     "optimizers",
+    "photos",
     "plots",
-    "resume",
+    "pretrained",
     "saving",
+    "training",
     "utils",
 )
 

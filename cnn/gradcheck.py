@@ -19,6 +19,7 @@ import numpy as np
 from cnn import checks
 from cnn.layers import Layer, MaxPooling2D, ReLUCache, place_windows
 from cnn.models import Sequential
+from cnn.training.batches import check_batch
 from kernels import blas
 
 Array = np.ndarray
@@ -181,7 +182,7 @@ class Problem:
     """A float64 copy of a model with its photos and gradients, whose numbers can be moved and the loss measured."""
 
     def __init__(self, model: Sequential, x, y):
-        x, self.y = model._check_batch("gradcheck", x, y)
+        x, self.y = check_batch(model, "gradcheck", x, y)
         self.model, self.x = model.astype(np.float64), np.array(x, np.float64)
         _, gradients, dx = self.model.loss_and_gradients(self.x, self.y, input_gradient=True)
         self.arrays = {**self.model.params, INPUT: self.x}

@@ -1,10 +1,19 @@
 """How good predictions are: counts of right ones, the confusion matrix, and how sure a share is."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from cnn import checks
+
 Array = np.ndarray
+
+
+def check_names(names: str | Sequence[str] | None) -> list[str]:
+    """The metrics that compile accepts: 'accuracy' or 'acc', or none. Raises ValueError for others."""
+    names = [names] if isinstance(names, str) else list(names or [])
+    return [checks.choice("compile", "metrics", name, ("accuracy", "acc")) for name in names]
 
 
 def count_correct(y_true: Array, y_pred: Array) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn import checks
 
-INITIALISATION, SHUFFLE, DROPOUT = 1, 2, 3  # the purposes
+INITIALISATION, SHUFFLE, DROPOUT, CALL = 1, 2, 3, 4  # the purposes; CALL: dropout in model(x, training=True)
 
 _default_seed = 0
 _lone_layers = itertools.count()  # layers built outside a model get different weights

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn import networks
+from cnn import article
 from cnn.datasets import fashion_mnist
 from cnn.explain import trace
 from cnn.explain.text import piped
@@ -31,7 +31,7 @@ def with_biases(model: Sequential, seed: int = 1) -> Sequential:
 @cache
 def tiny() -> Sequential:
     """The article's architecture with 3 and 4 filters: all steps F1-F12 and B1-B12."""
-    return with_biases(networks.convolutional((3, 4), seed=5))
+    return with_biases(article.convolutional((3, 4), seed=5))
 
 
 @cache
@@ -44,7 +44,7 @@ def sure() -> Sequential:
 
 @cache
 def dense() -> Sequential:
-    return with_biases(networks.dense(seed=2))
+    return with_biases(article.dense(seed=2))
 
 
 @cache

@@ -12,7 +12,9 @@ import sys
 import numpy as np
 
 import cnn
-from cnn import fused, layers, losses, models
+from cnn import layers, losses, models
+from cnn.training import twin
+from cnn.training.step import run_batch
 
 C = ctypes.CDLL(None, use_errno=True)
 PAGE = mmap.PAGESIZE
@@ -31,7 +33,7 @@ def guarded(shape, dtype=np.float32, at_end=True):
     return np.frombuffer(rooms[-1], np.uint8, size, offset).view(dtype).reshape(shape)
 
 
-class GuardedBuffers(fused.Buffers):
+class GuardedBuffers(twin.Buffers):
     at_end = True
 
     def __call__(self, name, *shape, dtype=np.float32):
@@ -69,13 +71,13 @@ def train(model, rng) -> None:
         layer.params = copies
     x, y = rng.random((3, *model.input_shape), np.float32), rng.integers(0, 4, 3)
     for input_gradient in (True, False):
-        model.run_batch(x, y, fast=True, input_gradient=input_gradient)
+        run_batch(model, x, y, fast=True, input_gradient=input_gradient)
 
 
 def main(seed: int, networks: int, beyond: bool) -> None:
     """Print how many networks have been trained."""
     cnn.set_threads(1)
-    fused.Buffers = GuardedBuffers
+    twin.Buffers = GuardedBuffers
     rng, trained = np.random.default_rng(seed), 0
     while trained < networks:
         GuardedBuffers.at_end = trained % 3 > 0

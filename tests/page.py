@@ -43,7 +43,7 @@ def text(number=NUMBER):
 @functools.cache
 def small_comparison():
     """What `cnn compare` finds for a few photos."""
-    from cnn import comparison
+    from cnn.photos import comparison
 
     found = comparison.compare(
         dict(zip(("CNN", "dense"), networks(), strict=True)), *(array[:40] for array in test_set())

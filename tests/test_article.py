@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn import cli, comparison, layers, metrics, photos, pretrained, saving, transformations
+from cnn import layers, metrics, photos, pretrained, saving
+from cnn.commands import cli
 from cnn.datasets import fashion_mnist
 from cnn.models import Sequential
+from cnn.photos import changes, comparison
 
 NAMES = fashion_mnist.CLASS_NAMES
 
@@ -283,17 +285,17 @@ def test_wrong_flags_are_refused_before_any_work(run, words):
 
 def test_shift_moves_and_loses_what_leaves():
     photo = np.arange(1, 10).reshape(3, 3)
-    np.testing.assert_array_equal(transformations.shift(photo, 1, 0), [[0, 1, 2], [0, 4, 5], [0, 7, 8]])
-    np.testing.assert_array_equal(transformations.shift(photo, 0, -2), [[7, 8, 9], [0, 0, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(transformations.shift(photo, 0, 0), photo)
+    np.testing.assert_array_equal(changes.shift(photo, 1, 0), [[0, 1, 2], [0, 4, 5], [0, 7, 8]])
+    np.testing.assert_array_equal(changes.shift(photo, 0, -2), [[7, 8, 9], [0, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(changes.shift(photo, 0, 0), photo)
 
 
 def test_mirror_and_rearrangements():
     photo = np.arange(16).reshape(1, 4, 4)
-    np.testing.assert_array_equal(transformations.mirror(photo)[0, 0], [3, 2, 1, 0])
-    np.testing.assert_array_equal(transformations.swap_halves(photo)[0, 1], [6, 7, 4, 5])
+    np.testing.assert_array_equal(changes.mirror(photo)[0, 0], [3, 2, 1, 0])
+    np.testing.assert_array_equal(changes.swap_halves(photo)[0, 1], [6, 7, 4, 5])
     quadrants = [[10, 11, 8, 9], [14, 15, 12, 13], [2, 3, 0, 1], [6, 7, 4, 5]]
-    np.testing.assert_array_equal(transformations.swap_quadrants(photo)[0], quadrants)
+    np.testing.assert_array_equal(changes.swap_quadrants(photo)[0], quadrants)
     np.testing.assert_array_equal(photo, np.arange(16).reshape(1, 4, 4))
 
 
@@ -312,8 +314,8 @@ def test_a_convolution_carries_over_a_shift(cnn_model, data_set, dx, dy, whole):
     if whole:
         model.input_scale = 1.0
         model.layers[0].set_weights([np.round(64 * weights) for weights in model.layers[0].get_weights()])
-    maps, of_moved = first_maps(model, pixels), first_maps(model, transformations.shift(pixels, dx, dy))
-    moved = transformations.shift(maps.transpose(0, 3, 1, 2), dx, dy).transpose(0, 2, 3, 1)
+    maps, of_moved = first_maps(model, pixels), first_maps(model, changes.shift(pixels, dx, dy))
+    moved = changes.shift(maps.transpose(0, 3, 1, 2), dx, dy).transpose(0, 2, 3, 1)
     inside = slice(8, 20)
     np.testing.assert_allclose(
         of_moved[:, inside, inside], moved[:, inside, inside], rtol=0, atol=0 if whole else 1e-6 * maps.max()
@@ -323,7 +325,7 @@ def test_a_convolution_carries_over_a_shift(cnn_model, data_set, dx, dy, whole):
 
 def test_no_convolution_carries_over_a_mirror_image(cnn_model, data_set):
     pixels = data_set[0][:8]
-    maps, of_mirrored = first_maps(cnn_model, pixels), first_maps(cnn_model, transformations.mirror(pixels))
+    maps, of_mirrored = first_maps(cnn_model, pixels), first_maps(cnn_model, changes.mirror(pixels))
     assert np.abs(of_mirrored - maps[:, :, ::-1]).max() > 0.1
 
 

@@ -252,7 +252,7 @@ def test_bad_arguments_are_named(make, message):
 def bar_text(stream, monkeypatch, verbose="auto", seconds=0.2, **arguments):
     """What fit writes when each look at the clock is `seconds` after the last."""
     clock = iter(np.arange(1, 10_000) * seconds)
-    monkeypatch.setattr("cnn.callbacks.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("cnn.callbacks.progress.time.monotonic", lambda: float(next(clock)))
     monkeypatch.setattr("sys.stdout", stream)
     monkeypatch.setenv("TERM", "xterm")
     fit(verbose=verbose, **arguments)

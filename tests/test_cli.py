@@ -16,9 +16,9 @@ from commandline import ENVIRONMENT, PATIENCE, arrays, refused, result, same_bit
 from PIL import Image
 
 from cnn import models, saving
+from cnn.article import dense
 from cnn.layers import Dense, Flatten
-from cnn.networks import dense
-from cnn.resume import TrainingState
+from cnn.saving.state import TrainingState
 
 QUICK = ("--network=dense", "--epochs=2", "--no-plots")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commandline import ENVIRONMENT, cnn, refused, result, succeeds, write_photos
 
-from cnn.cli import COMMANDS, build_parser
+from cnn.commands.cli import COMMANDS, build_parser
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_help_of_every_command(tmp_path):
 
 def test_help_loads_nothing_heavy():
     heavy = "{'numpy', 'numba', 'matplotlib'}"
-    code = f"import sys; from cnn.cli import build_parser; build_parser(); print({heavy} & set(sys.modules))"
+    code = f"import sys; from cnn.commands.cli import build_parser; build_parser(); print({heavy} & set(sys.modules))"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT).stdout
         == "set()\n"

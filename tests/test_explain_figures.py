@@ -147,7 +147,7 @@ def test_14_descent():
 
 
 def test_the_command_writes_them_small_and_the_same_each_time(tmp_path, monkeypatch, capsys):
-    from cnn import cli
+    from cnn.commands import cli
 
     monkeypatch.setattr(figures, "COMPARED", 20)
     nets.tiny().save(tmp_path / "tiny.npz")

@@ -33,7 +33,7 @@ class Terminal:
     def __init__(self, argv, columns=80, rows=24, before="pass", **environment):
         self.display = pyte.Screen(columns, rows)
         self.stream, self.bytes = pyte.ByteStream(self.display), b""
-        program = f"import sys; {before}; from cnn.cli import main; sys.exit(main(sys.argv[1:]))"
+        program = f"import sys; {before}; from cnn.commands.cli import main; sys.exit(main(sys.argv[1:]))"
         self.master, self.slave = pty.openpty()
         self.resize(columns, rows)
         self.modes = termios.tcgetattr(self.slave)
@@ -346,7 +346,7 @@ def test_play_speed_digits_source_and_command(walk):
 
 
 def test_the_printed_command_shows_the_same_step(walk):
-    from cnn import cli
+    from cnn.commands import cli
 
     walk.step = next(s for s in walk.tour if s.id == "B8")
     press(walk, "]", "up")

@@ -7,7 +7,7 @@ import explain_models as nets
 import numpy as np
 import pytest
 
-from cnn import cli
+from cnn.commands import cli
 from cnn.explain import text
 from cnn.explain.trace import decode
 from cnn.terminal import Style

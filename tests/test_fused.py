@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from conftest import random_batch, random_biases
 
-from cnn import fused, layers, models
+from cnn import layers, models
 from cnn.gradcheck import relative_error
+from cnn.training import twin
 from kernels import fused as fused_kernels
 from kernels import reference, vectors, windows, winograd
 
@@ -83,7 +84,7 @@ def test_gradients_and_outputs(shape, body):
 
 def test_which_pairs_are_fused():
     kinds = [
-        [type(layer).__name__ for layer in fused.twin(network(*NETWORKS[name]).layers)]
+        [type(layer).__name__ for layer in twin.twin(network(*NETWORKS[name]).layers)]
         for name in ("article in small", "other pools")
     ]
     assert kinds[0] == ["ConvPool", "ConvPool", "Flatten", "KeptDense", "KeptDense"]
@@ -92,7 +93,7 @@ def test_which_pairs_are_fused():
 
 def test_the_kernels_that_skip_zeros_are_used_where_they_can():
     assert [
-        fused.ConvPool(*network(*NETWORKS[name]).layers[:2]).skips_zeros
+        twin.ConvPool(*network(*NETWORKS[name]).layers[:2]).skips_zeros
         for name in ("skips zeros, odd", "odd maps", "stride 2")
     ] == [vectors.AVAILABLE, False, False]
 
@@ -135,7 +136,7 @@ def test_winograds_rounding_is_no_larger_than_that_of_the_product():
     """Against the same sums in float64, numbers like those in the article's network."""
     rng = np.random.default_rng(4)
     x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in [(4, 16, 16, 32), (3, 3, 32, 64)])
-    layer = fused.ConvPool(
+    layer = twin.ConvPool(
         *network((14, 14, 32), [layers.Conv2D(64, 3, padding="same"), layers.MaxPooling2D()]).layers[:2]
     )
     layer.conv.params = {"kernel": kernel, "bias": np.zeros(64, np.float32)}
@@ -154,7 +155,7 @@ def test_winograds_rounding_is_no_larger_than_that_of_the_product():
 
 def test_the_kernels_in_registers_are_used_where_they_can():
     names = ["Winograd", "Winograd, valid", "in registers", "in registers, stride 2", "no bias"]
-    twins = [fused.ConvPool(*network(*NETWORKS[name]).layers[:2]) for name in names]
+    twins = [twin.ConvPool(*network(*NETWORKS[name]).layers[:2]) for name in names]
     assert [(twin.has_winograd, twin.in_registers) for twin in twins] == [
         (vectors.AVAILABLE, vectors.AVAILABLE),
         (vectors.AVAILABLE, vectors.AVAILABLE),
@@ -166,7 +167,7 @@ def test_the_kernels_in_registers_are_used_where_they_can():
 
 def test_both_ways_back_agree():
     model = network(*NETWORKS["skips zeros, odd"])
-    layer = fused.ConvPool(*model.layers[:2])
+    layer = twin.ConvPool(*model.layers[:2])
     x, _ = random_batch(5, (7, 9, CHANNELS))
     y, cache = layer.forward(x)
     dy = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
@@ -184,7 +185,7 @@ def test_ties_go_to_the_first_cell_as_in_the_plain_layers():
     x = np.random.default_rng(0).integers(0, 2, (12, 8, 8, 1)).astype(np.float32)
     x[:4] = 0
     y = np.arange(12) % 10
-    plain, fast = (model.run_batch(x, y, fast=fast).grads for fast in (False, True))
+    plain, fast = (run_batch(model, x, y, fast=fast).grads for fast in (False, True))
     for key in plain:
         assert relative_error(plain[key], fast[key]) < 1e-5, key
 
@@ -212,7 +213,7 @@ def test_a_layer_that_was_built_for_float64(shape):
     model.compile("sgd", "sparse_categorical_crossentropy")
     x, y = random_batch(6, shape)
     np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=0, atol=2e-6)
-    plain, fast = (model.run_batch(x, y, fast=fast).grads for fast in (False, True))
+    plain, fast = (run_batch(model, x, y, fast=fast).grads for fast in (False, True))
     for key in plain:
         assert relative_error(plain[key], fast[key]) < 1e-5, key
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from conftest import random_batch, random_biases, small_network
 
-from cnn import cli, gradcheck, layers, models
+from cnn import gradcheck, layers, models
+from cnn.commands import cli
 from cnn.commands import gradcheck as command
 from cnn.losses import SparseCategoricalCrossentropy
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from model_files import archive, header, load, members, npy, path, refuses, valid, with_document, with_member  # noqa: F401
 
-from cnn import models, npz
+from cnn import models
 from cnn.errors import ModelFileError
+from cnn.saving import npz
 
 
 def test_the_valid_file_is_valid(path, valid):

@@ -9,9 +9,9 @@ import gates
 import numpy as np
 import pytest
 
-import cnn.fused
 import cnn.layers
 import cnn.models
+import cnn.training.twin
 from cnn import losses
 
 GATES = [gates.layer_gate, gates.network_gate, gates.corner_gate, gates.independence_gate, gates.fast_gate]
@@ -208,17 +208,17 @@ def fast_bias_counts_closed_windows(patch):
     def faulty(dbias, dy, winners):
         dbias[:] = dy.sum(axis=(0, 1, 2))
 
-    patch.setattr(cnn.fused.fused, "bias_gradient", faulty)
+    patch.setattr(cnn.training.twin.fused, "bias_gradient", faulty)
 
 
 def fast_pooling_takes_another_winner(patch):
-    original = cnn.fused.fused.bias_relu_pool
+    original = cnn.training.twin.fused.bias_relu_pool
 
     def faulty(y, winners, z, bias, floor):
         original(y, winners, z, bias, floor)
         winners[winners == 1] = 2
 
-    patch.setattr(cnn.fused.fused, "bias_relu_pool", faulty)
+    patch.setattr(cnn.training.twin.fused, "bias_relu_pool", faulty)
 
 
 FAULTS = [

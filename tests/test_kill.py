@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 TRAIN = '''
 import builtins, hashlib, json, os, resource, signal, sys
 import numpy as np
-from cnn import callbacks, layers, models, npz
+from cnn import callbacks, layers, models
+from cnn.saving import atomic, npz
 folder, fault = sys.argv[1], sys.argv[2:]
 
 class Report(callbacks.Callback):
@@ -50,7 +51,7 @@ def killed_at(name, function, when, number):
 if fault[:1] == ["call"]:
     _, name, when, number = fault
     if name == "open":
-        npz.open = killed_at(name, open, when, int(number))
+        atomic.open = killed_at(name, open, when, int(number))
     elif name == "write":
         npz._npy = killed_at(name, npz._npy, when, int(number))
     else:
@@ -171,7 +172,7 @@ def test_kill_at_the_removal_of_a_finished_run(tmp_path, two_epochs, when):
 
 def test_a_save_that_is_not_atomic_is_noticed(tmp_path):
     """Injected fault: write straight to the path. The kill in the middle then leaves half a file."""
-    in_place = "from cnn import npz\nimport contextlib\n@contextlib.contextmanager\ndef replacing(path):\n    with open(path, 'wb') as file:\n        yield file\nnpz.replacing = replacing\n"
+    in_place = "from cnn.saving import npz\nimport contextlib\n@contextlib.contextmanager\ndef replacing(path):\n    with open(path, 'wb') as file:\n        yield file\nnpz.replacing = replacing\n"
     process = start(tmp_path, "call", "write", "before", "35", epochs=2, program=in_place + TRAIN)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL

@@ -9,9 +9,10 @@ import pytest
 from photographs import photograph
 from PIL import Image
 
-from cnn import own_photo, photos, pretrained, saving
+from cnn import photos, pretrained, saving
 from cnn.datasets import fashion_mnist
 from cnn.errors import DataError
+from cnn.photos import own
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,13 @@ def save(path, pixels, **options):
 @pytest.mark.parametrize("number", [1, 9, 20])
 def test_a_photo_of_the_set_comes_back_as_it_is(tmp_path, data_set, number):
     pixels = data_set[0][number - 1]
-    got = own_photo.read(save(tmp_path / "x.png", pixels))
+    got = own.read(save(tmp_path / "x.png", pixels))
     np.testing.assert_array_equal(got.pixels, pixels)
     assert got.notes == ["taken as it is: 28 x 28 grey values, bright on dark"]
 
 
 def test_an_inverted_photo_is_inverted_back(tmp_path, data_set):
-    got = own_photo.read(save(tmp_path / "x.png", 255 - data_set[0][8]))
+    got = own.read(save(tmp_path / "x.png", 255 - data_set[0][8]))
     np.testing.assert_array_equal(got.pixels, data_set[0][8])
     assert got.notes == ["inverted: bright on dark, as in the data set"]
 
@@ -64,7 +65,7 @@ def test_what_the_model_knows_it_knows_on_a_photograph(data_set, model, kind):
     """Of the photos that the model is right about, it must be right about most as photographs too."""
     rng, chosen = np.random.default_rng(7), np.arange(100, 124)
     known = chosen[photos.probabilities(model, data_set[0][chosen]).argmax(axis=1) == data_set[1][chosen]]
-    made = [own_photo.prepare(photograph(data_set[0][k], rng, **kind).astype(np.float32)).pixels for k in known]
+    made = [own.prepare(photograph(data_set[0][k], rng, **kind).astype(np.float32)).pixels for k in known]
     right = photos.probabilities(model, np.stack(made)).argmax(axis=1) == data_set[1][known]
     assert len(known) > 18
     assert right.mean() >= 0.85
@@ -82,7 +83,7 @@ def test_a_wall_alone_or_without_preparation_would_not_do(data_set, model):
 
 def test_the_notes_say_what_was_done(tmp_path, data_set):
     picture = photograph(data_set[0][0], np.random.default_rng(1))
-    got = own_photo.read(save(tmp_path / "boot.jpg", picture, quality=90))
+    got = own.read(save(tmp_path / "boot.jpg", picture, quality=90))
     text = "; ".join(got.notes)
     for part in (
         "colour to grey",
@@ -98,9 +99,7 @@ def test_the_notes_say_what_was_done(tmp_path, data_set):
 
 def test_the_longer_side_fills_the_photo_and_the_other_is_centred(data_set):
     trouser = data_set[0][2]
-    pixels = own_photo.prepare(
-        photograph(trouser, np.random.default_rng(2), noise=0, light=0).astype(np.float32)
-    ).pixels
+    pixels = own.prepare(photograph(trouser, np.random.default_rng(2), noise=0, light=0).astype(np.float32)).pixels
     rows, columns = np.flatnonzero(pixels.max(axis=1) > 40), np.flatnonzero(pixels.max(axis=0) > 40)
     assert rows[0] <= 1 and rows[-1] >= 26
     assert abs(columns[0] - (27 - columns[-1])) <= 1
@@ -108,18 +107,18 @@ def test_the_longer_side_fills_the_photo_and_the_other_is_centred(data_set):
 
 def test_a_camera_photo_of_twelve_million_pixels(tmp_path, data_set, model):
     picture = photograph(data_set[0][0], np.random.default_rng(5), enlarge=90, size=(4000, 3000))
-    got = own_photo.read(save(tmp_path / "x.jpg", picture, quality=80))
+    got = own.read(save(tmp_path / "x.jpg", picture, quality=80))
     assert any("from 4000 x 3000" in note for note in got.notes)
     assert photos.probabilities(model, got.pixels[None]).argmax() == 9
 
 
 def test_a_turned_photo_is_turned_upright_as_the_camera_noted(tmp_path, data_set):
     picture = Image.fromarray(photograph(data_set[0][2], np.random.default_rng(3)))
-    upright = own_photo.read(save(tmp_path / "a.png", np.asarray(picture)))
+    upright = own.read(save(tmp_path / "a.png", np.asarray(picture)))
     exif = Image.Exif()
     exif[274] = 6  # shown turned by 90 degrees to the right
     picture.rotate(90, expand=True).save(tmp_path / "b.png", exif=exif)
-    turned = own_photo.read(tmp_path / "b.png")
+    turned = own.read(tmp_path / "b.png")
     assert turned.notes[0] == "turned upright, as the camera noted"
     np.testing.assert_array_equal(turned.pixels, upright.pixels)
 
@@ -128,18 +127,18 @@ def test_what_is_transparent_stands_on_white(tmp_path, data_set):
     thing = np.repeat(np.repeat(data_set[0][0], 10, axis=0), 10, axis=1)
     rgba = np.zeros((280, 280, 4), np.uint8)
     rgba[..., 3] = thing
-    got = own_photo.read(save(tmp_path / "x.png", rgba))
+    got = own.read(save(tmp_path / "x.png", rgba))
     assert got.notes[0] == "laid on white, where transparent"
     assert np.abs(got.pixels.astype(int) - data_set[0][0]).mean() < 25
 
 
 def test_sixteen_bits_and_palettes(tmp_path, data_set):
     large = np.repeat(np.repeat(data_set[0][0], 10, axis=0), 10, axis=1)
-    expected = own_photo.read(save(tmp_path / "a.png", large)).pixels.astype(int)
+    expected = own.read(save(tmp_path / "a.png", large)).pixels.astype(int)
     images = {"b.png": Image.fromarray(large.astype(np.uint16) * 257), "c.gif": Image.fromarray(large).convert("P")}
     for name, image in images.items():
         image.save(tmp_path / name)
-        assert np.abs(own_photo.read(tmp_path / name).pixels - expected).max() <= 3
+        assert np.abs(own.read(tmp_path / name).pixels - expected).max() <= 3
 
 
 # Refused
@@ -187,14 +186,14 @@ def test_refuses_what_is_no_photo(tmp_path, content, reason):
     path = tmp_path / "x.png"
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"^{path}: .*{reason}") as caught:
-        own_photo.read(path)
+        own.read(path)
     assert "\n" not in str(caught.value)
 
 
 def test_noise_alone_shows_nothing(tmp_path):
     noise = np.random.default_rng(0).normal(128, 3, (200, 200)).clip(0, 255).astype(np.uint8)
     with pytest.raises(DataError, match="something to see"):
-        own_photo.read(save(tmp_path / "x.png", noise))
+        own.read(save(tmp_path / "x.png", noise))
 
 
 def test_any_damaged_png_is_read_or_refused(tmp_path, data_set):
@@ -206,4 +205,4 @@ def test_any_damaged_png_is_read_or_refused(tmp_path, data_set):
         content[position] ^= 0x55
         path.write_bytes(content)
         with pytest.raises(DataError):  # whole, it is refused too: it is all black
-            own_photo.read(path)
+            own.read(path)

@@ -13,8 +13,9 @@ import numpy as np
 import page
 import pytest
 
-from cnn import layers, transformations
+from cnn import layers
 from cnn.explain import html, trace
+from cnn.photos import changes
 
 pytestmark = pytest.mark.slow
 
@@ -117,8 +118,8 @@ def changed(image, change):
         image = getattr(transformations, f"swap_{change['parts']}")(image)
     if change.get("mirror"):
         # The page mirrors what it then takes apart: in this order it is the same picture.
-        image = transformations.mirror(image)
-    return transformations.shift(image, change.get("dx", 0), change.get("dy", 0))
+        image = changes.mirror(image)
+    return changes.shift(image, change.get("dx", 0), change.get("dy", 0))
 
 
 def test_forward_and_backward_equal_the_trace(tmp_path):

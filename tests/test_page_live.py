@@ -9,8 +9,8 @@ import page
 import pytest
 from page_browser import browser, focus_lab, folder, state, until, visit  # noqa: F401  fixtures among them
 
-from cnn import transformations
 from cnn.explain import html, trace
+from cnn.photos import changes
 
 pytestmark = pytest.mark.slow
 
@@ -311,7 +311,7 @@ def test_a_picture_is_loaded_scaled_and_inverted(visit, tmp_path):
 def test_the_two_nets_look_at_the_same_moved_photo(visit):
     tab = visit("#photo=9&step=S&dx=2&mirror=1")
     pixels, _ = page.test_set()
-    moved = transformations.shift(transformations.mirror(pixels[8]), 2, 0)
+    moved = changes.shift(changes.mirror(pixels[8]), 2, 0)
     x = np.float64(np.float32(moved[None, :, :, None]) * np.float32(1 / 255))
     for name, model in zip(("T.p", "dense.p"), page.networks(), strict=True):
         np.testing.assert_allclose(tab.evaluate(f"[...App.A.{name}]"), model.astype(np.float64)(x)[0], atol=1e-12)

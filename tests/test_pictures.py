@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cnn import comparison, layers, photos, plots, pretrained, saving
+from cnn import layers, photos, plots, pretrained, saving
 from cnn.datasets import fashion_mnist
 from cnn.models import Sequential
+from cnn.photos import comparison
 
 NAMES = fashion_mnist.CLASS_NAMES
 
@@ -180,7 +181,7 @@ def test_a_model_without_a_convolution_has_no_filters(draw):
 
 
 def test_a_picture_is_the_same_bytes_each_time(tmp_path, predictions):
-    from cnn.commands import pictures
+    from cnn.commands.shared import pictures
 
     for name in ("a.png", "b.png"):
         pictures.write(plots.prediction_card(predictions[8]), str(tmp_path / name))

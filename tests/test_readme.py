@@ -9,7 +9,7 @@ import pytest
 from commandline import ENVIRONMENT, PATIENCE, ROOT, cnn, result, succeeds
 
 from cnn import layers, models
-from cnn.cli import COMMANDS
+from cnn.commands.cli import COMMANDS
 from cnn.datasets import fashion_mnist
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn import cli, comparison, pretrained, saving
-from cnn.commands import evaluation
+from cnn import pretrained, saving
+from cnn.commands import cli
+from cnn.commands.shared import evaluation
 from cnn.datasets import fashion_mnist, fingerprint
+from cnn.photos import comparison
 from cnn.refresher import __main__ as refresher
 
 FOLDER = refresher.FOLDER

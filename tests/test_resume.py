@@ -7,8 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from cnn import callbacks, layers, models, optimizers, resume, saving
+from cnn import callbacks, layers, models, optimizers, saving
 from cnn.callbacks import BackupAndRestore, CSVLogger, EarlyStopping, ModelCheckpoint
+from cnn.training.run import Run, RunningMean
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((30, 6, 6, 1), dtype=np.float32), RNG.integers(0, 3, 30)
@@ -305,53 +306,53 @@ def test_several_callbacks_of_one_class_keep_their_own_state(tmp_path):
 
 
 def forgets_the_optimizers_step(monkeypatch):
-    original = resume.Run.restore
+    original = Run.restore
 
     def restore(run, saved, state, where):
         saved.optimizer.iterations = 0
         original(run, saved, state, where)
 
-    monkeypatch.setattr(resume.Run, "restore", restore)
+    monkeypatch.setattr(Run, "restore", restore)
 
 
 def forgets_the_slots(monkeypatch):
-    original = resume.Run.restore
+    original = Run.restore
 
     def restore(run, saved, state, where):
         saved.optimizer.state = {}
         original(run, saved, state, where)
 
-    monkeypatch.setattr(resume.Run, "restore", restore)
+    monkeypatch.setattr(Run, "restore", restore)
 
 
 def starts_the_epoch_again(monkeypatch):
-    original = resume.Run.restore
+    original = Run.restore
 
     def restore(run, saved, state, where):
         original(run, saved, state, where)
         run.step = 0
 
-    monkeypatch.setattr(resume.Run, "restore", restore)
+    monkeypatch.setattr(Run, "restore", restore)
 
 
 def forgets_the_means(monkeypatch):
-    original = resume.Run.restore
+    original = Run.restore
 
     def restore(run, saved, state, where):
         original(run, saved, state, where)
-        run.mean = resume.RunningMean()
+        run.mean = RunningMean()
 
-    monkeypatch.setattr(resume.Run, "restore", restore)
+    monkeypatch.setattr(Run, "restore", restore)
 
 
 def shuffles_from_the_start(monkeypatch):
-    original = resume.Run.restore
+    original = Run.restore
 
     def restore(run, saved, state, where):
         original(run, saved, state, where)
         run.model.epoch = 0
 
-    monkeypatch.setattr(resume.Run, "restore", restore)
+    monkeypatch.setattr(Run, "restore", restore)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from cnn import checks, document, layers, losses, models, npz, optimizers, saving
+from cnn import checks, layers, losses, models, optimizers, saving
 from cnn.errors import DivergedError, ModelFileError
+from cnn.saving import document, npz
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((12, 6, 6, 1), dtype=np.float32), RNG.integers(0, 3, 12)

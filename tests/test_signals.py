@@ -25,7 +25,7 @@ FLAGS = ("--filters=4,8", "--epochs=3", "--batch-size=10", "--validation-split=0
 # Calls the k-th call of a function of ours behind a signal (or several) to this very process.
 DRIVER = """
 import importlib, os, signal, sys
-import cnn.cli
+import cnn.commands.cli
 module, name, when, signals = sys.argv[1:5]
 owner = importlib.import_module(module.partition(":")[0])
 for part in filter(None, module.partition(":")[2].split(".")):
@@ -39,7 +39,7 @@ def patched(*args, **kwargs):
             os.kill(os.getpid(), int(number))
     return original(*args, **kwargs)
 setattr(owner, name, patched)
-sys.exit(cnn.cli.main(sys.argv[5:]))
+sys.exit(cnn.commands.cli.main(sys.argv[5:]))
 """
 
 
@@ -82,13 +82,13 @@ def same_run(folder, other):
 MOMENTS = {
     "while the photos are read": ("cnn.datasets.fashion_mnist load_data", 1),
     "while the kernels are compiled": ("cnn.commands.training prepare_kernels", 1),
-    "in the first batch": ("cnn.trainer train_step", 1),
-    "in a batch": ("cnn.trainer train_step", 30),
-    "in the last batch of an epoch": ("cnn.trainer train_step", 48),
-    "in validation": ("cnn.trainer evaluate_checked", 1),
-    "in the last validation": ("cnn.trainer evaluate_checked", 3),
-    "while saving the first state": ("cnn.saving save_training", 1),
-    "while saving an epoch": ("cnn.saving save_training", 3),
+    "in the first batch": ("cnn.training.fit train_step", 1),
+    "in a batch": ("cnn.training.fit train_step", 30),
+    "in the last batch of an epoch": ("cnn.training.fit train_step", 48),
+    "in validation": ("cnn.training.fit evaluate_checked", 1),
+    "in the last validation": ("cnn.training.fit evaluate_checked", 3),
+    "while saving the first state": ("cnn.saving.model_file save_training", 1),
+    "while saving an epoch": ("cnn.saving.model_file save_training", 3),
     "while the file is written": ("os fsync", 5),
     "while the best model is saved": ("cnn.models:Sequential save", 2),
 }
@@ -107,7 +107,7 @@ def test_first_signal_saves_and_tells_how_to_go_on(photos, uninterrupted, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("place", ["cnn.trainer train_step", "cnn.saving save_training", "os fsync"])
+@pytest.mark.parametrize("place", ["cnn.training.fit train_step", "cnn.saving.model_file save_training", "os fsync"])
 def test_second_signal_leaves_at_once(photos, uninterrupted, tmp_path, place, number):
     done = train_with_signal(place, 4, [number, number], photos, tmp_path)
     assert done.returncode == 128 + number, done.stderr
@@ -128,9 +128,19 @@ def test_signal_after_the_training_loses_only_the_report(photos, uninterrupted, 
 
 
 def test_stopped_again_and_again(photos, uninterrupted, tmp_path):
-    done = train_with_signal("cnn.trainer train_step", 7, [signal.SIGINT], photos, tmp_path)
+    done = train_with_signal("cnn.training.fit train_step", 7, [signal.SIGINT], photos, tmp_path)
     for when in (5, 20, 9):
-        command = [sys.executable, "-c", DRIVER, "cnn.trainer", "train_step", str(when), "2", "train", "--resume=train"]
+        command = [
+            sys.executable,
+            "-c",
+            DRIVER,
+            "cnn.training.fit",
+            "train_step",
+            str(when),
+            "2",
+            "train",
+            "--resume=train",
+        ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
         assert done.returncode == 130, done.stderr
     resumed_as_told(done.stderr, tmp_path)
@@ -184,7 +194,7 @@ def test_two_trainings_side_by_side(photos, uninterrupted, tmp_path):
 
 
 def test_many_processes_never_share_a_folder(tmp_path):
-    code = "from cnn import runs; print(*[runs.create('runs').name for _ in range(20)])"
+    code = "from cnn.commands.shared import runs; print(*[runs.create('runs').name for _ in range(20)])"
     processes = [
         subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
         for _ in range(4)
@@ -204,13 +214,13 @@ def test_nobody_reading_the_progress_stops_nothing(photos, uninterrupted, tmp_pa
 
 def test_a_diverging_run_keeps_the_model_of_the_last_good_epoch(photos, tmp_path):
     """The loss is made infinite in the third epoch; the resumed run, with the trouble gone, ends as if it had not been."""
-    module = "import cnn.trainer as t, cnn.cli, sys, itertools\nn, f = itertools.count(1), t.train_step\n"
+    module = "import cnn.training.fit as t, cnn.commands.cli, sys, itertools\nn, f = itertools.count(1), t.train_step\n"
     spoil = "    if next(n) == 60: model.params['dense/bias'][:] = float('inf')\n"
     patch = f"def step(model, *a, **k):\n{spoil}    return f(model, *a, **k)\nt.train_step = step\n"
     command = [
         sys.executable,
         "-c",
-        f"{module}{patch}sys.exit(cnn.cli.main(sys.argv[1:]))",
+        f"{module}{patch}sys.exit(cnn.commands.cli.main(sys.argv[1:]))",
         "train",
         *FLAGS,
         "--data",

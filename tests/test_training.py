@@ -11,12 +11,14 @@ import pytest
 from conftest import random_batch, small_network
 
 import cnn
-from cnn import layers, models, trainer
+from cnn import layers, models
+from cnn.article import convolutional
 from cnn.callbacks import Callback
 from cnn.datasets import fashion_mnist
 from cnn.errors import DivergedError
 from cnn.gradcheck import relative_error
-from cnn.networks import convolutional
+from cnn.training import fit
+from cnn.training.step import generators, run_batch, shard_slices
 
 
 def bits(model):
@@ -54,7 +56,7 @@ def test_other_shards_differ_by_rounding_alone(shards):
     results = []
     for count in (1, shards):
         model.shards = count
-        results.append(model.run_batch(x, y, step=4))
+        results.append(run_batch(model, x, y, step=4))
     assert results[0].loss == pytest.approx(results[1].loss, rel=1e-6)
     assert results[0].correct == results[1].correct
     for key, grad in results[0].grads.items():
@@ -64,7 +66,7 @@ def test_other_shards_differ_by_rounding_alone(shards):
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
 @pytest.mark.parametrize("shards", [1, 2, 3, 8, 12, 20])
 def test_shards_are_a_partition(count, shards):
-    slices = models.shard_slices(count, shards)
+    slices = shard_slices(count, shards)
     assert np.concatenate([np.arange(count)[s] for s in slices]).tolist() == list(range(count))
     sizes = [s.stop - s.start for s in slices]
     assert max(sizes) - min(sizes) <= 1 <= min(sizes)
@@ -75,7 +77,7 @@ def test_dropout_draws_differ_from_step_to_step_and_from_layer_to_layer():
     x = np.ones((1, 500), np.float32)
 
     def kept(step):
-        _, caches = models.forward(model.layers, x, True, model._rngs(True, step, 1, slice(0, 1)))
+        _, caches = models.forward(model.layers, x, True, generators(model, step, 1, slice(0, 1)))
         return caches[0].factor > 0, caches[1].factor > 0
 
     assert (kept(0)[0] != kept(1)[0]).any()
@@ -182,13 +184,13 @@ class Watch(Callback):
 
     def __init__(self, monkeypatch):
         self.epochs = []
-        original = trainer.train_step
+        original = fit.train_step
 
         def spy(model, x, y, *args, **kwargs):
             self.epochs[-1].extend(x[:, 0, 0, 0].tolist())
             return original(model, x, y, *args, **kwargs)
 
-        monkeypatch.setattr(trainer, "train_step", spy)
+        monkeypatch.setattr(fit, "train_step", spy)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epochs.append([])

@@ -12,10 +12,10 @@ import pytest
 
 from cnn import layers
 from cnn.errors import DivergedError
-from cnn.fused import ConvPool, twin
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.models import Sequential
 from cnn.optimizers import SGD
+from cnn.training.twin import ConvPool, twin
 from kernels import fused, reference, sparse, vectors
 
 JIT = vectors.AVAILABLE  # under NUMBA_DISABLE_JIT=1 the same tests run on smaller networks
@@ -128,8 +128,8 @@ def assert_close(fast, plain, what=""):
 
 
 def assert_same_pass(model, x, y, **options):
-    fast = model.run_batch(x, y, fast=True, **options)
-    plain = model.run_batch(x, y, fast=False, **options)
+    fast = run_batch(model, x, y, fast=True, **options)
+    plain = run_batch(model, x, y, fast=False, **options)
     assert fast.loss == pytest.approx(plain.loss, rel=1e-5)
     assert fast.correct == plain.correct
     assert fast.grads.keys() == plain.grads.keys() == model.params.keys()
@@ -209,7 +209,7 @@ def test_dropout_draws_the_same_numbers_in_training():
     model = compiled(NETWORKS["dropout"][0]())
     x, y = batch_for(model, 9)
     assert_same_pass(model, x, y, training=True, step=4)
-    drawn, not_drawn = (model.run_batch(x, y, training=training, fast=True).loss for training in (True, False))
+    drawn, not_drawn = (run_batch(model, x, y, training=training, fast=True).loss for training in (True, False))
     assert drawn != not_drawn
 
 
@@ -218,7 +218,7 @@ def test_nan_in_the_weights_reaches_the_loss(key):
     model = compiled(article((8, 12), (12, 12, 1)))
     x, y = batch_for(model, 4)
     model.params[key].flat[1] = np.nan
-    assert np.isnan(model.run_batch(x, y, fast=True).loss)
+    assert np.isnan(run_batch(model, x, y, fast=True).loss)
     assert np.isnan(model.predict(x, verbose=0)).any()
     with pytest.raises(DivergedError):
         model.fit(x, y, verbose=0)
@@ -258,7 +258,7 @@ def test_fit_takes_the_same_steps_as_the_plain_path():
     model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
     for _ in range(3):
         for start in range(0, 10, 4):
-            grads = by_hand.run_batch(x[start : start + 4], y[start : start + 4], fast=False).grads
+            grads = run_batch(by_hand, x[start : start + 4], y[start : start + 4], fast=False).grads
             for key, value in by_hand.params.items():
                 value -= np.float32(0.1) * grads[key]
     for key, value in by_hand.params.items():
@@ -390,7 +390,7 @@ def test_a_pickle_holds_the_weights_and_not_what_passes_left():
 def test_float64_models_take_the_plain_path():
     model = compiled(article((8, 12), (12, 12, 1))).astype(np.float64)
     x, y = batch_for(model, 4)
-    fast, plain = (model.run_batch(x.astype(np.float64), y, fast=choice) for choice in (True, False))
+    fast, plain = (run_batch(model, x.astype(np.float64), y, fast=choice) for choice in (True, False))
     for key in plain.grads:
         assert fast.grads[key].dtype == np.float64
         assert np.array_equal(fast.grads[key], plain.grads[key])

@@ -1,6 +1,6 @@
 """`cnn compare`: the article's claim put to the test, two networks on moved, mirrored and rearranged photos."""
 
-from cnn.commands import options, pictures
+from cnn.commands.shared import options, pictures
 
 HELP = "the CNN against the dense net: test photos as they are, moved, mirrored, their parts rearranged"
 ARTICLE_PHOTO = 9  # its sandal
@@ -23,10 +23,10 @@ def add_arguments(parser):
 def run(args):
     import json
 
-    from cnn import comparison
-    from cnn.commands import evaluation
+    from cnn.commands.shared import evaluation
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
+    from cnn.photos import comparison
 
     model, path = options.open_model(args.model)
     dense, dense_path = options.open_model(args.dense or "dense")
@@ -50,7 +50,7 @@ def progress():
     """A function to call after each change: it counts them on a terminal, and is silent elsewhere."""
     import sys
 
-    from cnn import comparison
+    from cnn.photos import comparison
 
     total, stream, done = len(comparison.changes()), options.Progress(), []
     live = sys.stderr.isatty()
@@ -66,7 +66,7 @@ def progress():
 
 def report(result, networks, files, pixels, labels):
     """The comparison as `comparison.as_json` gives it, with the sentences and where the networks come from."""
-    from cnn import comparison
+    from cnn.photos import comparison
 
     said = [*comparison.sentences(result), comparison.shoe_sentence(pixels, labels, result.class_names)]
     about = {name: _about(network, file) for (name, network), file in zip(networks.items(), files, strict=True)}
@@ -89,7 +89,8 @@ def write(folder, content, result):
     """compare.json and compare.png in a folder, which is made if need be."""
     from pathlib import Path
 
-    from cnn import plots, runs
+    from cnn import plots
+    from cnn.commands.shared import runs
 
     Path(folder).mkdir(parents=True, exist_ok=True)
     runs.write_json(Path(folder) / "compare.json", content)
@@ -102,7 +103,8 @@ def write(folder, content, result):
 
 def print_report(result, content, pixels, labels, networks, style):
     """Tables, the article's own sandal, the sentences, and why."""
-    from cnn import comparison, terminal
+    from cnn import terminal
+    from cnn.photos import comparison
 
     count = int(result.counts.sum())
     print(f"Right answers in percent, with 95% intervals, {count:,} test photos.")
@@ -118,7 +120,7 @@ def print_report(result, content, pixels, labels, networks, style):
 
 def _table(result):
     """One line a change: both networks over all photos, and over the sandals."""
-    from cnn import comparison
+    from cnn.photos import comparison
 
     sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
     labels = [None] if sandal is None or not result.counts[sandal] else [None, sandal]
@@ -132,7 +134,7 @@ def _table(result):
 
 
 def _pair(a, b):
-    from cnn import comparison
+    from cnn.photos import comparison
 
     return f"{_cell(a)} {comparison.sign(a, b)} {_cell(b)}"
 
@@ -148,7 +150,7 @@ def _number(share):
 
 def _class_table(result):
     """One line a class: the four changes that are not shifts, for both networks."""
-    from cnn import comparison
+    from cnn.photos import comparison
 
     short = ("as are", "mirror", "halves", "quadr.")
     columns = "".join(f"{word:>7}" for word in short)
@@ -166,7 +168,8 @@ def _class_table(result):
 
 def _article_photo(pixels, labels, networks, style):
     """The article's sandal in its four forms, and what each network says of them."""
-    from cnn import comparison, photos, terminal
+    from cnn import photos, terminal
+    from cnn.photos import comparison
 
     chosen = photos.test_photo(ARTICLE_PHOTO, pixels, labels)
     blocks = []

@@ -4,13 +4,13 @@ HELP = "versions, processor, threads, BLAS, compiled kernels, data: what a bug r
 
 
 def add_arguments(parser):
-    from cnn.commands import options
+    from cnn.commands.shared import options
 
     options.add_data(parser)
 
 
 def run(args):
-    from cnn import environment
+    from cnn.commands.shared import environment
     from kernels import blas, threads
 
     facts = {

@@ -1,6 +1,6 @@
 """`cnn evaluate`: how good a trained model is on the test photos."""
 
-from cnn.commands import options
+from cnn.commands.shared import options
 
 HELP = "accuracy, loss and mistakes of a trained model on the test photos"
 
@@ -14,7 +14,7 @@ def add_arguments(parser):
 def run(args):
     import json
 
-    from cnn.commands import evaluation
+    from cnn.commands.shared import evaluation
     from cnn.datasets import fashion_mnist
 
     model, path = options.open_model(args.model)

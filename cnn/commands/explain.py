@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn.commands import options, pictures
+from cnn.commands.shared import options, pictures
 
 HELP = "walk through the network with one photo: every product, sum and gradient, forward and backward"
 

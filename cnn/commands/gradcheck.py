@@ -2,7 +2,7 @@
 
 import json
 
-from cnn.commands import options
+from cnn.commands.shared import options
 
 HELP = "check every gradient of a network against numerical derivatives"
 
@@ -49,12 +49,12 @@ def run(args):
 
 def network_of(args):
     """The model to check, compiled. Raises UsageError, ModelFileError."""
-    from cnn import losses, networks
+    from cnn import article, losses
     from cnn.errors import UsageError
 
     if args.init and args.model:
         raise UsageError("--init and --model: expected one of them, got both")
-    model = networks.convolutional(seed=args.seed) if args.init else options.open_model(args.model)[0]
+    model = article.convolutional(seed=args.seed) if args.init else options.open_model(args.model)[0]
     if model.loss is None:
         model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax))
     return model
@@ -67,9 +67,9 @@ def draw_batch(model, args):
     """
     import numpy as np
 
+    from cnn.article import INPUT_SCALE
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
-    from cnn.networks import INPUT_SCALE
 
     photos, _ = fashion_mnist.load_split("test", args.data)
     if args.photos > len(photos):

@@ -1,6 +1,6 @@
 """`cnn photos`: the article's first 20 test photos, in the terminal and as a picture."""
 
-from cnn.commands import options, pictures
+from cnn.commands.shared import options, pictures
 
 HELP = "the first 20 test photos with their labels, as in the article; with --model also what the model says"
 COUNT = 20
@@ -40,7 +40,7 @@ def run(args):
 
 def _predictions(args, test, chosen):
     from cnn import photos
-    from cnn.commands import evaluation
+    from cnn.commands.shared import evaluation
 
     model, path = options.open_model(args.model or None)
     evaluation.warn_of_other_data(path, test, args.data)

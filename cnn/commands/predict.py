@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn.commands import options, pictures
+from cnn.commands.shared import options, pictures
 
 HELP = (
     "what the model says of a photo: of the test set by its number from 1, a random one, or an image file of your own"
@@ -27,7 +27,7 @@ def add_arguments(parser):
 
 def run(args):
     from cnn import photos
-    from cnn.commands import evaluation
+    from cnn.commands.shared import evaluation
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
 

@@ -1,6 +1,6 @@
 """`cnn summary`: the layers of a network as a table."""
 
-from cnn.commands import network, options
+from cnn.commands.shared import network, options
 
 HELP = "the layers of a network, their output shapes and numbers of parameters"
 

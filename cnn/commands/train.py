@@ -1,25 +1,12 @@
 """`cnn train`: a network learns the photos; a run folder keeps what it learned and how."""
 
-from cnn.commands import network, options
+from cnn.commands.shared import options, settings
 
 HELP = "train a network and keep it, its learning curves and its result in a run folder"
 
-# What decides the result. A run keeps these, and restores them when it is resumed.
-DEFAULTS = {
-    **network.DEFAULTS,
-    "epochs": 10,
-    "batch_size": 32,
-    "learning_rate": 1e-3,
-    "optimizer": "adam",
-    "seed": 0,
-    "shards": None,
-    "validation_split": 0.0,
-    "limit": None,
-}
-
 
 def add_arguments(parser):
-    add_settings(parser)
+    settings.add_settings(parser)
     group = parser.add_argument_group("the run")
     options.add_data(group)
     group.add_argument(
@@ -42,39 +29,7 @@ def add_arguments(parser):
     group.add_argument("--no-plots", action="store_true", help="draw no pictures")
 
 
-def add_settings(parser):
-    """The flags of DEFAULTS; None where they are not given."""
-    network.add_arguments(parser)
-    group = parser.add_argument_group("the training")
-    group.add_argument(
-        "--epochs", type=options.whole(1), metavar="N", help="how often to go through all photos (default: 10)"
-    )
-    group.add_argument("--batch-size", type=options.whole(1), metavar="N", help="photos in each step (default: 32)")
-    group.add_argument(
-        "--learning-rate", type=options.positive, metavar="RATE", help="length of each step (default: 1e-3)"
-    )
-    group.add_argument("--optimizer", choices=("adam", "sgd"), help="how gradients become steps (default: adam)")
-    group.add_argument(
-        "--seed", type=options.whole(0, 2**32 - 1), metavar="N", help="decides all random numbers (default: 0)"
-    )
-    group.add_argument(
-        "--shards",
-        type=options.whole(1, 256),
-        metavar="N",
-        help="parts of a batch; fixes the last bits of the result (default: one a core)",
-    )
-    group.add_argument(
-        "--validation-split",
-        type=options.fraction,
-        metavar="F",
-        help="hold back this last part of the photos, and keep the epoch best on them (default: 0)",
-    )
-    group.add_argument(
-        "--limit", type=options.whole(1), metavar="N", help="train on the first N photos only (default: all)"
-    )
-
-
 def run(args):
-    from cnn.commands import training
+    from cnn.commands.shared import session
 
-    return training.main(args)
+    return session.main(args)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnn import gradcheck, models, photos, transformations
+from cnn import gradcheck, models, photos
 from cnn.explain import view as v
 from cnn.explain.trace import Trace, network_input
 from cnn.explain.view import (
@@ -27,6 +27,7 @@ from cnn.explain.view import (
 )
 from cnn.layers import Conv2D
 from cnn.losses import SparseCategoricalCrossentropy
+from cnn.photos import changes
 from kernels.im2col import im2col_into
 
 # ---- M: the convolution as one matrix product
@@ -269,11 +270,11 @@ def lab_view(t: Trace, step: Step, cursor: Cursor) -> View:
 
 CHANGES = {
     "as it is": lambda x: x,
-    **{f"{d} right": functools.partial(transformations.shift, dx=d, dy=0) for d in (1, 2, 4)},
-    **{f"{d} down": functools.partial(transformations.shift, dx=0, dy=d) for d in (2, 4)},
-    "mirrored": transformations.mirror,
-    "halves swapped": transformations.swap_halves,
-    "quadrants swapped": transformations.swap_quadrants,
+    **{f"{d} right": functools.partial(changes.shift, dx=d, dy=0) for d in (1, 2, 4)},
+    **{f"{d} down": functools.partial(changes.shift, dx=0, dy=d) for d in (2, 4)},
+    "mirrored": changes.mirror,
+    "halves swapped": changes.swap_halves,
+    "quadrants swapped": changes.swap_quadrants,
 }
 
 
@@ -320,7 +321,7 @@ def shift_view(t: Trace, step: Step, cursor: Cursor) -> View:
         "",
         parts,
         Map("photo", photo, None),
-        code=transformations.shift,
+        code=changes.shift,
         needle="moved[",
     )
 
@@ -341,15 +342,13 @@ def identities(t: Trace) -> list[Line]:
         if v.kind_of(stage) == "conv" and k > 0:
             continue
         moved, _ = run_forward(
-            t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, step, 0))
+            t.stages, t.model64.logit_layers(), network_input(t.model, changes.shift(photo, step, 0))
         )
         before, after = t.get(stage, "y"), moved[stage.names["y"]]
         edge = 4  # what the border and its padding can reach
         inside = np.s_[edge:-edge, edge:-edge] if before.shape[0] > 2 * edge + 2 else np.s_[2:-2, 2:-2]
         equal = np.allclose(np.roll(before, 1, axis=1)[inside], after[inside], rtol=0, atol=1e-12)
-        one, _ = run_forward(
-            t.stages, t.model64.logit_layers(), network_input(t.model, transformations.shift(photo, 1, 0))
-        )
+        one, _ = run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, changes.shift(photo, 1, 0)))
         share = float(np.mean(one[stage.names["y"]] == before))
         how = "exactly" if equal else "NOT exactly"
         words = f"{stage.names['y']}: photo moved by {step}, maps by 1, {how} (inside); by 1: "

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cnn import comparison, optimizers, photos, plots
+from cnn import optimizers, photos, plots
 from cnn.explain import extras
 from cnn.explain import view as v
 from cnn.explain.forward import pool_window
@@ -15,6 +15,7 @@ from cnn.explain.text import number
 from cnn.explain.tour import photo_line, show
 from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forward
 from cnn.explain.view import Num
+from cnn.photos import comparison
 from cnn.plots import concepts
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, open_axes
 from kernels.reference import window_geometry

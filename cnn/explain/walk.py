@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cnn import optimizers, photos, transformations
+from cnn import optimizers, photos
 from cnn.datasets import fashion_mnist
 from cnn.errors import DataError, UsageError
 from cnn.explain import extras, text, trace
@@ -14,6 +14,7 @@ from cnn.explain.keys import KEYS, help_lines, sheet_lines
 from cnn.explain.tour import photo_line, show, target_line
 from cnn.explain.trace import network_input
 from cnn.losses import SparseCategoricalCrossentropy
+from cnn.photos import changes
 from cnn.terminal import Style
 
 UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
@@ -248,10 +249,10 @@ class Walk:
         self._show(self.photo._replace(pixels=np.ascontiguousarray(pixels), number=None, title=title))
 
     def mirror(self) -> None:
-        self._changed(transformations.mirror(self.photo.pixels), "mirrored")
+        self._changed(changes.mirror(self.photo.pixels), "mirrored")
 
     def shift(self, by: int) -> None:
-        self._changed(transformations.shift(self.photo.pixels, by, 0), "shifted")
+        self._changed(changes.shift(self.photo.pixels, by, 0), "shifted")
 
     def next_target(self) -> None:
         self.target = (self.trace.target + 1) % len(self.trace.class_names)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from cnn.comparison import REACH, WHOLE, Comparison, shift_name
+from cnn.photos.comparison import REACH, WHOLE, Comparison, shift_name
 from cnn.plots.style import BLUE, INK, ORANGE, new_figure, open_axes
 
 LOOKS = {"CNN": (BLUE, "-", "o", ""), "dense": (ORANGE, "--", "s", "////")}

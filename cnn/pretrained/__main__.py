@@ -10,8 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cnn import cli, pretrained, runs, saving
-from cnn.commands import options
+from cnn import pretrained, saving
+from cnn.commands import cli
+from cnn.commands.shared import options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +63,7 @@ def remake(name: str, args) -> int:
     with tempfile.TemporaryDirectory() as out:
         if code := cli.main([*command, "--out", out, "--name", name, "--no-plots"]):
             return code
-        model = saving.load_model(runs.model_file(Path(out) / name))
+        model = saving.load_model(Path(out) / name)
     model.made_by = f"cnn {shlex.join(command)}"
     args.out.mkdir(parents=True, exist_ok=True)
     saving.save_model(model, args.out / f"{name}.npz", include_optimizer=False)

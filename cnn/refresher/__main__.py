@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn import comparison, photos, plots, runs, summary
-from cnn.commands import compare, evaluation, options
+from cnn import photos, plots, summary
+from cnn.commands import compare
+from cnn.commands.shared import evaluation, options, runs
 from cnn.datasets import fashion_mnist
+from cnn.photos import comparison
 from kernels.reference import window_geometry
 
 FOLDER = Path(__file__).parent

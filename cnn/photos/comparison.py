@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn import metrics, photos, transformations
+from cnn import metrics, photos
+from cnn.photos.changes import mirror, shift, swap_halves, swap_quadrants
 
 Array = np.ndarray
 REACH = 6  # pixels that photos are moved at most
@@ -58,13 +59,13 @@ def changes(reach: int = REACH) -> list[Change]:
     """All changes: none, the shifts along each axis, the mirror image, the two rearrangements."""
     steps = [d for d in range(-reach, reach + 1) if d]
     moves = [(d, 0) for d in steps] + [(0, d) for d in steps]
-    shifts = [Change(shift_name(dx, dy), partial(transformations.shift, dx=dx, dy=dy), dx, dy) for dx, dy in moves]
+    shifts = [Change(shift_name(dx, dy), partial(shift, dx=dx, dy=dy), dx, dy) for dx, dy in moves]
     return [
         Change(PLAIN, lambda pixels: pixels),
         *shifts,
-        Change(MIRRORED, transformations.mirror),
-        Change(HALVES, transformations.swap_halves),
-        Change(QUADRANTS, transformations.swap_quadrants),
+        Change(MIRRORED, mirror),
+        Change(HALVES, swap_halves),
+        Change(QUADRANTS, swap_quadrants),
     ]
 
 
@@ -202,7 +203,7 @@ WHY = (
 def one_way(pixels: Array) -> float:
     """The share of photos (N, H, W) of one class that are more like its mean photo than like the mirror image of that."""
     mean = pixels.mean(axis=0)
-    return float(np.mean(np.tensordot(pixels.astype(np.float64), mean - transformations.mirror(mean), axes=2) > 0))
+    return float(np.mean(np.tensordot(pixels.astype(np.float64), mean - mirror(mean), axes=2) > 0))
 
 
 def shoe_sentence(pixels: Array, labels: Array, class_names: Sequence[str]) -> str | None:

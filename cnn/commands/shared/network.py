@@ -1,6 +1,6 @@
 """The flags that choose a network, for the commands that build one."""
 
-from cnn.commands import options
+from cnn.commands.shared import options
 
 DEFAULTS = {"network": "cnn", "filters": [32, 64], "kernel_size": 3}
 
@@ -37,12 +37,12 @@ def settings(args):
 
 def build(network, filters, kernel_size, seed=0):
     """The network of these settings, not yet compiled. Raises UsageError where the photos become too small."""
-    from cnn import networks
+    from cnn import article
     from cnn.errors import UsageError
 
     if network == "dense":
-        return networks.dense(seed)
+        return article.dense(seed)
     try:
-        return networks.convolutional(filters, kernel_size, seed)
+        return article.convolutional(filters, kernel_size, seed)
     except ValueError as error:
         raise UsageError(f"--filters: {len(filters)} convolutions are too many for 28x28 photos: {error}") from None

@@ -66,11 +66,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def open_model(given: str | None):
     """(a model for photos of 28x28 in ten classes, the path of its file). Raises ModelFileError."""
-    from cnn import pretrained, runs, saving
+    from cnn import models, pretrained
     from cnn.errors import ModelFileError
+    from cnn.saving.model_file import file_in
 
-    path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else runs.model_file(given)
-    model = saving.load_model(path)
+    path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else file_in(given)
+    model = models.load_model(path)
     shapes = model.input_shape, model.output_shape
     if shapes != ((28, 28, 1), (10,)):
         raise ModelFileError(

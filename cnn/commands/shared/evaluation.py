@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn import losses, metrics, trainer
-from cnn.commands import options
+from cnn import losses, metrics
+from cnn.commands.shared import options
 from cnn.datasets import fingerprint
+from cnn.photos import class_names, model_input
+from cnn.training.step import outputs_in_batches
 
 PART, BATCH = 10_000, 100  # photos that become numbers together, and photos that pass the network together
 
@@ -78,16 +80,11 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     predicted, total = np.empty(len(photos), np.int64), 0.0
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]
-        for batch, outputs in trainer.outputs_in_batches(model, x, BATCH):
+        for batch, outputs in outputs_in_batches(model, x, BATCH):
             total += loss(y[batch], outputs) * len(outputs)
             predicted[start:][batch] = outputs.argmax(axis=1)
-    classes = model.class_names or tuple(f"class {k}" for k in range(model.output_shape[-1]))
-    return Result(total / len(photos), metrics.confusion_matrix(labels, predicted, len(classes)), tuple(classes))
-
-
-def model_input(model, photos: np.ndarray) -> np.ndarray:
-    """Photos (N, 28, 28) of bytes as the float32 numbers (N, 28, 28, 1) that the model takes."""
-    return photos[..., None] * np.float32(1 / 255 if model.input_scale is None else model.input_scale)
+    names = class_names(model)
+    return Result(total / len(photos), metrics.confusion_matrix(labels, predicted, len(names)), names)
 
 
 def warn_of_other_data(path: Path, test, directory: str | None) -> None:

@@ -38,7 +38,7 @@ def check(flag: str, path: str | None) -> None:
 
 def write(figure, path: str) -> None:
     """Save a figure without dates or versions: the same figure gives the same bytes. Says so on stderr."""
-    from cnn.commands import options
+    from cnn.commands.shared import options
 
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}, ".svg": {"Date": None}}
     figure.savefig(path, metadata=metadata[os.path.splitext(path)[1].lower()])

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn import own_photo
 from cnn.datasets.fashion_mnist import CLASS_NAMES
 from cnn.errors import DataError, UsageError
+from cnn.layers import Softmax
+from cnn.photos import own
 
 Array = np.ndarray
 
@@ -59,11 +60,11 @@ def find(word: str, photos: Array, labels: Array) -> Photo:
     try:
         number = int(word)
     except ValueError:
-        return own(word, len(photos))
+        return own_photo(word, len(photos))
     return test_photo(number, photos, labels)
 
 
-def own(path: str, count: int) -> Photo:
+def own_photo(path: str, count: int) -> Photo:
     """The photo in an image file, prepared. Raises UsageError for what is no file's name, DataError for a bad file."""
     if not os.path.exists(path):
         if os.path.splitext(path)[1] or os.sep in path:
@@ -71,7 +72,7 @@ def own(path: str, count: int) -> Photo:
         raise UsageError(f"{path!r}: expected a photo's number from 1 to {count}, 'random' or an image file")
     if not os.path.isfile(path):
         raise DataError(f"{path}: expected an image file, got a directory, pipe or device")
-    pixels, notes = own_photo.read(path)
+    pixels, notes = own.read(path)
     return Photo(pixels, os.path.basename(path), notes=notes)
 
 
@@ -83,8 +84,7 @@ def probabilities(model, photos: Array) -> Array:
     y = model.predict(model_input(model, photos), batch_size=250, verbose=0)
     if model.ends_in_softmax:
         return y
-    e = np.exp(y - y.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    return Softmax().forward(y)[0]
 
 
 def model_input(model, photos: Array) -> Array:
@@ -92,9 +92,11 @@ def model_input(model, photos: Array) -> Array:
     return photos[..., None] * model.dtype.type(1 / 255 if model.input_scale is None else model.input_scale)
 
 
-def class_names(model) -> Sequence[str]:
-    """The model's own names of its classes; those of Fashion-MNIST where it has none."""
-    return model.class_names or CLASS_NAMES
+def class_names(model) -> tuple[str, ...]:
+    """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on."""
+    outputs = model.output_shape[-1]
+    default = CLASS_NAMES if outputs == len(CLASS_NAMES) else (f"class {k}" for k in range(outputs))
+    return tuple(model.class_names or default)
 
 
 def predict(model, chosen: Sequence[Photo]) -> list[Prediction]:

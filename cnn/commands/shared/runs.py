@@ -16,10 +16,11 @@ import os
 import shutil
 from pathlib import Path
 
-from cnn import npz
-from cnn.errors import ModelFileError, UsageError
+from cnn.errors import UsageError
+from cnn.saving import atomic
+from cnn.saving.model_file import BEST, LAST
 
-LAST, BEST, METRICS, CONFIG, HISTORY = "last.npz", "best.npz", "metrics.json", "config.json", "history.csv"
+METRICS, CONFIG, HISTORY = "metrics.json", "config.json", "history.csv"
 
 
 def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:
@@ -62,20 +63,6 @@ def find(run: str, out: str | os.PathLike) -> Path:
     raise UsageError(f"--resume: expected the folder of a run, or its name in {out}, got {run}")
 
 
-def model_file(path: str | os.PathLike) -> Path:
-    """The model file meant by `path`: itself, or of a run folder best.npz if there is one, else last.npz.
-
-    Raises ModelFileError.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    for name in (BEST, LAST):
-        if (path / name).exists():
-            return path / name
-    raise ModelFileError(f"{path}: expected a model file or the folder of a run, found neither {BEST} nor {LAST} in it")
-
-
 @contextlib.contextmanager
 def alone(folder: Path):
     """Within this block no other process trains in this folder. Raises UsageError if one does."""
@@ -110,11 +97,11 @@ def write_history(path: Path, history: dict[str, list[float]]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
-    with npz.replacing(str(path)) as file:
+    with atomic.replacing(str(path)) as file:
         file.write(text.encode())
 
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what a killed process had begun to write."""
     for name in (LAST, BEST, METRICS, CONFIG, HISTORY):
-        npz.remove_leftovers(str(folder / name))
+        atomic.remove_leftovers(str(folder / name))

@@ -1,10 +1,11 @@
-"""The two networks of the article, for everything that trains, measures or shows them."""
+"""The two networks of the article, untrained and trained, for everything that trains, measures or shows them."""
 
 from collections.abc import Sequence
 
+from cnn import pretrained
 from cnn.datasets.fashion_mnist import CLASS_NAMES
 from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D
-from cnn.models import Sequential
+from cnn.models import Sequential, load_model
 
 INPUT_SCALE = 1 / 255  # photos come as bytes; the networks take numbers from 0 to 1
 INPUT_SHAPE = (28, 28, 1)
@@ -34,3 +35,8 @@ def _with_head(model: Sequential) -> Sequential:
     model.add(Dense(len(CLASS_NAMES), activation="softmax"))
     model.class_names, model.input_scale = CLASS_NAMES, INPUT_SCALE
     return model
+
+
+def trained(name: str) -> Sequential:
+    """The trained model "cnn" or "dense" that ships with the package. Raises ValueError for another name."""
+    return load_model(pretrained.path(name))

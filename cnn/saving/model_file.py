@@ -1,4 +1,4 @@
-"""Model files: save and load. npz.py is the container, document.py the text that describes the model.
+"""Model files: save and load. npz.py is the container, document.py the text that describes the network.
 
 Format 1 holds one array a parameter, named <layer>/<param>; the optimizer's slots as
 optimizer/<slot>/<layer>/<param>; weights that a callback keeps as callbacks/<callback>/<key>/<layer>/<param>; and
@@ -10,22 +10,26 @@ nothing half-loaded.
 
 import dataclasses
 import os
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from cnn import document, npz
-from cnn.document import WEIGHTS, Shapes
 from cnn.errors import DivergedError, ModelFileError
-from cnn.models import Sequential
-from cnn.resume import TrainingState
+from cnn.network import Network
+from cnn.saving import document, npz, strict_json
+from cnn.saving.document import Shapes
+from cnn.saving.state import WEIGHTS, TrainingState
 
 Array = np.ndarray
+N = TypeVar("N", bound=Network)
+BEST, LAST = "best.npz", "last.npz"  # in a run's folder
 
 # ---- saving
 
 
 def save_model(
-    model: Sequential,
+    model: Network,
     path,
     overwrite: bool = True,
     training_state: TrainingState | None = None,
@@ -42,7 +46,7 @@ def save_model(
         raise ValueError(f"{model}: save: expected a file name that ends in .npz, got {path!r}")
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path}: exists already (overwrite=False)")
-    model._require_built("save")
+    model.require_built("save")
     text, arrays = _describe(model, training_state, include_optimizer)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -50,7 +54,7 @@ def save_model(
     npz.write(path, {"json": np.frombuffer(text, np.uint8), **arrays})
 
 
-def save_training(model: Sequential, path, state: TrainingState) -> None:
+def save_training(model: Network, path, state: TrainingState) -> None:
     """Write the model, its optimizer and how far its training has come to one file. Raises as save_model."""
     save_model(model, path, training_state=state)
 
@@ -97,37 +101,40 @@ def _holds_arrays(value) -> bool:
 # ---- loading
 
 
-def load_model(path) -> Sequential:
-    """The model in a file, or in a run's folder: its best.npz, or last.npz where there is no best.
+def load(path, kind: type[N] = Network) -> N:
+    """The network, of this kind, in a file or in a run's folder: its best.npz, or last.npz where there is no best.
 
     Raises ModelFileError, with the file and the reason, for anything but a whole file of ours.
     """
-    return _load(_file_in(os.fsdecode(path), ("best.npz", "last.npz")))[0]
+    return _load(str(file_in(path)), kind)[0]
 
 
-def load_training(path) -> tuple[Sequential, TrainingState]:
-    """The model and the state of training in a file, or in the last.npz of a run's folder. Raises ModelFileError."""
-    file = _file_in(os.fsdecode(path), ("last.npz",))
-    model, state = _load(file)
+def load_training(path, kind: type[N] = Network) -> tuple[N, TrainingState]:
+    """The network and the state of training in a file, or in the last.npz of a run's folder. Raises ModelFileError."""
+    file = str(file_in(path, (LAST,)))
+    model, state = _load(file, kind)
     if state is None:
         raise ModelFileError(f"{file}: holds a model, but no state of training to go on from")
     return model, state
 
 
-def _file_in(path: str, names: tuple[str, ...]) -> str:
-    """path itself, or the first of these files in it where it is a folder."""
-    if not os.path.isdir(path):
+def file_in(path: str | os.PathLike, names: tuple[str, ...] = (BEST, LAST)) -> Path:
+    """The model file meant by `path`: itself, or of a folder the first of these files in it. Raises ModelFileError."""
+    path = Path(os.fsdecode(path))
+    if not path.is_dir():
         return path
-    files = [file for name in names if os.path.exists(file := os.path.join(path, name))]
-    if not files:
-        raise ModelFileError(f"{path}: this folder holds no {' or '.join(names)}")
-    return files[0]
+    for name in names:
+        if (path / name).exists():
+            return path / name
+    raise ModelFileError(
+        f"{path}: expected a model file or the folder of a run; this folder holds no {' or '.join(names)}"
+    )
 
 
-def _load(path: str) -> tuple[Sequential, TrainingState | None]:
+def _load(path: str, kind: type[N]) -> tuple[N, TrainingState | None]:
     try:
         with npz.reading(path) as reader:
-            return _read(reader)
+            return _read(reader, kind)
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -142,11 +149,11 @@ def _one_line(error) -> str:
     return text if len(text) <= 500 else f"{text[:500]}..."
 
 
-def _read(reader: npz.Reader) -> tuple[Sequential, TrainingState | None]:
+def _read(reader: npz.Reader, kind: type[N]) -> tuple[N, TrainingState | None]:
     if "json" not in reader.members:
         raise ModelFileError("not a model file of this project: it holds no 'json'")
-    described = document.parse(reader.array("json", None, npz.BYTES, document.MAX_BYTES).tobytes())
-    model, shapes, state = document.read(described)
+    described = strict_json.parse(reader.array("json", None, npz.BYTES, strict_json.MAX_BYTES).tobytes())
+    model, shapes, state = document.read(described, kind)
     expected = _expected_arrays(model, shapes, state)
     _check_names(set(reader.members) - {"json"}, set(expected))
     arrays = {name: _read_weights(reader, name, shape, model.dtype) for name, shape in expected.items()}

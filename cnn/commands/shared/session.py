@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 
 import cnn
-from cnn import environment, optimizers, runs, saving
+from cnn import optimizers, saving
 from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar
-from cnn.commands import evaluation, network, options, settings
-from cnn.datasets import fingerprint
-from cnn.errors import DataError, DivergedError
-from cnn.interrupts import Interrupted, Interrupts
+from cnn.commands.shared import environment, evaluation, network, options, runs, settings
+from cnn.commands.shared.interrupts import Interrupted, Interrupts
+from cnn.datasets import fashion_mnist, fingerprint
+from cnn.errors import DataError, DivergedError, UsageError
+from cnn.photos import model_input
+from cnn.saving.model_file import BEST, LAST, file_in
+from cnn.training import step
 
 
 def main(args) -> None:
-    """Train as the arguments say and print the result. Raises what cnn.cli turns into messages and exit codes."""
+    """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and exit codes."""
     cnn.set_threads(args.threads)
     warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError will say it in our words
     args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
@@ -41,16 +44,28 @@ def start(args):
     """(a new run folder, its settings, None, the photos). What can be refused is refused before there is a folder."""
     chosen = settings.chosen(args)
     compiled(chosen)
-    photos = settings.photos(args.data, chosen)
+    photos = load_photos(args.data, chosen)
     return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, photos
 
 
 def take_up(args):
     """(the folder of an old run, its settings, the state it was left in, the photos). Raises UsageError, ModelFileError."""
     folder = runs.find(args.resume, args.out)
-    _, state = saving.load_training(folder / runs.LAST)
+    _, state = saving.load_training(folder / LAST)
     chosen, args.data = settings.restored(args, state, folder)
-    return folder, chosen, state, settings.photos(args.data, chosen)
+    return folder, chosen, state, load_photos(args.data, chosen)
+
+
+def load_photos(directory: str | None, settings: dict):
+    """((train_x, train_y), (test_x, test_y)), as bytes, cut to --limit. Raises DataError, UsageError."""
+    (x, y), test = fashion_mnist.load_data(directory)
+    limit, split = settings["limit"] or len(x), settings["validation_split"]
+    if limit > len(x):
+        raise UsageError(f"--limit: expected at most {len(x)}, the number of training photos, got {limit}")
+    kept = int(limit * (1 - split) + 1e-9)  # as fit cuts them
+    if kept == 0 or (split and kept == limit):
+        raise UsageError(f"--validation-split: {split:g} of {limit} photos leaves one part empty")
+    return (x[:limit], y[:limit]), test
 
 
 def compiled(chosen: dict):
@@ -90,11 +105,11 @@ def machine() -> dict[str, str]:
 def fit(model, train, config: dict, folder: Path, state, interrupts, verbose: str) -> float:
     """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
     chosen = config["settings"]
-    x, y = evaluation.model_input(model, train[0]), train[1]
+    x, y = model_input(model, train[0]), train[1]
     prepare_kernels(model, x[: chosen["batch_size"]], y[: chosen["batch_size"]])
     bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
     keeper = Keeper(folder, config, state)
-    best = [ModelCheckpoint(_literal(folder / runs.BEST), save_best_only=True)] if chosen["validation_split"] else []
+    best = [ModelCheckpoint(_literal(folder / BEST), save_best_only=True)] if chosen["validation_split"] else []
     try:
         model.fit(
             x,
@@ -106,7 +121,7 @@ def fit(model, train, config: dict, folder: Path, state, interrupts, verbose: st
             callbacks=[bar, StopOnSignal(interrupts), *best, keeper],
         )
     except DivergedError as error:
-        raise DivergedError(f"{error}. The last good model is in {folder / runs.LAST}") from None
+        raise DivergedError(f"{error}. The last good model is in {folder / LAST}") from None
     finally:
         bar.close()
     if model.stop_after_batch:
@@ -126,7 +141,7 @@ def prepare_kernels(model, x, y) -> None:
     patience.daemon = True
     patience.start()
     try:
-        result = model.run_batch(x, y.astype(np.int64))
+        result = step.run_batch(model, x, y.astype(np.int64))
         rehearsal = type(model.optimizer)()
         rehearsal.update({key: value.copy() for key, value in model.params.items()}, result.grads)
     finally:
@@ -182,8 +197,8 @@ class Keeper(BackupAndRestore):
 
 def report(folder: Path, chosen: dict, seconds: float, test, plots: bool) -> None:
     """The result on the test photos of the model that the folder stands for: metrics.json, pictures, and RESULT ..."""
-    path = runs.model_file(folder)
-    model, history = saving.load_model(path), saving.load_training(folder / runs.LAST)[1].history
+    path = file_in(folder)
+    model, history = saving.load_model(path), saving.load_training(folder / LAST)[1].history
     result = evaluation.evaluate(model, *test)
     about = {"model": path.name, "epochs": len(history["loss"]), "seed": chosen["seed"], "time_s": round(seconds, 1)}
     runs.write_json(folder / runs.METRICS, {**result.as_dict(), **about})

@@ -3,11 +3,53 @@
 import argparse
 import shlex
 
-from cnn.commands import network
-from cnn.commands.train import DEFAULTS, add_settings
-from cnn.datasets import fashion_mnist
+from cnn.commands.shared import network, options
 from cnn.errors import ModelFileError, UsageError
-from kernels import threads
+
+# What decides the result. A run keeps these, and restores them when it is resumed.
+DEFAULTS = {
+    **network.DEFAULTS,
+    "epochs": 10,
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "optimizer": "adam",
+    "seed": 0,
+    "shards": None,
+    "validation_split": 0.0,
+    "limit": None,
+}
+
+
+def add_settings(parser):
+    """The flags of DEFAULTS; None where they are not given."""
+    network.add_arguments(parser)
+    group = parser.add_argument_group("the training")
+    group.add_argument(
+        "--epochs", type=options.whole(1), metavar="N", help="how often to go through all photos (default: 10)"
+    )
+    group.add_argument("--batch-size", type=options.whole(1), metavar="N", help="photos in each step (default: 32)")
+    group.add_argument(
+        "--learning-rate", type=options.positive, metavar="RATE", help="length of each step (default: 1e-3)"
+    )
+    group.add_argument("--optimizer", choices=("adam", "sgd"), help="how gradients become steps (default: adam)")
+    group.add_argument(
+        "--seed", type=options.whole(0, 2**32 - 1), metavar="N", help="decides all random numbers (default: 0)"
+    )
+    group.add_argument(
+        "--shards",
+        type=options.whole(1, 256),
+        metavar="N",
+        help="parts of a batch; fixes the last bits of the result (default: one a core)",
+    )
+    group.add_argument(
+        "--validation-split",
+        type=options.fraction,
+        metavar="F",
+        help="hold back this last part of the photos, and keep the epoch best on them (default: 0)",
+    )
+    group.add_argument(
+        "--limit", type=options.whole(1), metavar="N", help="train on the first N photos only (default: all)"
+    )
 
 
 def given(args) -> dict:
@@ -17,6 +59,8 @@ def given(args) -> dict:
 
 def chosen(args) -> dict:
     """Flags given, and defaults of the others. Raises UsageError for flags that do not go together."""
+    from kernels import threads
+
     settings = DEFAULTS | given(args) | network.settings(args)
     return settings | {"shards": settings["shards"] or threads.default_shards()}
 
@@ -78,15 +122,3 @@ def text(settings: dict) -> str:
     return ", ".join(
         f"{key.replace('_', ' ')} {_text(value)}" for key, value in settings.items() if key not in left_out
     )
-
-
-def photos(directory: str | None, settings: dict):
-    """((train_x, train_y), (test_x, test_y)), as bytes, cut to --limit. Raises DataError, UsageError."""
-    (x, y), test = fashion_mnist.load_data(directory)
-    limit, split = settings["limit"] or len(x), settings["validation_split"]
-    if limit > len(x):
-        raise UsageError(f"--limit: expected at most {len(x)}, the number of training photos, got {limit}")
-    kept = int(limit * (1 - split) + 1e-9)  # as fit cuts them
-    if kept == 0 or (split and kept == limit):
-        raise UsageError(f"--validation-split: {split:g} of {limit} photos leaves one part empty")
-    return (x[:limit], y[:limit]), test

@@ -1,16 +1,19 @@
 """How far a call of fit has come, as something that can be saved and taken up again.
 
 Random draws are keyed by epoch and step (utils.py), so no generator has a state. What the future depends on is
-the model with its optimizer, and what stands in TrainingState.
+the network with its optimizer, and what stands in TrainingState.
 """
 
-import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from cnn import datasets
 from cnn.callbacks import Callback
 from cnn.errors import ModelFileError
+from cnn.network import Network
+from cnn.saving.state import TrainingState
 
 FREE_TO_CHANGE = ("epochs",)  # a run that goes on may be made longer or shorter
 
@@ -30,36 +33,11 @@ class RunningMean:
         return {key: value / self.count for key, value in self.sums.items()}
 
 
-@dataclasses.dataclass
-class TrainingState:
-    """A run of fit between two batches. saving.py writes it into the model's file."""
-
-    epoch: int  # the epoch that runs, from 0
-    step: int  # its batches that are done
-    sums: dict[str, float]  # of loss and metrics over the photos of these batches
-    count: int  # these photos
-    stopped: bool  # whether a callback has ended the training
-    settings: dict  # what fit was called with, and the model it was called on
-    data: str  # fingerprint of all that fit reads
-    callbacks: dict[str, dict]  # name -> what its get_state returned
-    extra: dict = dataclasses.field(default_factory=dict)  # what the caller keeps here for itself
-
-    @property
-    def history(self) -> dict[str, list[float]]:
-        """{"loss": [...], ...}: one value for each finished epoch."""
-        return self.callbacks["History"]["history"]
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do of the epochs that the run was started with."""
-        return self.stopped or self.epoch >= self.settings["epochs"]
-
-
 class Run:
     """One call of fit: what callbacks get in on_restore and on_safe_point."""
 
-    def __init__(self, model, arrays: list, settings: dict, callbacks: list[Callback]):
-        self.model, self.arrays, self.settings, self.callbacks = model, arrays, settings, _names(callbacks)
+    def __init__(self, network: Network, arrays: list[np.ndarray], settings: dict, callbacks: Sequence[Callback]):
+        self.model, self.arrays, self.settings, self.callbacks = network, arrays, settings, _names(callbacks)
         self.epoch, self.step, self.mean = settings["initial_epoch"], 0, RunningMean()
         self._data = None
 
@@ -75,7 +53,7 @@ class Run:
         return self._data
 
     def state(self) -> TrainingState:
-        """Where the run stands now. The model with its optimizer is the rest."""
+        """Where the run stands now. The network with its optimizer is the rest."""
         states = {name: callback.get_state() for name, callback in self.callbacks.items()}
         states = {name: state for name, state in states.items() if state}
         mean, stopped = self.mean, self.model.stop_training
@@ -83,8 +61,8 @@ class Run:
             self.epoch, self.step, dict(mean.sums), mean.count, stopped, self.settings, self.data, states
         )
 
-    def restore(self, saved, state: TrainingState, where: str) -> None:
-        """Go on from this state, with the weights and the optimizer of the saved model.
+    def restore(self, saved: Network, state: TrainingState, where: str) -> None:
+        """Go on from this state, with the weights and the optimizer of the saved network.
 
         Raises ValueError, with `where` in it, and changes nothing if the saved run was another one than this.
         """
@@ -130,7 +108,7 @@ def _differences(place: str, saved, given) -> Iterator[tuple[str, object, object
         yield place, _short(saved), _short(given)
 
 
-def _names(callbacks: list[Callback]) -> dict[str, Callback]:
+def _names(callbacks: Sequence[Callback]) -> dict[str, Callback]:
     """EarlyStopping, EarlyStopping 2, ...: the same list of callbacks always gets the same names."""
     named, seen = {}, Counter()
     for callback in callbacks:

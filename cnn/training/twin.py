@@ -11,13 +11,17 @@ which tests/test_fused.py holds it to. It is faster for three reasons:
   pass at a time, and what it returns is valid until its next pass.
 """
 
+import contextlib
 import math
 import operator
+import weakref
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.network import Network
 from kernels import fused, sparse, vectors, windows, winograd
 from kernels.im2col import col2im_into, im2col_into
 
@@ -238,32 +242,39 @@ def twin(layers: list) -> list:
 
 
 class Twins:
-    """Lends twins of one model to passes that run at the same time, and keeps them for the next."""
+    """Lends twins of one network to passes that run at the same time, and keeps them for the next."""
 
     def __init__(self):
-        self.made_from, self.made, self.free = [], [], []
+        self.made_from, self.free = [], []
 
-    def borrow(self, model) -> list:
-        """A twin that no other pass is using; the plain layers of a model in float64."""
-        if model.dtype != np.float32:
-            return model.logit_layers()
-        parts = _parts(model.layers)
+    @contextlib.contextmanager
+    def lend(self, network: Network) -> Iterator[list]:
+        """Within this block, a twin that no other pass is using."""
+        parts = _parts(network.layers)
         if len(parts) != len(self.made_from) or not all(map(operator.is_, parts, self.made_from)):
-            self.made, self.free, self.made_from = [], [], parts  # in this order: another thread may be looking
+            self.free, self.made_from = [], parts  # in this order: another thread may be looking
+        free = self.free  # the list of twins of these layers: should they change meanwhile, it is forgotten
         try:
-            return self.free.pop()
+            layers = free.pop()
         except IndexError:
-            network = twin(model.layers)
-            self.made.append(network)
-            return network
+            layers = twin(network.layers)
+        try:
+            yield layers
+        finally:
+            free.append(layers)
 
-    def give_back(self, network: list) -> None:
-        """Keep it, unless the layers have changed since it was lent."""
-        if any(network is one for one in self.made):
-            self.free.append(network)
 
-    def __reduce__(self):
-        return Twins, ()  # a copy of a model makes its own
+_twins: weakref.WeakKeyDictionary[Network, Twins] = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def twin_of(network: Network) -> Iterator[list]:
+    """Within this block, layers that compute the network's logits fast; of one in float64 the plain layers."""
+    if network.dtype != np.float32:
+        yield network.logit_layers()
+        return
+    with _twins.setdefault(network, Twins()).lend(network) as layers:
+        yield layers
 
 
 def _parts(layers):

@@ -1,0 +1,127 @@
+"""Callbacks that watch one metric: EarlyStopping, ModelCheckpoint."""
+
+import math
+import os
+
+from cnn import checks
+from cnn.callbacks.base import Callback
+
+
+class Best:
+    """Remembers the best value of a monitored metric. Accuracies are better when larger, the rest when smaller."""
+
+    def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, baseline: float | None = None):
+        mode = checks.choice(f"monitoring {monitor!r}", "mode", mode, ("auto", "min", "max"))
+        self.monitor, self.min_delta, self.baseline = monitor, min_delta, baseline
+        self.sign = 1 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1
+        self.reset()
+
+    def reset(self) -> None:
+        self.value = -self.sign * math.inf if self.baseline is None else self.baseline
+
+    def improved_by(self, logs: dict[str, float]) -> bool:
+        """Whether this epoch is the best so far; then it is remembered. Raises ValueError if nothing is monitored."""
+        if self.monitor not in logs:
+            raise ValueError(
+                f"monitor: expected one of {', '.join(sorted(logs))}, got {self.monitor!r} (no validation data?)"
+            )
+        if self.sign * (logs[self.monitor] - self.value) <= self.min_delta:
+            return False
+        self.value = logs[self.monitor]
+        return True
+
+    def get_state(self) -> float | None:
+        """The best value as JSON can hold it: None for the infinity at the start."""
+        return self.value if math.isfinite(self.value) else None
+
+    def set_state(self, value: float | None) -> None:
+        """Take back what get_state returned. Raises ValueError for anything else."""
+        self.reset()
+        if value is not None:
+            self.value = checks.number(f"monitoring {self.monitor!r}", "best", value, low=-math.inf)
+
+
+class EarlyStopping(Callback):
+    """Stop when the monitored value has not improved by more than min_delta for `patience` epochs."""
+
+    COUNTERS = ("wait", "stopped_epoch", "best_epoch")
+
+    def __init__(
+        self,
+        monitor="val_loss",
+        min_delta=0,
+        patience=0,
+        verbose=0,
+        mode="auto",
+        baseline=None,
+        restore_best_weights=False,
+        start_from_epoch=0,
+    ):
+        self.best = Best(monitor, mode, checks.number("EarlyStopping", "min_delta", abs(min_delta)), baseline)
+        self.patience = checks.whole("EarlyStopping", "patience", patience, low=0)
+        self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
+        self.verbose, self.restore_best_weights = verbose, restore_best_weights
+
+    def on_train_begin(self, logs=None):
+        self.best.reset()
+        self.wait, self.stopped_epoch, self.best_epoch, self.best_weights = 0, 0, 0, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch < self.start_from_epoch:
+            return
+        self.wait += 1
+        if self.best.improved_by(logs):
+            self.wait, self.best_epoch = 0, epoch
+        if self.restore_best_weights and (self.wait == 0 or self.best_weights is None):
+            self.best_weights = self.model.get_weights()
+        if self.wait >= self.patience and self.wait > 0:
+            self.stopped_epoch, self.model.stop_training = epoch, True
+
+    def on_train_end(self, logs=None):
+        if self.stopped_epoch and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+            if self.verbose:
+                print(f"Restoring the weights of epoch {self.best_epoch + 1}, the best")
+
+    def get_state(self):
+        state = {"best": self.best.get_state(), **{name: getattr(self, name) for name in self.COUNTERS}}
+        if self.best_weights is not None:
+            state["best_weights"] = dict(zip(self.model.params, self.best_weights, strict=True))
+        return state
+
+    def set_state(self, state):
+        self.best.set_state(state["best"])
+        for name in self.COUNTERS:
+            setattr(self, name, checks.whole("EarlyStopping", name, state[name], low=0))
+        weights = state.get("best_weights")
+        self.best_weights = None if weights is None else [weights[key] for key in self.model.params]
+
+
+class ModelCheckpoint(Callback):
+    """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
+
+    filepath may hold fields such as 'model-{epoch:02d}-{val_loss:.2f}.npz'; epoch counts from 1.
+    """
+
+    def __init__(self, filepath, monitor="val_loss", verbose=0, save_best_only=False, mode="auto"):
+        self.filepath = os.fspath(filepath)
+        if not self.filepath.endswith(".npz"):
+            raise ValueError(f"ModelCheckpoint: filepath: expected a name that ends in .npz, got {self.filepath!r}")
+        self.best = Best(monitor, mode)
+        self.verbose, self.save_best_only = verbose, save_best_only
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.save_best_only and not self.best.improved_by(logs):
+            return
+        path = self.filepath.format(epoch=epoch + 1, **logs)
+        self.model.save(path)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: saved {path}")
+
+    def get_state(self):
+        return {"best": self.best.get_state()}
+
+    def set_state(self, state):
+        self.best.set_state(state["best"])

@@ -1,0 +1,242 @@
+"""A network is two loops: forward through its layers, backward through them in reverse.
+
+`forward` and `backward` are all there is to it. `Network` keeps the layers in a row: it gives each its name and,
+from the shape of what the layer before puts out, its parameters. How it is trained stands in training/, Keras' words
+for all of it in models.py.
+"""
+
+import copy
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+
+from cnn import checks, utils
+from cnn.layers import Input, Layer, Linear, Softmax
+from cnn.losses import SparseCategoricalCrossentropy
+from cnn.optimizers import Optimizer
+from kernels import threads
+
+Array = np.ndarray
+
+
+def forward(layers: list[Layer], x: Array, training: bool = False, rngs: dict | None = None) -> tuple[Array, list]:
+    """y = layers[-1](... layers[0](x)), and the cache of each layer. rngs: generators for the layers that draw."""
+    caches = []
+    for layer in layers:
+        x, cache = layer.forward(x, training, (rngs or {}).get(layer.name))
+        caches.append(cache)
+    return x, caches
+
+
+def backward(
+    layers: list[Layer], caches: list, dy: Array, input_gradient: bool = False
+) -> tuple[dict[str, Array], Array | None]:
+    """The chain rule, from the last layer to the first: ({"conv2d/kernel": dL/dkernel, ...}, dL/dx or None).
+
+    Unless input_gradient is set, the way back ends at the first layer that has
+    parameters: nobody would read what it could hand on.
+    """
+    grads = {}
+    first = 0 if input_gradient else next((k for k, layer in enumerate(layers) if layer.params), len(layers))
+    for k in reversed(range(first, len(layers))):
+        dy, layer_grads = layers[k].backward(dy, caches[k], need_dx=k > first or input_gradient)
+        grads.update({f"{layers[k].name}/{key}": value for key, value in layer_grads.items()})
+    return grads, dy
+
+
+class Network:
+    """Layers in a row, and what is known of them as a whole.
+
+    seed: the key of every random draw (None: the one of utils.set_random_seed, 0 at first).
+    shards: into how many parts a training batch is cut; it fixes the last bits of the result.
+    """
+
+    def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None, seed: int | None = None):
+        self.name = name or "sequential"
+        self.seed = utils.default_seed() if seed is None else checks.whole(str(self), "seed", seed, 0, 2**32 - 1)
+        self.shards = threads.default_shards()
+        self.dtype = np.dtype(np.float32)
+        self.layers: list[Layer] = []
+        self.input_shape: tuple[int, ...] | None = None  # one photo's; None until known
+        # How it learns: see training/.
+        self.optimizer: Optimizer | None = None
+        self.loss: SparseCategoricalCrossentropy | None = None
+        self.metrics: list[str] = []
+        self.epoch = 0  # epochs trained so far, over all calls of fit
+        self.stop_training = False  # a callback sets it to end fit after this epoch
+        self.stop_after_batch = False  # set it (from a callback or a signal's handler) to end fit after this batch
+        self.history: Any = None  # the History of the last fit
+        # For the record, and kept in its file.
+        self.class_names: tuple[str, ...] | None = None
+        self.input_scale: float | None = None  # what photos were multiplied by, 1/255 for bytes; None: unknown
+        self.made_by: str | None = None  # the command that trained it
+        for layer in layers or []:
+            self.add(layer)
+
+    # ---- layers
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer. It is built at once when the input's shape is known. Raises ValueError."""
+        taken = self._check_new(layer)
+        declared = layer.declared_shape
+        if declared and not self.layers:
+            self.input_shape = declared
+        if isinstance(layer, Input):
+            return
+        if self.input_shape is not None:
+            self._build_layer(layer, self.output_shape, len(self.layers))
+        if layer.name is None:
+            layer.name = _free_name(layer, taken)
+        self.layers.append(layer)
+
+    def _check_new(self, layer: Layer) -> set[str]:
+        """The names that are taken. Raises ValueError for what cannot be added."""
+        if not isinstance(layer, Layer):
+            raise ValueError(f"{self}: add: expected a layer, got {layer!r}")
+        if isinstance(layer, Input) and (self.layers or self.input_shape):
+            raise ValueError(f"{self}: add: Input stands once, before all layers")
+        if layer in self.layers:
+            raise ValueError(f"{self}: add: {layer} is in this model already")
+        taken = {other.name for other in self.layers}
+        if layer.name in taken:
+            raise ValueError(f"{self}: add: expected a name of its own, but there is another layer {layer.name!r}")
+        if layer.declared_shape and self.layers and layer.declared_shape != self.output_shape:
+            declares = f"{self}: add: {layer} declares input_shape {layer.declared_shape}"
+            if self.input_shape is None:
+                raise ValueError(f"{declares}, which belongs to the first layer, {self.layers[0]}")
+            raise ValueError(f"{declares}, but its input will be {self.output_shape}")
+        return taken
+
+    def pop(self) -> Layer:
+        """Remove the last layer and return it. Raises ValueError when there is none."""
+        if not self.layers:
+            raise ValueError(f"{self}: pop: there is no layer to remove")
+        return self.layers.pop()
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the parameters for inputs of this shape, batch axis first, as in Keras: (None, 28, 28, 1)."""
+        if not isinstance(input_shape, tuple | list) or len(input_shape) < 2:
+            expected = "a shape with a batch axis such as (None, 28, 28, 1)"
+            raise ValueError(f"{self}: build: expected {expected}, got {input_shape!r}")
+        shape = checks.shape(str(self), "build: input_shape", tuple(input_shape[1:]))
+        if self.input_shape not in (None, shape):
+            raise ValueError(f"{self}: build: this model is built for {self.input_shape}, got {shape}")
+        current = shape
+        for layer in self.layers:  # raises before the first layer is built for a shape that cannot be right
+            current = layer.infer_shape(current)
+        current = shape
+        for index, layer in enumerate(self.layers):
+            current = self._build_layer(layer, current, index)
+        self.input_shape = shape
+
+    def _build_layer(self, layer, input_shape, index):
+        if layer.output_shape is None:
+            return layer.build(input_shape, utils.generator(self.seed, utils.INITIALISATION, layer=index), self.dtype)
+        if layer.input_shape != input_shape:
+            raise ValueError(
+                f"{self}: {layer} is built for input {layer.input_shape}, but here it would get {input_shape}"
+            )
+        return layer.output_shape
+
+    def lay_out(self, layers: list[Layer], input_shape: tuple[int, ...]) -> None:
+        """Take these layers, their shapes known but no parameter allocated: `saving` reads those from a file."""
+        self.input_shape = current = input_shape
+        for layer in layers:
+            layer.input_shape, layer.output_shape = current, layer.infer_shape(current)
+            current = layer.output_shape
+        self.layers = list(layers)
+
+    @property
+    def built(self) -> bool:
+        """Whether the parameters exist."""
+        return self.input_shape is not None and len(self.layers) > 0
+
+    def require_built(self, verb: str) -> None:
+        """Raise ValueError, naming what was asked of it, unless the network is built."""
+        if not self.built:
+            hint = "give the first layer an input_shape, or call build()"
+            raise ValueError(f"{self}: {verb}: the shape of the input is not known yet: {hint}")
+
+    @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """The shape of one output; None while the input's shape is not known."""
+        return self.layers[-1].output_shape if self.layers else self.input_shape
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of this name, or at this place. Raises ValueError when there is none."""
+        if index is not None and -len(self.layers) <= index < len(self.layers):
+            return self.layers[index]
+        for layer in self.layers:
+            if index is None and layer.name == name:
+                return layer
+        names, got = [layer.name for layer in self.layers], index if name is None else repr(name)
+        raise ValueError(f"{self}: get_layer: expected one of {names}, got {got}")
+
+    def logit_layers(self) -> list[Layer]:
+        """The layers without a closing softmax: what training runs, since the loss wants logits (see losses.py)."""
+        *body, last = self.layers
+        if isinstance(last, Softmax):
+            return body
+        if isinstance(getattr(last, "activation", None), Softmax):
+            last = copy.copy(last)  # the same parameters, another activation
+            last.activation = Linear()
+        return [*body, last]
+
+    @property
+    def ends_in_softmax(self) -> bool:
+        """Whether the outputs are probabilities."""
+        last = self.layers[-1] if self.layers else None
+        return isinstance(last, Softmax) or isinstance(getattr(last, "activation", None), Softmax)
+
+    # ---- parameters
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """{"conv2d/kernel": array, ...}: the arrays themselves, in the order of the layers."""
+        return {f"{layer.name}/{key}": value for layer in self.layers for key, value in layer.params.items()}
+
+    def count_params(self) -> int:
+        """How many numbers there are to learn. Raises ValueError before the model is built."""
+        self.require_built("count_params")
+        return sum(value.size for value in self.params.values())
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all parameters: layer by layer, kernel before bias. Raises ValueError before the model is built."""
+        self.require_built("get_weights")
+        return [value.copy() for value in self.params.values()]
+
+    def set_weights(self, weights: Iterable[Array]) -> None:
+        """Replace all parameters by copies of these arrays. Raises ValueError, and then changes nothing."""
+        self.require_built("set_weights")
+        weights = list(weights)
+        if len(weights) != len(self.params):
+            raise ValueError(f"{self}: set_weights: expected {len(self.params)} arrays, got {len(weights)}")
+        checked = [copy.copy(layer) for layer in self.layers]  # raise on copies first, so that nothing is half set
+        for layer in checked:
+            layer.set_weights([weights.pop(0) for _ in layer.params])
+        for layer, new in zip(self.layers, checked, strict=True):
+            layer.params = new.params
+
+    def astype(self, dtype) -> Self:
+        """A copy of this network with float32 or float64 parameters, and an optimizer, of its own."""
+        self.require_built("astype")
+        network = copy.copy(self)
+        network.dtype, network.optimizer = np.dtype(dtype), copy.deepcopy(self.optimizer)
+        for slot in network.optimizer.state.values() if network.optimizer else ():
+            slot.update({key: value.astype(dtype) for key, value in slot.items()})
+        network.layers = [copy.copy(layer) for layer in self.layers]
+        for layer in network.layers:
+            layer.params = {key: value.astype(dtype) for key, value in layer.params.items()}
+        return network
+
+    def __str__(self):
+        return f'{type(self).__name__} "{self.name}"'
+
+
+def _free_name(layer, taken):
+    """conv2d, conv2d_1, conv2d_2 ...: the first that this network has not given away."""
+    kind = type(layer).__name__
+    base = {"Conv2D": "conv2d", "MaxPooling2D": "max_pooling2d", "ReLU": "re_lu"}.get(kind, kind.lower())
+    names = [base] + [f"{base}_{k}" for k in range(1, len(taken) + 2)]
+    return next(name for name in names if name not in taken)

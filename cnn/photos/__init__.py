@@ -1,0 +1,29 @@
+"""Photos as people name them, and what a model says of them.
+
+photo.py finds and predicts; own.py prepares an image file of one's own; changes.py moves, mirrors and rearranges;
+comparison.py measures what that does to two networks.
+"""
+
+from cnn.photos.photo import (
+    Photo,
+    Prediction,
+    class_names,
+    find,
+    model_input,
+    own_photo,
+    predict,
+    probabilities,
+    test_photo,
+)
+
+__all__ = [
+    "Photo",
+    "Prediction",
+    "class_names",
+    "find",
+    "model_input",
+    "own_photo",
+    "predict",
+    "probabilities",
+    "test_photo",
+]

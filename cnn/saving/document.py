@@ -1,0 +1,185 @@
+"""The text in a model file: the network, how it was compiled, how far its training has come, as JSON.
+
+A file may come from an enemy. Classes are looked up in the tables below, their constructors check every number, and
+what an object says of itself afterwards must equal what the file said.
+"""
+
+import json
+import math
+
+import numpy as np
+
+from cnn import checks, layers, losses, metrics, optimizers
+from cnn.errors import ModelFileError
+from cnn.network import Network
+from cnn.saving import strict_json
+from cnn.saving.state import TrainingState, read_training
+
+FORMAT = 1
+MAX_LAYERS = 1000
+MAX_WORK = 100_000_000  # numbers that one photo may become inside one layer
+LAYERS = {
+    kind.__name__: kind
+    for kind in (
+        layers.Conv2D,
+        layers.Dense,
+        layers.Dropout,
+        layers.Flatten,
+        layers.Linear,
+        layers.MaxPooling2D,
+        layers.ReLU,
+        layers.Softmax,
+    )
+}
+OPTIMIZERS = {kind.__name__: kind for kind in optimizers.TABLE.values()}
+LOSSES = {"SparseCategoricalCrossentropy": losses.SparseCategoricalCrossentropy}
+DTYPES = ("float32", "float64")
+
+Shapes = dict[str, tuple[int, ...]]
+
+# ---- writing
+
+
+def describe_model(model: Network) -> dict:
+    """The network as JSON can hold it. Raises ValueError for layers of other people."""
+    network = [_describe_object(model, "layer", layer, LAYERS) for layer in model.layers]
+    shape = None if model.input_shape is None else list(model.input_shape)
+    return {
+        "name": model.name,
+        "seed": model.seed,
+        "shards": model.shards,
+        "dtype": model.dtype.name,
+        "input_shape": shape,
+        "layers": network,
+    }
+
+
+def describe_run(model: Network) -> dict:
+    """What of the model must be the same for a run of fit to go on."""
+    network = describe_model(model)
+    del network["name"], network["shards"]  # the one does not matter, the other is taken from the file
+    return {"model": network, "compile": describe_compile(model)}
+
+
+def describe_compile(model: Network) -> dict:
+    """Optimizer, loss and metrics as JSON can hold them."""
+    optimizer = _describe_object(model, "optimizer", model.optimizer, OPTIMIZERS)
+    return {
+        "optimizer": optimizer,
+        "loss": _describe_object(model, "loss", model.loss, LOSSES),
+        "metrics": list(model.metrics),
+    }
+
+
+def _describe_object(model, what, thing, table):
+    name = type(thing).__name__
+    if table.get(name) is not type(thing):
+        raise ValueError(
+            f"{model}: save: {what}: expected one of {', '.join(table)}, got {name}, which no file can describe"
+        )
+    return {"class": name, "config": thing.get_config()}
+
+
+def to_bytes(model: Network, described: dict) -> bytes:
+    """The document as UTF-8, after the check that we could read it again. Raises ValueError."""
+    try:
+        data = json.dumps(described, allow_nan=False, separators=(",", ":"), default=strict_json.plain_number).encode()
+        read(strict_json.parse(data))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{model}: save: {error}") from None
+    return data
+
+
+# ---- reading
+
+
+def read(document, kind: type[Network] = Network) -> tuple[Network, Shapes, TrainingState | None]:
+    """A network of this kind without its arrays, the shapes of its parameters, and the training state. Raises for all it does not know."""
+    number = document.get("format") if isinstance(document, dict) else None
+    if isinstance(number, int) and number > FORMAT:
+        raise ModelFileError(
+            f"format {number} is newer than this program, which knows {FORMAT}: upgrade it to read this file"
+        )
+    _format, network, compiled, progress, class_names, scale, made_by, training = strict_json.values(
+        "json", document, "format", "model", "compile", "progress", "class_names", "input_scale", "made_by", "training"
+    )
+    if type(number) is not int or number != FORMAT:
+        raise ModelFileError(f"format: expected {FORMAT}, got {number!r}")
+    model, shapes = _read_model(network, kind)
+    _read_compile(model, compiled)
+    epochs, iterations = strict_json.values("progress", progress, "epochs", "iterations")
+    model.epoch = checks.whole("progress", "epochs", epochs, 0, 2**40)
+    iterations = checks.whole("progress", "iterations", iterations, 0, 2**40 if compiled else 0)
+    if compiled:
+        model.optimizer.iterations = iterations
+    model.class_names = None if class_names is None else _read_class_names(model, class_names)
+    model.input_scale = None if scale is None else checks.number("json", "input_scale", scale)
+    if model.input_scale == 0:
+        raise ModelFileError("input_scale: 0 would turn every photo black")
+    model.made_by = None if made_by is None else strict_json.text("made_by", made_by, 2000)
+    return model, shapes, None if training is None else read_training(training)
+
+
+def _read_model(described, kind: type[Network]) -> tuple[Network, Shapes]:
+    """The layers, built without allocating their parameters."""
+    keys = ("name", "seed", "shards", "dtype", "input_shape", "layers")
+    name, seed, shards, dtype, shape, found = strict_json.values("model", described, *keys)
+    model = kind(name=strict_json.text("model: name", name), seed=checks.whole("model", "seed", seed, 0, 2**32 - 1))
+    model.shards = checks.whole("model", "shards", shards, 1, 1024)
+    model.dtype = np.dtype(checks.choice("model", "dtype", dtype, DTYPES))
+    right = isinstance(found, list) and 1 <= len(found) <= MAX_LAYERS and isinstance(shape, list) and len(shape) <= 8
+    if not right:
+        raise ModelFileError(f"model: expected 1 to {MAX_LAYERS} layers, and an input shape of at most 8 numbers")
+    read_layers = [_read_object("layer", item, LAYERS) for item in found]
+    for layer in read_layers:
+        strict_json.text("layer: name", layer.name)
+    if len({layer.name for layer in read_layers}) != len(read_layers):
+        raise ModelFileError("model: two layers have the same name")
+    model.lay_out(read_layers, checks.shape("model", "input_shape", shape))
+    shapes = {}
+    for layer in model.layers:
+        _check_work(layer)
+        shapes |= {f"{layer.name}/{key}": shape for key, shape in layer.param_shapes(layer.input_shape).items()}
+    return model, shapes
+
+
+def _check_work(layer) -> None:
+    """Raise where a few weights would make a photo as large as the memory: its output, or the columns of a convolution."""
+    numbers = math.prod(layer.output_shape)
+    if isinstance(layer, layers.Conv2D):
+        numbers = max(
+            numbers, math.prod(layer.output_shape[:-1]) * math.prod(layer.kernel_shape(layer.input_shape)[:-1])
+        )
+    if numbers > MAX_WORK:
+        raise ModelFileError(
+            f"{layer}: needs {numbers:.1e} numbers for one photo; a model in a file may need {MAX_WORK:.0e}"
+        )
+
+
+def _read_compile(model, described) -> None:
+    if described is not None:
+        optimizer, loss, names = strict_json.values("compile", described, "optimizer", "loss", "metrics")
+        if not isinstance(names, list):
+            raise ModelFileError(f"compile: metrics: expected a list, got {names!r}")
+        model.optimizer = _read_object("optimizer", optimizer, OPTIMIZERS)
+        model.loss = _read_object("loss", loss, LOSSES)
+        model.metrics = metrics.check_names(names)
+
+
+def _read_object(what, described, table):
+    """An object from its class's name and its constructor's arguments; its own get_config must give them back."""
+    name, config = strict_json.values(what, described, "class", "config")
+    if not isinstance(name, str) or name not in table:
+        raise ModelFileError(f"{what}: expected one of {', '.join(table)}, got {name!r}")
+    if not isinstance(config, dict):
+        raise ModelFileError(f"{what}: config: expected an object, got {config!r}")
+    thing = table[name](**config)
+    if json.dumps(thing.get_config(), sort_keys=True) != json.dumps(config, sort_keys=True):
+        raise ModelFileError(f"{what}: {name}: expected the configuration {thing.get_config()}, got {config}")
+    return thing
+
+
+def _read_class_names(model, names) -> tuple[str, ...]:
+    if not isinstance(names, list) or len(names) != model.output_shape[-1]:
+        raise ModelFileError(f"class_names: expected {model.output_shape[-1]} names, one for each output")
+    return tuple(strict_json.text("class_names", name) for name in names)

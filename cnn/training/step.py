@@ -1,0 +1,129 @@
+"""One batch: cut into shards, run through the network and back, and one step of the optimizer.
+
+Gradients are a pure function of the parameters, because a pass leaves nothing in the layers. So a batch can be cut
+into shards, one for each core: each shard divides by the whole batch's size, and then losses and gradients simply add
+up, always in the same order.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn import metrics, utils
+from cnn.errors import DivergedError
+from cnn.network import Network, backward, forward
+from cnn.training.twin import twin_of
+from kernels import threads
+
+Array = np.ndarray
+
+
+class ShardResult(NamedTuple):
+    loss: float  # this shard's part of the batch's loss
+    correct: int  # photos whose most probable class is the right one
+    grads: dict[str, Array]
+    dx: Array | None
+
+
+def run_batch(
+    network: Network,
+    x: Array,
+    y: Array,
+    step: int = 0,
+    training: bool = True,
+    input_gradient: bool = False,
+    fast: bool = False,
+) -> ShardResult:
+    """One forward and backward pass over checked x and y, in shards, added up in their order.
+
+    fast: run the network's twin (see twin.py), whose gradients are valid until its next pass.
+    """
+    shards = shard_slices(len(x), network.shards)
+    from_logits = network.loss.from_logits or network.ends_in_softmax
+
+    def run_shard(part):
+        layers, shard = part
+        rngs = generators(network, step, len(x), shard) if training else {}
+        outputs, caches = forward(layers, x[shard].astype(network.dtype, copy=False), training, rngs)
+        loss, dy = network.loss.loss_and_gradient(y[shard], outputs, len(x), from_logits)
+        grads, dx = backward(layers, caches, dy, input_gradient)
+        return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
+
+    with contextlib.ExitStack() as stack:  # gives back in reverse, so that the next batch's shards get the same again
+        networks = [stack.enter_context(twin_of(network)) if fast else network.logit_layers() for _ in shards]
+        return _add_up(threads.run(run_shard, zip(networks, shards, strict=True)), input_gradient)
+
+
+def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
+    grads = results[0].grads
+    for result in results[1:]:
+        for key, grad in result.grads.items():
+            grads[key] += grad
+    loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
+    return ShardResult(loss, correct, grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
+
+
+def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> dict[str, float]:
+    """One pass over one checked batch and one step of the optimizer; {"loss": ..., "accuracy": ...} before that step.
+
+    Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
+    """
+    result = run_batch(network, x, y, step, fast=True)
+    require_finite(network, result.loss, where)
+    network.optimizer.update(network.params, result.grads)
+    return batch_logs(network, result.loss, result.correct, len(x))
+
+
+def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[tuple[slice, Array]]:
+    """(slice of x, outputs before a closing softmax), batch by batch; several batches are computed at once."""
+
+    def run(part):
+        with twin_of(network) as layers:
+            outputs, _ = forward(layers, x[part].astype(network.dtype, copy=False))
+            return part, outputs.copy()  # they may lie in an array that the twin's next pass uses again
+
+    parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
+    at_once = 8 * threads.get_threads()  # few enough to keep progress visible and memory small
+    for first in range(0, len(parts), at_once):
+        yield from threads.run(run, parts[first : first + at_once])
+
+
+def require_finite(network: Network, loss: float, where: str) -> None:
+    """Raise DivergedError when the loss is NaN or infinite."""
+    if not math.isfinite(loss):
+        hint = f"try a smaller learning rate than {network.optimizer.learning_rate:g}"
+        raise DivergedError(f"{network}: {where}: the loss became {loss}: {hint}")
+
+
+def batch_logs(network: Network, loss: float, correct: int, count: int) -> dict[str, float]:
+    """The loss and the metrics that the network was compiled with, by their names."""
+    return {"loss": loss, **{name: correct / count for name in network.metrics}}
+
+
+def shard_slices(count: int, shards: int) -> list[slice]:
+    """`count` photos cut into at most `shards` parts that differ by one photo at most; none is empty."""
+    shards = min(shards, count)
+    return [slice(start, stop) for start, stop in pairwise(count * k // shards for k in range(shards + 1))]
+
+
+def generators(network: Network, step: int, batch_size: int, shard: slice) -> dict[str, utils.ShardOfDraws]:
+    """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""
+    draws = (
+        (layer.name, utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k))
+        for k, layer in enumerate(network.layers)
+        if layer.draws
+    )
+    return {name: utils.ShardOfDraws(rng, batch_size, shard) for name, rng in draws}
+
+
+def callgenerators(network: Network, call: int) -> dict[str, np.random.Generator]:
+    """The same for the call-th model(x, training=True): each call drops other units, as in Keras."""
+    return {
+        layer.name: utils.generator(network.seed, utils.CALL, network.epoch, call, k)
+        for k, layer in enumerate(network.layers)
+        if layer.draws
+    }
