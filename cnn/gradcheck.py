@@ -306,18 +306,3 @@ def in_float64(layer: Layer) -> Layer:
     layer = copy.copy(layer)
     layer.params = {key: value.astype(np.float64) for key, value in layer.params.items()}
     return layer
-
-
-def table(results: list[TensorCheck]) -> str:
-    """The results as lines of text: tensor, shape, checked, kinks, error, verdict."""
-    head = ("tensor", "shape", "checked", "kinks", "error", "verdict")
-    rows = [head] + [
-        (r.name, " x ".join(map(str, r.shape)), str(r.checked), str(r.kinks), f"{r.error:.1e}", r.verdict)
-        for r in results
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    align = ("<", "<", ">", ">", ">", "<")
-    lines = [
-        "  ".join(f"{cell:{a}{w}}" for cell, a, w in zip(row, align, widths, strict=True)).rstrip() for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])

@@ -328,3 +328,64 @@ def test_small_values_are_shown_with_their_size(monkeypatch):
 
 def test_a_clock_that_goes_backwards_breaks_nothing(monkeypatch):
     assert bar_text(Stream(terminal=True), monkeypatch, seconds=-1, epochs=1).count("\n") == 1
+
+
+# What cannot be, said before the first epoch
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (
+            lambda folder: EarlyStopping(),
+            "EarlyStopping: monitor: expected one of accuracy, loss, got 'val_loss' (no validation data?)",
+        ),
+        (
+            lambda folder: ModelCheckpoint(folder / "m-{epoch}-{val_loss:.2f}.npz"),
+            "ModelCheckpoint: filepath: expected one of accuracy, loss, got 'val_loss' (no validation data?)",
+        ),
+        (
+            lambda folder: ModelCheckpoint(folder / "m.npz", monitor="val_accuracy", save_best_only=True),
+            "ModelCheckpoint: monitor: expected one of accuracy, loss, got 'val_accuracy' (no validation data?)",
+        ),
+    ],
+)
+def test_a_callback_that_needs_validation_data_says_so_before_the_first_epoch(tmp_path, callback, message):
+    model = small_network()
+    before = [w.tobytes() for w in model.get_weights()]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.fit(*random_batch(), verbose=0, callbacks=[callback(tmp_path)])
+    assert [w.tobytes() for w in model.get_weights()] == before and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("field", ["nothing", "", "0", "loss.x", "loss:s"])
+def test_a_file_name_with_a_field_that_there_is_not(tmp_path, field):
+    checkpoint = ModelCheckpoint(tmp_path / f"m-{{{field}}}.npz")
+    with pytest.raises(
+        ValueError, match=r"ModelCheckpoint: filepath: expected fields out of epoch, accuracy, loss, got"
+    ):
+        small_network().fit(*random_batch(), verbose=0, callbacks=[checkpoint])
+
+
+def test_a_moment_may_be_set_on_the_callback_itself():
+    """As Keras' LambdaCallback does; also while fit runs."""
+    seen, callback = [], Callback()
+    callback.on_epoch_begin = lambda epoch, logs=None: setattr(
+        callback, "on_train_batch_end", lambda batch, logs=None: seen.append((epoch, batch))
+    )
+    small_network().fit(*random_batch(), batch_size=6, epochs=2, verbose=0, callbacks=[callback])
+    assert seen == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("columns", [3, "loss", [1, 2], {"loss": 1}])
+def test_a_log_takes_back_columns_alone(tmp_path, columns):
+    logger = CSVLogger(tmp_path / "log.csv")
+    (tmp_path / "log.csv").write_text("epoch,loss\n")
+    with pytest.raises(ValueError, match="CSVLogger: columns: expected a list of names"):
+        logger.set_state({"columns": columns, "size": 5})
+
+
+@pytest.mark.parametrize("min_delta", ["a", None, float("nan")])
+def test_min_delta_is_a_number(min_delta):
+    with pytest.raises(ValueError, match="EarlyStopping: min_delta: expected a number"):
+        EarlyStopping(min_delta=min_delta)

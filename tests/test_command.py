@@ -98,3 +98,29 @@ def test_debug_shows_the_traceback(tmp_path):
 
 def test_an_unknown_command_is_a_usage_error(tmp_path):
     refused(2, "invalid choice: 'trian'", "trian", cwd=tmp_path)
+
+
+def test_all_that_is_public_is_an_attribute_of_the_package():
+    names = [
+        "layers",
+        "models",
+        "losses",
+        "optimizers",
+        "initializers",
+        "metrics",
+        "callbacks",
+        "datasets",
+        "gradcheck",
+        "explain",
+        "plots",
+        "saving",
+        "utils",
+        "errors",
+        "photos",
+        "pretrained",
+        "article",
+    ]
+    for name in names:
+        code = f"import cnn; print(cnn.{name}.__name__)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.stdout == f"cnn.{name}\n", done.stderr

@@ -239,7 +239,7 @@ def test_bad_arguments_are_named(call, message):
 
 def test_the_table():
     model = random_biases(small_network())
-    lines = gradcheck.table(gradcheck.check_model(model, *random_batch(4), names=["dense/bias", "input"])).splitlines()
+    lines = command.table(gradcheck.check_model(model, *random_batch(4), names=["dense/bias", "input"])).splitlines()
     assert lines[0].split() == ["tensor", "shape", "checked", "kinks", "error", "verdict"]
     assert lines[2].split()[:3] == ["dense/bias", "12", "12"]
     assert lines[3].split()[:8] == ["input", "4", "x", "8", "x", "8", "x", "1"]

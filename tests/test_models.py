@@ -343,3 +343,19 @@ def test_weights_that_do_not_fit_change_nothing():
     with pytest.raises(ValueError, match=r"dense_1.*bias: expected shape \(10,\), got \(11,\)"):
         model.set_weights(wrong)
     assert [w.tobytes() for w in model.get_weights()] == before
+
+
+def test_each_call_in_training_drops_other_units():
+    model = models.Sequential([layers.Dropout(0.5, input_shape=(200,)), layers.Dense(3)])
+    x = np.ones((4, 200), np.float32)
+    first, second = model(x, training=True), model(x, training=True)
+    assert (first != second).any()
+    again = models.Sequential([layers.Dropout(0.5, input_shape=(200,)), layers.Dense(3)])
+    np.testing.assert_array_equal(again(x, training=True), first)  # from the same seed the same draws
+    np.testing.assert_array_equal(model(x), again(x))
+
+
+@pytest.mark.parametrize("verb", ["train_on_batch", "test_on_batch"])
+def test_a_batch_that_is_none(verb):
+    with pytest.raises(ValueError, match=rf'Sequential "sequential": {verb}: x: expected shape'):
+        getattr(small_network(), verb)(3, 4)

@@ -35,6 +35,10 @@ class Callback:
     def on_restore(self, run): ...
     def on_safe_point(self, run): ...
 
+    def reads(self) -> list[tuple[str, str]]:
+        """(argument, the name in logs that it asks for): [("monitor", "val_loss")]."""
+        return []
+
     def get_state(self) -> dict:
         return {}
 
@@ -50,6 +54,16 @@ class CallbackList:
                 raise ValueError(f"callbacks: expected instances of Callback, got {callback!r}")
             callback.model, callback.params = model, params
         self.callbacks = callbacks
+
+    def require(self, names: list[str], validation: bool) -> None:
+        """Raise ValueError, before the first epoch, for a val_... that nobody will put into the logs."""
+        if validation or not all(type(callback).__module__.startswith("cnn.") for callback in self.callbacks):
+            return  # a callback of one's own may put it there
+        for callback in self.callbacks:
+            for argument, name in callback.reads():
+                if name.startswith("val_"):
+                    where, known = f"{type(callback).__name__}: {argument}", ", ".join(sorted(names))
+                    raise ValueError(f"{where}: expected one of {known}, got {name!r} (no validation data?)")
 
     def call(self, moment: str, *args) -> None:
         """Tell all callbacks. Most leave most moments alone; one may set them on itself, even while fit runs."""

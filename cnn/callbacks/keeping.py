@@ -79,4 +79,11 @@ class CSVLogger(Callback):
         size = checks.whole("CSVLogger", "size", state["size"], low=0, high=2**40)
         if os.path.exists(self.filename):
             os.truncate(self.filename, min(size, os.path.getsize(self.filename)))
-            self.columns = state["columns"]
+            self.columns = _checked_columns(state["columns"])
+
+
+def _checked_columns(columns):
+    """The columns of a log as a file tells them, or None. Raises ValueError for anything else."""
+    if columns is None or (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
+        return columns
+    raise ValueError(f"CSVLogger: columns: expected a list of names, got {columns!r}")

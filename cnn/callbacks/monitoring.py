@@ -2,6 +2,7 @@
 
 import math
 import os
+import string
 
 from cnn import checks
 from cnn.callbacks.base import Callback
@@ -57,10 +58,14 @@ class EarlyStopping(Callback):
         restore_best_weights=False,
         start_from_epoch=0,
     ):
-        self.best = Best(monitor, mode, checks.number("EarlyStopping", "min_delta", abs(min_delta)), baseline)
+        min_delta = abs(checks.number("EarlyStopping", "min_delta", min_delta, low=-math.inf))
+        self.best = Best(monitor, mode, min_delta, baseline)
         self.patience = checks.whole("EarlyStopping", "patience", patience, low=0)
         self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
         self.verbose, self.restore_best_weights = verbose, restore_best_weights
+
+    def reads(self):
+        return [("monitor", self.best.monitor)]
 
     def on_train_begin(self, logs=None):
         self.best.reset()
@@ -112,13 +117,26 @@ class ModelCheckpoint(Callback):
         self.best = Best(monitor, mode)
         self.verbose, self.save_best_only = verbose, save_best_only
 
+    def reads(self):
+        fields = [("filepath", name) for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None]
+        return [*fields, ("monitor", self.best.monitor)] if self.save_best_only else fields
+
     def on_epoch_end(self, epoch, logs=None):
         if self.save_best_only and not self.best.improved_by(logs):
             return
-        path = self.filepath.format(epoch=epoch + 1, **logs)
+        path = self._path(epoch, logs)
         self.model.save(path)
         if self.verbose:
             print(f"Epoch {epoch + 1}: saved {path}")
+
+    def _path(self, epoch, logs):
+        try:
+            return self.filepath.format(epoch=epoch + 1, **logs)
+        except (LookupError, AttributeError, ValueError) as error:
+            known = ", ".join(["epoch", *sorted(logs)])
+            raise ValueError(
+                f"ModelCheckpoint: filepath: expected fields out of {known}, got {self.filepath!r} ({error})"
+            ) from None
 
     def get_state(self):
         return {"best": self.best.get_state()}

@@ -42,7 +42,7 @@ def run(args):
     if args.json:
         print(as_json(results))
     else:
-        print(gradcheck.table(results))
+        print(table(results))
         explain(results, args.init)
     return 0 if all(is_right(result, args.init) for result in results) else 1
 
@@ -67,17 +67,31 @@ def draw_batch(model, args):
     """
     import numpy as np
 
-    from cnn.article import INPUT_SCALE
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
+    from cnn.photos import model_input
 
     photos, _ = fashion_mnist.load_split("test", args.data)
     if args.photos > len(photos):
         raise UsageError(f"--photos: expected at most the {len(photos)} photos there are, got {args.photos}")
     rng = np.random.default_rng(args.seed)
-    chosen = photos[rng.choice(len(photos), args.photos, replace=False), :, :, None]
-    scale = INPUT_SCALE if model.input_scale is None else model.input_scale
-    return chosen * scale, rng.integers(model.output_shape[-1], size=args.photos)
+    chosen = photos[rng.choice(len(photos), args.photos, replace=False)]
+    return model_input(model, chosen, np.float64), rng.integers(model.output_shape[-1], size=args.photos)
+
+
+def table(results) -> str:
+    """The results as lines of text: tensor, shape, checked, kinks, error, verdict."""
+    head = ("tensor", "shape", "checked", "kinks", "error", "verdict")
+    rows = [head] + [
+        (r.name, " x ".join(map(str, r.shape)), str(r.checked), str(r.kinks), f"{r.error:.1e}", r.verdict)
+        for r in results
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    align = ("<", "<", ">", ">", ">", "<")
+    lines = [
+        "  ".join(f"{cell:{a}{w}}" for cell, a, w in zip(row, align, widths, strict=True)).rstrip() for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])
 
 
 def is_right(result, fresh: bool) -> bool:

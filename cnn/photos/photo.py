@@ -9,6 +9,7 @@ import numpy as np
 from cnn.datasets.fashion_mnist import CLASS_NAMES
 from cnn.errors import DataError, UsageError
 from cnn.layers import Softmax
+from cnn.network import Network
 from cnn.photos import own
 
 Array = np.ndarray
@@ -87,12 +88,16 @@ def probabilities(model, photos: Array) -> Array:
     return Softmax().forward(y)[0]
 
 
-def model_input(model, photos: Array) -> Array:
-    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; from 0 to 1 where it does not say."""
-    return photos[..., None] * model.dtype.type(1 / 255 if model.input_scale is None else model.input_scale)
+def model_input(model: Network, photos: Array, dtype=None) -> Array:
+    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; from 0 to 1 where it does not say.
+
+    dtype: float32 or float64 (default: the model's).
+    """
+    scale = 1 / 255 if model.input_scale is None else model.input_scale
+    return photos[..., None] * np.dtype(dtype or model.dtype).type(scale)
 
 
-def class_names(model) -> tuple[str, ...]:
+def class_names(model: Network) -> tuple[str, ...]:
     """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on."""
     outputs = model.output_shape[-1]
     default = CLASS_NAMES if outputs == len(CLASS_NAMES) else (f"class {k}" for k in range(outputs))

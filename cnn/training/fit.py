@@ -35,6 +35,7 @@ def fit(
     callbacks = [*(callbacks or []), history, bar]
     steps = math.ceil(len(x) / settings["batch_size"])
     watchers = CallbackList(callbacks, network, {"epochs": settings["epochs"], "steps": steps, "verbose": verbose})
+    watchers.require(["loss", *network.metrics], validation is not None)
     run = Run(network, [x, y, *(validation or ())], settings, callbacks)
     network.stop_training = network.stop_after_batch = False
     network.history = history

@@ -120,7 +120,7 @@ def generators(network: Network, step: int, batch_size: int, shard: slice) -> di
     return {name: utils.ShardOfDraws(rng, batch_size, shard) for name, rng in draws}
 
 
-def callgenerators(network: Network, call: int) -> dict[str, np.random.Generator]:
+def call_generators(network: Network, call: int) -> dict[str, np.random.Generator]:
     """The same for the call-th model(x, training=True): each call drops other units, as in Keras."""
     return {
         layer.name: utils.generator(network.seed, utils.CALL, network.epoch, call, k)
