@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cnn.layers
-import cnn.models
+import cnn.training.step
 import cnn.training.twin
 from cnn import losses
 
@@ -154,7 +154,7 @@ def dropout_forgotten_on_the_way_back(patch):
 
 
 def a_shards_bias_left_out(patch):
-    original = cnn.models.threads.run
+    original = cnn.training.step.threads.run
 
     def faulty(task, parts):
         results = original(task, parts)
@@ -162,7 +162,7 @@ def a_shards_bias_left_out(patch):
             result.grads["dense/bias"][:] = 0
         return results
 
-    patch.setattr(cnn.models.threads, "run", faulty)
+    patch.setattr(cnn.training.step.threads, "run", faulty)
 
 
 def activation_left_out_of_the_convolution(patch):
