@@ -2,18 +2,19 @@
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
 
-def whole(where: str, name: str, value, low: int = 1, high: int = 1_000_000) -> int:
+def whole(where: str, name: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
     """value as an int in [low, high], else ValueError."""
     if isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and low <= value <= high:
         return int(value)
     raise ValueError(f"{where}: {name}: expected a whole number from {low} to {high:,}, got {value!r}")
 
 
-def number(where: str, name: str, value, low: float = 0.0, high: float = math.inf, below: bool = False) -> float:
+def number(where: str, name: str, value: Any, low: float = 0.0, high: float = math.inf, below: bool = False) -> float:
     """value as a finite float in [low, high], or in [low, high) where `below` is set; else ValueError."""
     if isinstance(value, Real) and not isinstance(value, bool | np.bool_) and math.isfinite(value):
         if low <= value and (value < high or (value == high and not below)):
@@ -22,7 +23,7 @@ def number(where: str, name: str, value, low: float = 0.0, high: float = math.in
     raise ValueError(f"{where}: {name}: expected a number{limits}, got {value!r}")
 
 
-def pair(where: str, name: str, value) -> tuple[int, int]:
+def pair(where: str, name: str, value: Any) -> tuple[int, int]:
     """A size along height and width: one whole number for both, or two. Else ValueError."""
     both = value if isinstance(value, tuple | list) else (value, value)
     if len(both) == 2:
@@ -30,14 +31,33 @@ def pair(where: str, name: str, value) -> tuple[int, int]:
     raise ValueError(f"{where}: {name}: expected one or two whole numbers, got {value!r}")
 
 
-def choice(where: str, name: str, value, allowed: tuple[str, ...]) -> str:
+def choice(where: str, name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """value, in lower case, when it is one of the allowed words; else ValueError."""
     if isinstance(value, str) and value.lower() in allowed:
         return value.lower()
     raise ValueError(f"{where}: {name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
 
-def shape(where: str, name: str, value) -> tuple[int, ...]:
+def padding(where: str, name: str, value: Any) -> str:
+    """How a window treats the border: 'valid' or 'same', in lower case; else ValueError."""
+    return choice(where, name, value, ("valid", "same"))
+
+
+def boolean(where: str, name: str, value: Any) -> bool:
+    """True or False, also as 1 or 0; else ValueError."""
+    if isinstance(value, bool | np.bool_ | Integral) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{where}: {name}: expected True or False, got {value!r}")
+
+
+def layer_name(where: str, name: str, value: Any) -> str | None:
+    """A name for a layer, which stands before the '/' in the names of its parameters, or None; else ValueError."""
+    if value is None or (isinstance(value, str) and value and "/" not in value):
+        return value
+    raise ValueError(f"{where}: {name}: expected a word without '/', got {value!r}")
+
+
+def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
     """The shape of one photo or row of numbers, without the batch axis; else ValueError."""
     if isinstance(value, Integral):
         value = (value,)
@@ -46,7 +66,7 @@ def shape(where: str, name: str, value) -> tuple[int, ...]:
     raise ValueError(f"{where}: {name}: expected a tuple of whole numbers such as (28, 28, 1), got {value!r}")
 
 
-def numeric_array(where: str, name: str, value) -> np.ndarray:
+def numeric_array(where: str, name: str, value: Any) -> np.ndarray:
     """value as an array of real numbers (lists are accepted, nothing is copied that need not be); else ValueError."""
     try:
         array = np.asarray(value)
@@ -57,32 +77,44 @@ def numeric_array(where: str, name: str, value) -> np.ndarray:
     return array
 
 
-def inputs(where: str, x, input_shape: tuple[int, ...] | None, dtype=np.float64) -> np.ndarray:
-    """A batch x of at least one photo with the shape that the model takes, all numbers finite in its dtype; else ValueError.
+def inputs(
+    where: str,
+    x: Any,
+    input_shape: tuple[int, ...] | None,
+    dtype: Any = np.float64,
+    name: str = "x",
+    least_axes: int = 2,
+) -> np.ndarray:
+    """A batch of at least one photo with the shape that the model takes, all numbers finite in its dtype; else ValueError.
 
-    input_shape None (a model not yet built) accepts any shape with a batch axis.
+    input_shape None (a model not yet built) accepts any shape of at least `least_axes`, the batch axis among them.
+    name: what errors call x.
     """
-    x = numeric_array(where, "x", x)
+    x = numeric_array(where, name, x)
     expected = "(N, ...)" if input_shape is None else batch_shape(input_shape)
-    if x.ndim < 2 or (input_shape is not None and x.shape[1:] != input_shape):
-        raise ValueError(f"{where}: x: expected shape {expected}, got {x.shape}{_shape_hint(x.shape, input_shape)}")
+    if x.ndim < least_axes or (input_shape is not None and x.shape[1:] != input_shape):
+        hint = _shape_hint(name, x.shape, input_shape)
+        raise ValueError(f"{where}: {name}: expected shape {expected}, got {x.shape}{hint}")
     if x.size == 0:
-        raise ValueError(f"{where}: x: expected at least one photo, got shape {x.shape}")
+        raise ValueError(f"{where}: {name}: expected at least one photo, got shape {x.shape}")
     if x.dtype.kind == "f":
-        for start in range(0, len(x), 4096):  # in parts: a mask of the whole set would take a quarter of its memory
-            with np.errstate(over="ignore"):
-                finite = np.isfinite(x[start : start + 4096].astype(dtype, copy=False))
-            if not finite.all():
-                place = tuple(int(i) for i in np.argwhere(~finite)[0])
-                place = (start + place[0], *place[1:])
-                why = f", too large for {np.dtype(dtype)}" if np.isfinite(x[place]) else ""
-                raise ValueError(
-                    f"{where}: x: expected finite numbers, got {x[place]} at x[{', '.join(map(str, place))}]{why}"
-                )
+        _check_finite(where, name, x, dtype)
     return x
 
 
-def labels(where: str, y, count: int, classes: int) -> np.ndarray:
+def _check_finite(where: str, name: str, x: np.ndarray, dtype: Any) -> None:
+    for start in range(0, len(x), 4096):  # in parts: a mask of the whole set would take a quarter of its memory
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(x[start : start + 4096].astype(dtype, copy=False))
+        if not finite.all():
+            place = tuple(int(i) for i in np.argwhere(~finite)[0])
+            place = (start + place[0], *place[1:])
+            at = f"{name}[{', '.join(map(str, place))}]"
+            why = f", too large for {np.dtype(dtype)}" if np.isfinite(x[place]) else ""
+            raise ValueError(f"{where}: {name}: expected finite numbers, got {x[place]} at {at}{why}")
+
+
+def labels(where: str, y: Any, count: int, classes: int) -> np.ndarray:
     """y as int64 class numbers (N,), one for each of `count` photos, each in [0, classes); else ValueError."""
     y = numeric_array(where, "y", y)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -104,13 +136,13 @@ def batch_shape(input_shape: tuple[int, ...]) -> str:
     return f"(N, {', '.join(map(str, input_shape))})"
 
 
-def _shape_hint(given, expected) -> str:
+def _shape_hint(name: str, given: tuple[int, ...], expected: tuple[int, ...] | None) -> str:
+    if given == expected or (expected is None and len(given) == 1):
+        return f" (one photo alone? pass {name}[None])"
     if expected is None:
-        return " (one photo alone? pass x[None])" if len(given) == 1 else ""
-    if given == expected:
-        return " (one photo alone? pass x[None])"
+        return ""
     if expected[-1] == 1 and given[1:] == expected[:-1]:
-        return " (the channel axis is missing: pass x[..., None])"
+        return f" (the channel axis is missing: pass {name}[..., None])"
     if len(given) == 4 and (*given[2:], given[1]) == expected:
-        return " (channels come last here: pass x.transpose(0, 2, 3, 1))"
+        return f" (channels come last here: pass {name}.transpose(0, 2, 3, 1))"
     return ""

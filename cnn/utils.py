@@ -47,3 +47,6 @@ class ShardOfDraws:
     def random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform in [0, 1), of this shape; the first axis is the shard's photos."""
         return self.rng.random((self.batch_size, *shape[1:]))[self.shard]
+
+
+Rng = np.random.Generator | ShardOfDraws  # what a layer that draws is given

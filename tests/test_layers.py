@@ -1,5 +1,6 @@
 """Every layer: its gradients over a table of shapes, its shapes as in Keras, and what it must not do."""
 
+import math
 import warnings
 
 import numpy as np
@@ -159,8 +160,34 @@ def test_a_layer_can_be_called_alone(make, shape):
     assert y.shape == (2, *layer.output_shape)
     assert y.dtype == np.float32
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
-    with pytest.raises(ValueError, match=type(layer).__name__):
-        layer(np.zeros((2, *shape, 7), np.float32))
+    second = np.zeros((2, *shape, 7), np.float32)
+    if isinstance(layer, layers.Weighted | layers.MaxPooling2D):
+        with pytest.raises(ValueError, match=type(layer).__name__):
+            layer(second)
+    else:  # what has no weights takes any shape that it can compute with, as in Keras
+        assert layer(second).shape == (2, *layer.infer_shape(second.shape[1:]))
+        assert layer.input_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.ReLU(), [0, 2]),
+        (layers.Softmax(), [1 / (1 + math.exp(3)), 1 / (1 + math.exp(-3))]),
+        (layers.Dropout(0.5), [-1, 2]),
+        (layers.Flatten(), [[-1], [2]]),
+    ],
+)
+def test_layers_without_weights_take_a_row_of_numbers_as_in_keras(layer, expected):
+    np.testing.assert_allclose(layer([-1.0, 2.0]), expected, rtol=1e-15)
+
+
+def test_pooling_takes_photos_of_another_size():
+    layer = layers.MaxPooling2D()
+    assert layer(np.zeros((1, 4, 4, 1))).shape == (1, 2, 2, 1)
+    assert layer(np.zeros((2, 9, 6, 3))).shape == (2, 4, 3, 3)
+    with pytest.raises(ValueError, match="MaxPooling2D: expected input of at least 2 x 2"):
+        layer(np.zeros((1, 1, 6, 3)))
 
 
 def test_an_input_that_does_not_fit_builds_nothing():
@@ -284,6 +311,51 @@ def test_weights_that_do_not_fit_change_nothing(weights, message):
         np.testing.assert_array_equal(old, new)
 
 
+def test_attributes_have_keras_names():
+    conv, dense = layers.Conv2D(32, (3, 5), use_bias=False), layers.Dense(10)
+    conv(np.zeros((1, 9, 9, 4)))
+    dense(np.zeros((1, 128)))
+    assert (conv.filters, conv.kernel_size, conv.strides, conv.padding) == (32, (3, 5), (1, 1), "valid")
+    assert (conv.kernel.shape, conv.bias) == ((3, 5, 4, 32), None)
+    assert (dense.units, dense.kernel.shape, dense.bias.shape) == (10, (128, 10), (10,))
+    assert dense.kernel is dense.params["kernel"]
+
+
+@pytest.mark.parametrize("name", ["kernel", "bias"])
+def test_weights_that_are_not_there_yet_or_cannot_be_replaced(name):
+    layer = layers.Dense(2)
+    with pytest.raises(AttributeError, match=f"Dense: {name}: not built yet: call the layer"):
+        getattr(layer, name)
+    layer(np.ones((1, 3)))
+    with pytest.raises(AttributeError, match=rf"Dense: {name}: cannot be replaced: write into it, .*{name}\[:\] = "):
+        setattr(layer, name, 0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.Dense(10, activation="relu"), "<Dense: units=10, activation='relu'; not built>"),
+        (
+            layers.Conv2D(32, 3, padding="same", input_shape=(28, 28, 1), name="conv1"),
+            "<Conv2D \"conv1\": filters=32, kernel_size=(3, 3), padding='same', activation='linear'; "
+            "not built, input (28, 28, 1)>",
+        ),
+        (layers.Flatten(), "<Flatten: not built>"),
+    ],
+)
+def test_repr_before_building(layer, expected):
+    assert repr(layer) == expected
+
+
+@EVERY_LAYER
+def test_repr_is_one_line_with_shapes_and_number_of_parameters(make, shape):
+    layer = built(make, shape)
+    line = repr(layer)
+    assert line.startswith(f"<{type(layer).__name__}: ")
+    assert line.endswith(f"{shape} -> {layer.output_shape}, {layer.count_params():,} parameters>")
+    assert "\n" not in line
+
+
 def test_two_layers_alone_start_with_different_weights():
     x = np.ones((1, 5), np.float32)
     assert (layers.Dense(4)(x) != layers.Dense(4)(x)).any()
@@ -311,7 +383,7 @@ BAD_ARGUMENTS = {
     ),
     "initializer": (
         lambda: layers.Dense(1, kernel_initializer="ones"),
-        "initializer: expected one of 'glorot_uniform', .* got 'ones'",
+        "Dense: kernel_initializer: expected one of 'glorot_uniform', .* got 'ones'",
     ),
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
@@ -324,6 +396,13 @@ BAD_ARGUMENTS = {
     "regularizer": (
         lambda: layers.Dense(1, kernel_regularizer="l2"),
         "Dense: the argument 'kernel_regularizer' is not supported here",
+    ),
+    "use_bias": (lambda: layers.Dense(1, use_bias="no"), "Dense: use_bias: expected True or False, got 'no'"),
+    "activation 0": (lambda: layers.Dense(1, activation=0), "Dense: activation: expected 'linear' or .*, got 0"),
+    "weights": (lambda: layers.Flatten().set_weights(3), "Flatten: set_weights: expected 0 arrays, got 3"),
+    "dropout without rng": (
+        lambda: layers.Dropout(0.5).forward(np.ones((1, 2)), training=True),
+        "Dropout: forward: expected rng, a generator .*, got None",
     ),
     "units": (lambda: layers.Dense(0), "Dense: units: .* got 0"),
     "pool 0": (lambda: layers.MaxPooling2D(0), "MaxPooling2D: pool_size: .* got 0"),
