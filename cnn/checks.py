@@ -9,18 +9,26 @@ import numpy as np
 
 def whole(where: str, name: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
     """value as an int in [low, high], else ValueError."""
-    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and low <= value <= high:
+    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and low <= int(value) <= high:
         return int(value)
     raise ValueError(f"{where}: {name}: expected a whole number from {low} to {high:,}, got {value!r}")
 
 
 def number(where: str, name: str, value: Any, low: float = 0.0, high: float = math.inf, below: bool = False) -> float:
     """value as a finite float in [low, high], or in [low, high) where `below` is set; else ValueError."""
-    if isinstance(value, Real) and not isinstance(value, bool | np.bool_) and math.isfinite(value):
-        if low <= value and (value < high or (value == high and not below)):
-            return float(value)
+    real = _real(value)
+    if math.isfinite(real) and low <= real and (real < high or (real == high and not below)):
+        return real
     limits = f" of at least {low:g}" if high == math.inf else f" in [{low:g}, {high:g}{')' if below else ']'}"
     raise ValueError(f"{where}: {name}: expected a number{limits}, got {value!r}")
+
+
+def _real(value: Any) -> float:
+    """value as a float; NaN for what is no number, infinity for a whole number too large to be a float."""
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool | np.bool_) else math.nan
+    except OverflowError:
+        return math.inf
 
 
 def pair(where: str, name: str, value: Any) -> tuple[int, int]:
@@ -82,24 +90,25 @@ def inputs(
     x: Any,
     input_shape: tuple[int, ...] | None,
     dtype: Any = np.float64,
+    *,
     name: str = "x",
     least_axes: int = 2,
 ) -> np.ndarray:
-    """A batch of at least one photo with the shape that the model takes, all numbers finite in its dtype; else ValueError.
+    """x as a batch of at least one photo of the model's input shape, all numbers finite in dtype; else ValueError.
 
     input_shape None (a model not yet built) accepts any shape of at least `least_axes`, the batch axis among them.
     name: what errors call x.
     """
-    x = numeric_array(where, name, x)
+    array = numeric_array(where, name, x)
     expected = "(N, ...)" if input_shape is None else batch_shape(input_shape)
-    if x.ndim < least_axes or (input_shape is not None and x.shape[1:] != input_shape):
-        hint = _shape_hint(name, x.shape, input_shape)
-        raise ValueError(f"{where}: {name}: expected shape {expected}, got {x.shape}{hint}")
-    if x.size == 0:
-        raise ValueError(f"{where}: {name}: expected at least one photo, got shape {x.shape}")
-    if x.dtype.kind == "f":
-        _check_finite(where, name, x, dtype)
-    return x
+    if array.ndim < least_axes or (input_shape is not None and array.shape[1:] != input_shape):
+        hint = _shape_hint(name, array.shape, input_shape)
+        raise ValueError(f"{where}: {name}: expected shape {expected}, got {array.shape}{hint}")
+    if array.size == 0:
+        raise ValueError(f"{where}: {name}: expected at least one photo, got shape {array.shape}")
+    if array.dtype.kind == "f":
+        _check_finite(where, name, array, dtype)
+    return array
 
 
 def _check_finite(where: str, name: str, x: np.ndarray, dtype: Any) -> None:
@@ -116,19 +125,22 @@ def _check_finite(where: str, name: str, x: np.ndarray, dtype: Any) -> None:
 
 def labels(where: str, y: Any, count: int, classes: int) -> np.ndarray:
     """y as int64 class numbers (N,), one for each of `count` photos, each in [0, classes); else ValueError."""
-    y = numeric_array(where, "y", y)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        one_hot = " (one-hot rows? pass y.argmax(axis=1))" if y.ndim == 2 and y.shape[1] == classes else ""
-        raise ValueError(f"{where}: y: expected class numbers of shape (N,), got shape {y.shape}{one_hot}")
-    if len(y) != count:
-        raise ValueError(f"{where}: x and y: expected as many labels as photos, got {count} photos and {len(y)} labels")
-    wrong = ~((y >= 0) & (y < classes) & (y == np.floor(y)))
+    numbers = numeric_array(where, "y", y)
+    if numbers.ndim == 2 and numbers.shape[1] == 1:
+        numbers = numbers[:, 0]
+    if numbers.ndim != 1:
+        is_one_hot = numbers.ndim == 2 and numbers.shape[1] == classes
+        hint = " (one-hot rows? pass y.argmax(axis=1))" if is_one_hot else ""
+        raise ValueError(f"{where}: y: expected class numbers of shape (N,), got shape {numbers.shape}{hint}")
+    if len(numbers) != count:
+        raise ValueError(
+            f"{where}: x and y: expected as many labels as photos, got {count} photos and {len(numbers)} labels"
+        )
+    wrong = ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
     if wrong.any():
-        index = int(np.argmax(wrong))
-        raise ValueError(f"{where}: y: expected whole numbers from 0 to {classes - 1}, got {y[index]} at y[{index}]")
-    return y.astype(np.int64)
+        at = int(np.argmax(wrong))
+        raise ValueError(f"{where}: y: expected whole numbers from 0 to {classes - 1}, got {numbers[at]} at y[{at}]")
+    return numbers.astype(np.int64)
 
 
 def batch_shape(input_shape: tuple[int, ...]) -> str:

@@ -71,6 +71,7 @@ class HeNormal(Initializer):
         return (values * (math.sqrt(2 / fan_in) / 0.87962566103423978)).astype(dtype)
 
 
+Identifier = str | Initializer | type[Initializer]  # how users may ask for one
 TABLE: dict[str, type[Initializer]] = table(GlorotUniform, HeNormal, Zeros)
 
 

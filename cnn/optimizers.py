@@ -73,7 +73,8 @@ class Optimizer(Configurable):
     def _check_slot(self, slot: str, key: str, old: Array, param: Array) -> None:
         if (old.shape, old.dtype) != (param.shape, param.dtype):  # the kernels behind `step` would not notice
             raise ValueError(
-                f"{self.name}: {slot} of {key}: expected shape {param.shape}, {param.dtype}, got {old.shape}, {old.dtype}: "
+                f"{self.name}: {slot} of {key}: expected shape {param.shape}, {param.dtype}, "
+                f"got {old.shape}, {old.dtype}: "
                 "the layers have changed, or this optimizer trains another model. Call compile() with a new one."
             )
 

@@ -123,7 +123,7 @@ def test_a_pass_writes_to_nothing_that_it_was_given(make, shape):
 @EVERY_LAYER
 def test_a_pass_leaves_no_trace_in_the_layer(make, shape):
     layer = built(make, shape)
-    before = {key: value for key, value in vars(layer).items()}
+    before = dict(vars(layer))
     y, cache = layer.forward(batch(shape), training=True, rng=np.random.default_rng(0))
     layer.forward(batch(shape, seed=1))
     layer.backward(y, cache)

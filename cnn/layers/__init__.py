@@ -17,7 +17,7 @@ What they share, and what a layer of your own needs, is in base.py (Layer), weig
 windows.py (where a window fits).
 """
 
-from cnn.layers.activations import ACTIVATIONS, Linear, LinearCache, ReLU, ReLUCache, Softmax, SoftmaxCache
+from cnn.layers.activations import ACTIVATIONS, Activation, Linear, LinearCache, ReLU, ReLUCache, Softmax, SoftmaxCache
 from cnn.layers.base import Array, Input, Layer
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
@@ -31,6 +31,7 @@ Convolution2D, MaxPool2D = Conv2D, MaxPooling2D  # Keras' other names for them
 
 __all__ = [
     "ACTIVATIONS",
+    "Activation",
     "Array",
     "Conv2D",
     "Conv2DCache",

@@ -8,13 +8,25 @@ from cnn import checks, configurable, utils
 from cnn.layers.base import Array, Layer
 
 
+class Activation(Layer):
+    """A layer without parameters whose y has the shape of x; Dense and Conv2D may have one at their end.
+
+    >>> find_activation("Dense", "activation", "relu")
+    <ReLU: not built>
+    """
+
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+        """(dx, {}) from dy and forward's cache."""
+        raise NotImplementedError
+
+
 class ReLUCache(NamedTuple):
     """What backward needs."""
 
     x: Array
 
 
-class ReLU(Layer):
+class ReLU(Activation):
     """y = max(0, x)
 
     Backward: dy/dx is 1 where x > 0 (there y = x) and 0 where x < 0 (there y = 0 whatever x is), so
@@ -39,7 +51,7 @@ class SoftmaxCache(NamedTuple):
     y: Array
 
 
-class Softmax(Layer):
+class Softmax(Activation):
     """y_k = exp(x_k) / S,  S = sum_j exp(x_j)        along the last axis
 
     Backward: x_k stands in S and so in every y_j, and in y_k also above the line. By the rule for quotients
@@ -67,7 +79,7 @@ class LinearCache(NamedTuple):
     """The identity needs to remember nothing."""
 
 
-class Linear(Layer):
+class Linear(Activation):
     """y = x, the activation None;  dx = dy
 
     >>> Linear()([[-1.0, 2.0]])
@@ -83,11 +95,11 @@ class Linear(Layer):
         return dy, {}
 
 
-ACTIVATIONS: dict[str, type[Layer]] = configurable.table(Linear, ReLU, Softmax)
+ACTIVATIONS: dict[str, type[Activation]] = configurable.table(Linear, ReLU, Softmax)
 
 
-def find_activation(where: str, name: str, value: Any) -> Layer:
+def find_activation(where: str, name: str, value: Any) -> Activation:
     """The layer that an `activation` argument asks for: a name, None for Linear, or a layer itself; else ValueError."""
-    if isinstance(value, Layer):
+    if isinstance(value, Activation):
         return value
     return ACTIVATIONS[checks.choice(where, name, "linear" if value is None else value, tuple(ACTIVATIONS))]()

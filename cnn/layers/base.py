@@ -10,6 +10,7 @@ from cnn.configurable import Configurable
 
 Array = np.ndarray
 Shape = tuple[int, ...]
+AnyShape = int | Sequence[int]  # a shape as users may write it
 
 
 class Layer(Configurable):
@@ -50,7 +51,7 @@ class Layer(Configurable):
     draws = False  # whether forward needs random numbers in training
     least_axes = 1  # of the smallest batch it takes: (N,)
 
-    def __init__(self, name: str | None = None, input_shape: int | Sequence[int] | None = None, **unsupported: Any):
+    def __init__(self, name: str | None = None, input_shape: AnyShape | None = None, **unsupported: Any):
         self.name: str | None = None
         self.params: dict[str, Array] = {}
         self.input_shape: Shape | None = None  # one photo's, known once built
@@ -148,5 +149,5 @@ class Input(Layer):
     <Input: not built, input (28, 28, 1)>
     """
 
-    def __init__(self, shape: int | Sequence[int], name: str | None = None, **unsupported: Any):
+    def __init__(self, shape: AnyShape, name: str | None = None, **unsupported: Any):
         super().__init__(name, shape, **unsupported)

@@ -2,12 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from cnn import checks, utils
-from cnn.layers.base import Array, Shape
+from cnn import checks, initializers, utils
+from cnn.layers.activations import Activation
+from cnn.layers.base import AnyShape, Array, Shape
 from cnn.layers.weighted import Weighted
-from cnn.layers.windows import place_windows
+from cnn.layers.windows import Size, place_windows
 from kernels.im2col import col2im, im2col
 
 
@@ -30,6 +29,7 @@ class Conv2D(Weighted):
     A cell of x stands in columns once for each window that holds it; by the chain rule its gradient is the sum over
     all of these. That sum is what col2im makes:  dx = col2im(dcolumns)
 
+    >>> import numpy as np
     >>> edges = Conv2D(filters=1, kernel_size=(1, 2))
     >>> photo = np.array([0.0, 0.0, 5.0, 5.0]).reshape(1, 1, 4, 1)
     >>> edges(photo).shape
@@ -78,14 +78,14 @@ class Conv2D(Weighted):
     def __init__(
         self,
         filters: int,
-        kernel_size: int | tuple[int, int],
-        strides: int | tuple[int, int] = (1, 1),
+        kernel_size: Size,
+        strides: Size = (1, 1),
         padding: str = "valid",
-        activation: Any = None,
+        activation: str | Activation | None = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        input_shape: Shape | None = None,
+        kernel_initializer: initializers.Identifier = "glorot_uniform",
+        bias_initializer: initializers.Identifier = "zeros",
+        input_shape: AnyShape | None = None,
         name: str | None = None,
         **unsupported: Any,
     ):

@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from cnn import checks, utils
-from cnn.layers.base import Array, Shape
+from cnn import checks, initializers, utils
+from cnn.layers.activations import Activation
+from cnn.layers.base import AnyShape, Array, Shape
 from cnn.layers.weighted import Weighted
 
 
@@ -52,11 +53,11 @@ class Dense(Weighted):
     def __init__(
         self,
         units: int,
-        activation: Any = None,
+        activation: str | Activation | None = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        input_shape: int | Shape | None = None,
+        kernel_initializer: initializers.Identifier = "glorot_uniform",
+        bias_initializer: initializers.Identifier = "zeros",
+        input_shape: AnyShape | None = None,
         name: str | None = None,
         **unsupported: Any,
     ):

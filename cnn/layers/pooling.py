@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from cnn import checks, utils
-from cnn.layers.base import Array, Layer, Shape
-from cnn.layers.windows import place_windows
+from cnn.layers.base import AnyShape, Array, Layer, Shape
+from cnn.layers.windows import Size, place_windows
 from kernels.pooling import max_pool, max_pool_backward
 
 
@@ -55,10 +55,10 @@ class MaxPooling2D(Layer):
 
     def __init__(
         self,
-        pool_size: int | tuple[int, int] = (2, 2),
-        strides: int | tuple[int, int] | None = None,
+        pool_size: Size = (2, 2),
+        strides: Size | None = None,
         padding: str = "valid",
-        input_shape: Shape | None = None,
+        input_shape: AnyShape | None = None,
         name: str | None = None,
         **unsupported: Any,
     ):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn import checks, utils
-from cnn.layers.base import Array, Layer, Shape
+from cnn.layers.base import AnyShape, Array, Layer
 
 
 class DropoutCache(NamedTuple):
@@ -46,8 +46,6 @@ class Dropout(Layer):
     rate: float
     arguments = {"rate": partial(checks.number, low=0, high=1), **Layer.arguments}
 
-    def __init__(
-        self, rate: float, input_shape: int | Shape | None = None, name: str | None = None, **unsupported: Any
-    ):
+    def __init__(self, rate: float, input_shape: AnyShape | None = None, name: str | None = None, **unsupported: Any):
         super().__init__(name, input_shape, **unsupported)
         self.set_arguments(locals())

@@ -4,7 +4,7 @@ from typing import Any, NoReturn
 
 from cnn import checks, initializers
 from cnn.configurable import as_json
-from cnn.layers.activations import find_activation
+from cnn.layers.activations import Activation, find_activation
 from cnn.layers.base import Array, Layer, Shape
 
 
@@ -27,7 +27,7 @@ class Weighted(Layer):
         "kernel_initializer": initializers.argument,
         "bias_initializer": initializers.argument,
     }
-    activation: Layer
+    activation: Activation
     use_bias: bool
     kernel_initializer: initializers.Initializer
     bias_initializer: initializers.Initializer
@@ -38,7 +38,7 @@ class Weighted(Layer):
         return z + self.params["bias"] if self.use_bias else z
 
     def weight_grads(self, x: Array, dz: Array) -> dict[str, Array]:
-        """For z = x @ kernel + bias, with rows x (M, I) and dz (M, O):  dkernel = x^T @ dz,  dbias = sum of dz's rows."""
+        """For z = x @ kernel + bias, with rows x (M, I), dz (M, O):  dkernel = x^T @ dz,  dbias = sum of dz's rows."""
         grads = {"kernel": (x.T @ dz).reshape(self.params["kernel"].shape)}
         if self.use_bias:
             grads["bias"] = dz.sum(axis=0)
@@ -55,7 +55,7 @@ class Weighted(Layer):
     @property
     def activation_name(self) -> str:
         """The activation as get_config has it: "relu"."""
-        return as_json(self.activation)
+        return str(as_json(self.activation))
 
     @property
     def kernel(self) -> Array:
