@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn import checks, configurable, utils
-from cnn.layers.base import Array, Layer
+from cnn.layers.base import Array, Grads, Layer
 
 
 class Activation(Layer):
@@ -15,7 +15,7 @@ class Activation(Layer):
     <ReLU: not built>
     """
 
-    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> tuple[Array, Grads]:
         """(dx, {}) from dy and forward's cache."""
         raise NotImplementedError
 
@@ -41,7 +41,7 @@ class ReLU(Activation):
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, ReLUCache]:
         return np.maximum(x, 0), ReLUCache(x)
 
-    def backward(self, dy: Array, cache: ReLUCache, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    def backward(self, dy: Array, cache: ReLUCache, need_dx: bool = True) -> tuple[Array, Grads]:
         return dy * (cache.x > 0), {}
 
 
@@ -70,7 +70,7 @@ class Softmax(Activation):
         y = e / e.sum(axis=-1, keepdims=True)
         return y, SoftmaxCache(y)
 
-    def backward(self, dy: Array, cache: SoftmaxCache, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    def backward(self, dy: Array, cache: SoftmaxCache, need_dx: bool = True) -> tuple[Array, Grads]:
         y = cache.y
         return y * (dy - (dy * y).sum(axis=-1, keepdims=True)), {}
 
@@ -91,7 +91,7 @@ class Linear(Activation):
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, LinearCache]:
         return x, LinearCache()
 
-    def backward(self, dy: Array, cache: LinearCache, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    def backward(self, dy: Array, cache: LinearCache, need_dx: bool = True) -> tuple[Array, Grads]:
         return dy, {}
 
 

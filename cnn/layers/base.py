@@ -9,6 +9,7 @@ from cnn import checks, utils
 from cnn.configurable import Configurable
 
 Array = np.ndarray
+Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
 Shape = tuple[int, ...]
 AnyShape = int | Sequence[int]  # a shape as users may write it
 
@@ -86,7 +87,7 @@ class Layer(Configurable):
         """(y, cache) for a batch x."""
         raise NotImplementedError
 
-    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> tuple[Array | None, Grads]:
         """(dx, grads) from dy and forward's cache; dx may be None where need_dx is not set."""
         raise NotImplementedError
 

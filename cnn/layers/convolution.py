@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from cnn import checks, initializers, utils
 from cnn.layers.activations import Activation
-from cnn.layers.base import AnyShape, Array, Shape
+from cnn.layers.base import AnyShape, Array, Grads, Shape
 from cnn.layers.weighted import Weighted
 from cnn.layers.windows import Size, place_windows
 from kernels.im2col import col2im, im2col
@@ -50,7 +50,7 @@ class Conv2D(Weighted):
         y, activation = self.activation.forward(z)
         return y, Conv2DCache(x.shape, columns, z, activation)
 
-    def backward(self, dy: Array, cache: Conv2DCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+    def backward(self, dy: Array, cache: Conv2DCache, need_dx: bool = True) -> tuple[Array | None, Grads]:
         dz, _ = self.activation.backward(dy, cache.activation)
         dz = dz.reshape(-1, self.filters)  # (N*OH*OW, F)
         kernel = self.params["kernel"].reshape(-1, self.filters)  # (kh*kw*C, F)

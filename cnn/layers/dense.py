@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from cnn import checks, initializers, utils
 from cnn.layers.activations import Activation
-from cnn.layers.base import AnyShape, Array, Shape
+from cnn.layers.base import AnyShape, Array, Grads, Shape
 from cnn.layers.weighted import Weighted
 
 
@@ -40,7 +40,7 @@ class Dense(Weighted):
         y, activation = self.activation.forward(z)
         return y, DenseCache(x, z, activation)
 
-    def backward(self, dy: Array, cache: DenseCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+    def backward(self, dy: Array, cache: DenseCache, need_dx: bool = True) -> tuple[Array | None, Grads]:
         dz, _ = self.activation.backward(dy, cache.activation)
         grads = self.weight_grads(cache.x.reshape(-1, cache.x.shape[-1]), dz.reshape(-1, self.units))
         return (dz @ self.params["kernel"].T if need_dx else None), grads

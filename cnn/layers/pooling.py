@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from cnn import checks, utils
-from cnn.layers.base import AnyShape, Array, Layer, Shape
+from cnn.layers.base import AnyShape, Array, Grads, Layer, Shape
 from cnn.layers.windows import Size, place_windows
 from kernels.pooling import max_pool, max_pool_backward
 
@@ -42,7 +42,7 @@ class MaxPooling2D(Layer):
         y, winners = max_pool(x, self.pool_size, self.strides, pads)
         return y, MaxPooling2DCache(x.shape, winners)
 
-    def backward(self, dy: Array, cache: MaxPooling2DCache, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    def backward(self, dy: Array, cache: MaxPooling2DCache, need_dx: bool = True) -> tuple[Array, Grads]:
         _, _, pads = place_windows(self, cache.x_shape[1:], self.pool_size)
         return max_pool_backward(dy, cache.winners, cache.x_shape, self.pool_size, self.strides, pads), {}
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn import checks, utils
-from cnn.layers.base import AnyShape, Array, Layer
+from cnn.layers.base import AnyShape, Array, Grads, Layer
 
 
 class DropoutCache(NamedTuple):
@@ -38,7 +38,7 @@ class Dropout(Layer):
         factor = kept.astype(x.dtype) / x.dtype.type(max(1 - self.rate, np.finfo(x.dtype).tiny))
         return x * factor, DropoutCache(factor)
 
-    def backward(self, dy: Array, cache: DropoutCache, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    def backward(self, dy: Array, cache: DropoutCache, need_dx: bool = True) -> tuple[Array, Grads]:
         return (dy if cache.factor is None else dy * cache.factor), {}
 
     # ---- what it is made from

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from cnn import utils
-from cnn.layers.base import Array, Layer, Shape
+from cnn.layers.base import Array, Grads, Layer, Shape
 
 
 class FlattenCache(NamedTuple):
@@ -26,7 +26,7 @@ class Flatten(Layer):
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, FlattenCache]:
         return x.reshape(len(x), -1), FlattenCache(x.shape)
 
-    def backward(self, dy: Array, cache: FlattenCache, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    def backward(self, dy: Array, cache: FlattenCache, need_dx: bool = True) -> tuple[Array, Grads]:
         return dy.reshape(cache.x_shape), {}
 
     def infer_shape(self, input_shape: Shape) -> Shape:

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 from cnn import checks, initializers
 from cnn.configurable import as_json
 from cnn.layers.activations import Activation, find_activation
-from cnn.layers.base import Array, Layer, Shape
+from cnn.layers.base import Array, Grads, Layer, Shape
 
 
 class Weighted(Layer):
@@ -37,7 +37,7 @@ class Weighted(Layer):
         """z with the bias, where there is one."""
         return z + self.params["bias"] if self.use_bias else z
 
-    def weight_grads(self, x: Array, dz: Array) -> dict[str, Array]:
+    def weight_grads(self, x: Array, dz: Array) -> Grads:
         """For z = x @ kernel + bias, with rows x (M, I), dz (M, O):  dkernel = x^T @ dz,  dbias = sum of dz's rows."""
         grads = {"kernel": (x.T @ dz).reshape(self.params["kernel"].shape)}
         if self.use_bias:
