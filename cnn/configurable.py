@@ -69,7 +69,7 @@ class Configurable:
 def as_json(value: Any) -> Any:
     """An argument as JSON can hold it: a pair as a list, an initializer or activation by its name."""
     if isinstance(value, Configurable):
-        return getattr(value, "identifier", type(value).__name__)
+        return vars(type(value)).get("identifier", type(value).__name__)  # a subclass may compute something else
     return list(value) if isinstance(value, tuple) else value
 
 

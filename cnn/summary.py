@@ -3,6 +3,8 @@
 import shutil
 from typing import Any
 
+from cnn import checks
+
 WIDTHS = (0.45, 0.80, 1.0)  # where the columns end
 
 
@@ -11,7 +13,9 @@ def summary_table(model: Any, line_length: int | None = None) -> str:
 
     line_length: how many characters wide (default: the terminal's width, 88 at most).
     """
-    width = line_length or min(88, shutil.get_terminal_size().columns - 4)
+    width = min(88, shutil.get_terminal_size().columns - 4)
+    if line_length is not None:
+        width = checks.whole(str(model), "summary: line_length", line_length)
     ends = [int(width * share) for share in WIDTHS]
     widths = [max(9, ends[0] - 3), max(9, ends[1] - ends[0] - 4), max(7, ends[2] - ends[1] - 3)]
     rows = [(f"{layer.name} ({type(layer).__name__})", _shape(layer), _count(layer)) for layer in model.layers]

@@ -109,6 +109,14 @@ def test_the_configuration_is_that_of_every_model_file(layer, expected):
     assert json.dumps(layer.get_config()) == expected
 
 
+def test_an_activation_of_ones_own_does_not_pass_for_ours():
+    class LeakyReLU(layers.ReLU):
+        pass
+
+    assert layers.Dense(1, activation=layers.ReLU()).get_config()["activation"] == "relu"
+    assert layers.Dense(1, activation=LeakyReLU()).get_config()["activation"] == "LeakyReLU"
+
+
 BAD_ARGUMENTS = {
     "filters 0": (lambda: layers.Conv2D(0, 3), "Conv2D: filters: expected a whole number from 1 to 1,000,000, got 0"),
     "filters -3": (lambda: layers.Conv2D(-3, 3), "Conv2D: filters: .* got -3"),
@@ -134,6 +142,7 @@ BAD_ARGUMENTS = {
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
     "input_shape text": (lambda: layers.Dense(1, input_shape="28"), "Dense: input_shape: expected a tuple .* got '28'"),
+    "Input without a shape": (lambda: layers.Input(None), "Input: shape: expected a tuple .* got None"),
     "dilation": (
         lambda: layers.Conv2D(1, 3, dilation_rate=2),
         "Conv2D: the argument 'dilation_rate' is not supported here",

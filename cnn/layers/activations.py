@@ -21,8 +21,6 @@ class Activation(Layer):
 
 
 class ReLUCache(NamedTuple):
-    """What backward needs."""
-
     x: Array
 
 
@@ -46,8 +44,6 @@ class ReLU(Activation):
 
 
 class SoftmaxCache(NamedTuple):
-    """What backward needs."""
-
     y: Array
 
 

@@ -151,4 +151,4 @@ class Input(Layer):
     """
 
     def __init__(self, shape: AnyShape, name: str | None = None, **unsupported: Any):
-        super().__init__(name, shape, **unsupported)
+        super().__init__(name, checks.shape("Input", "shape", shape), **unsupported)

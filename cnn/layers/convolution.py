@@ -11,8 +11,6 @@ from kernels.im2col import col2im, im2col
 
 
 class Conv2DCache(NamedTuple):
-    """What backward needs; z for those who look inside."""
-
     x_shape: tuple[int, int, int, int]
     columns: Array  # (N, OH, OW, kh, kw, C)
     z: Array  # (N, OH, OW, F), before the activation
@@ -24,10 +22,12 @@ class Conv2D(Weighted):
 
     im2col lays each window of x out as a row of columns; then all of it is one product:
         z = columns @ kernel + bias        columns (N*OH*OW, kh*kw*C), kernel (kh*kw*C, F)
-    Backward: dz from dy by the activation. The product has the derivatives of Dense's, by the same chain rule:
-        dkernel = columns^T @ dz,   dbias = sum of dz's rows,   dcolumns = dz @ kernel^T
-    A cell of x stands in columns once for each window that holds it; by the chain rule its gradient is the sum over
-    all of these. That sum is what col2im makes:  dx = col2im(dcolumns)
+    Backward: dz from dy by the activation. As z[m,f] = sum_k columns[m,k] * kernel[k,f] + bias[f], by the chain rule
+        dkernel[k,f]  = sum_m columns[m,k] * dz[m,f],   so  dkernel = columns^T @ dz
+        dbias[f]      = sum_m dz[m,f],                  so  dbias = the sum of dz's rows
+        dcolumns[m,k] = sum_f dz[m,f] * kernel[k,f],    so  dcolumns = dz @ kernel^T
+    and a cell of x, which stands in columns once for each window that holds it, gets the sum over all its places:
+        dx = col2im(dcolumns)
 
     >>> import numpy as np
     >>> edges = Conv2D(filters=1, kernel_size=(1, 2))

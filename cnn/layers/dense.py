@@ -9,17 +9,15 @@ from cnn.layers.weighted import Weighted
 
 
 class DenseCache(NamedTuple):
-    """What backward needs: the input, and the activation's cache; z for those who look inside."""
-
     x: Array
-    z: Array
+    z: Array  # before the activation
     activation: Any
 
 
 class Dense(Weighted):
     """z = x @ kernel + bias,  y = activation(z)        x (N, I), kernel (I, units), bias (units,)
 
-    Backward: dz from dy by the activation. Then, as z[n,o] = sum_i x[n,i] * kernel[i,o] + bias[o], the chain rule says
+    Backward: dz from dy by the activation. As z[n,o] = sum_i x[n,i] * kernel[i,o] + bias[o], by the chain rule
         dkernel[i,o] = sum_n dz[n,o] * x[n,i],      so  dkernel = x^T @ dz
         dbias[o]     = sum_n dz[n,o] * 1,           so  dbias = sum_n dz[n]
         dx[n,i]      = sum_o dz[n,o] * kernel[i,o], so  dx = dz @ kernel^T

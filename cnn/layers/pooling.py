@@ -9,8 +9,6 @@ from kernels.pooling import max_pool, max_pool_backward
 
 
 class MaxPooling2DCache(NamedTuple):
-    """What backward needs."""
-
     x_shape: tuple[int, int, int, int]
     winners: Array  # (N, OH, OW, C): which cell of its window, counted row by row, was the largest
 

@@ -10,8 +10,6 @@ from cnn.layers.base import AnyShape, Array, Grads, Layer
 
 
 class DropoutCache(NamedTuple):
-    """What backward needs."""
-
     factor: Array | None  # 0 or 1/(1 - rate) for each number; None outside training
 
 

@@ -8,8 +8,6 @@ from cnn.layers.base import Array, Grads, Layer, Shape
 
 
 class FlattenCache(NamedTuple):
-    """What backward needs."""
-
     x_shape: tuple[int, ...]
 
 
