@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_files import archive, document_of, load, members, path, refuses, valid, with_document, with_text  # noqa: F401
 
-from cnn import callbacks, layers, models, saving
+from cnn import callbacks, layers, models
 from cnn.errors import ModelFileError
 from cnn.saving import document, model_file, strict_json
 
