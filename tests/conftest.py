@@ -9,7 +9,10 @@ import pytest
 from cnn import layers, models
 from cnn.datasets import fashion_mnist
 
-# Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, which is an error, not a pass.
+# Their fixtures are for all test files, and their assertions show what they compared.
+pytest_plugins = ["commandline", "idx_files", "model_files"]
+
+# Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, an error and not a pass.
 collect_ignore = [] if find_spec("torch") else ["test_parity.py"]
 
 # A shell starts what runs in its background deaf to Ctrl-C, and the programs that tests start would inherit that.

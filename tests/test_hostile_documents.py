@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_files import archive, document_of, load, members, path, refuses, valid, with_document, with_text  # noqa: F401
+from model_files import archive, document_of, load, members, refuses, with_document, with_text
 
 from cnn import callbacks, document, layers, models, saving
 from cnn.errors import ModelFileError
