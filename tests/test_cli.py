@@ -289,7 +289,7 @@ def test_only_one_process_trains_in_a_folder(trained):
 
 
 def test_evaluate_in_a_fresh_process_gives_the_result_of_training(trained, photo_folder):
-    folder, process = trained
+    folder, _ = trained
     found = json.loads(succeeds("evaluate", "--model=runs/train", "--data", photo_folder, "--json", cwd=folder).stdout)
     metrics = json.loads((folder / "runs/train/metrics.json").read_text())
     assert found["model"] == "runs/train/best.npz"

@@ -246,7 +246,7 @@ def test_a_crafted_callback_state_is_one_error(tmp_path, valid):
 def loads_or_refuses(path, data: bytes) -> None:
     path.write_bytes(data)
     try:
-        model, state = saving._load(str(path))
+        model, _ = saving._load(str(path))
     except ModelFileError as error:
         assert str(error).startswith(str(path)) and str(error).isprintable()
     else:

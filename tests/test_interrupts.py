@@ -1,4 +1,4 @@
-"""A training by the library that is killed, meets Ctrl-C or a full disk: its files are whole, it goes on to the same bits.
+"""A training by the library that is killed, meets Ctrl-C or a full disk: files are whole, it goes on to the same bits.
 
 What the command `cnn train` makes of it stands in test_signals.py.
 """

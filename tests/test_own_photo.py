@@ -10,13 +10,7 @@ from photographs import photograph
 from PIL import Image
 
 from cnn import own_photo, photos, pretrained, saving
-from cnn.datasets import fashion_mnist
 from cnn.errors import DataError
-
-
-@pytest.fixture(scope="module")
-def data_set():
-    return fashion_mnist.load_split("test")
 
 
 @pytest.fixture(scope="module")

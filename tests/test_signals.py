@@ -1,7 +1,8 @@
 """What a real process of `cnn train` does when it is stopped, at named moments and at any: nothing is lost.
 
-What the library does by itself, without the command, stands in test_interrupts.py. The moments are hit exactly by patching the production function at which the process is to receive the signal. Each
-stopped run is resumed with the very command that it printed, and must end with the bits of one that never stopped.
+What the library does by itself, without the command, stands in test_interrupts.py. The moments are hit exactly by
+patching the production function at which the process is to receive the signal. Each stopped run is resumed with the
+very command that it printed, and must end with the bits of one that never stopped.
 """
 
 import os
