@@ -97,7 +97,7 @@ def test_kill_at_twenty_random_moments(tmp_path, expected):
 # or after it.
 CALLS = {
     "the file is opened": ("open", 4, 3, 3),
-    "an array in the middle is written": ("write", 35, 3, 3),  # 5 arrays in the first file, 13 in each of the others
+    "an array in the middle is written": ("_npy", 35, 3, 3),  # 5 arrays in the first file, 13 in each of the others
     "the file is synced": ("fsync", 7, 3, 3),
     "the file is renamed": ("replace", 4, 3, 4),
     "the folder is synced": ("fsync", 8, 4, 4),
@@ -133,7 +133,7 @@ def replacing(path):
         yield file
 
 npz.replacing = replacing
-disturbed.train(sys.argv[1], 2, "kill", "write", "before", 35)
+disturbed.train(sys.argv[1], 2, "kill", "_npy", "before", 35)
 """
 
 
