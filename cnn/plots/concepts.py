@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from cnn.layers import place_windows
 from cnn.photos import Photo, model_input
-from cnn.plots.features import convolutions, activations
+from cnn.plots.features import activations, convolutions
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, show_photo
 from kernels.reference import window_geometry
 
