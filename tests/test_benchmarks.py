@@ -10,7 +10,7 @@ from test_readme import ROOT
 
 from benchmarks import article, peers, plain_numpy, report, step
 from benchmarks.child import Child, ChildError
-from cnn import article
+from cnn.article import convolutional
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -39,7 +39,7 @@ def test_a_report_says_what_was_measured(name):
 def test_the_yardstick_computes_the_same_network():
     """plain_numpy.py, whose losses all contenders must have, against our plain layers: loss and all gradients."""
     x, y = article.photos("test", 8)
-    model = article.convolutional(seed=1)
+    model = convolutional(seed=1)
     model.compile("adam", "sparse_categorical_crossentropy")
     weights = [w + np.float32(0.01) for w in article.start_weights()]
     model.set_weights(weights)
