@@ -51,7 +51,7 @@ class SparseCategoricalCrossentropy:
         self, y_true: Array, y_pred: Array, batch_size: int, from_logits: bool
     ) -> tuple[float, Array]:
         """(L, dL/dy_pred) for a part of a batch of batch_size photos: the parts' losses and gradients add up."""
-        per_photo = _on_logits if from_logits else _on_probabilities
+        per_photo = loss_on_logits if from_logits else _on_probabilities
         losses, gradient = per_photo(y_true, y_pred)
         return float(losses.sum()) / batch_size, gradient / y_pred.dtype.type(batch_size)
 
@@ -60,7 +60,7 @@ class SparseCategoricalCrossentropy:
         return {"name": self.name, "from_logits": self.from_logits}
 
 
-def _on_logits(y_true, z):
+def loss_on_logits(y_true, z):
     """-log p_y = log sum_j exp(z_j - m) - (z_y - m),  gradient p - onehot(y);  m, the largest z, keeps exp finite."""
     photo = np.arange(len(z))
     shifted = z - z.max(axis=1, keepdims=True)

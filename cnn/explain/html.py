@@ -104,7 +104,7 @@ CODE = {
     "Dense.backward": layers.Dense.backward,
     "weight_grads": layers.Weighted.weight_grads,
     "Softmax.forward": layers.Softmax.forward,
-    "loss": losses._on_logits,
+    "loss": losses.loss_on_logits,
     "SGD.step": optimizers.SGD.step,
 }
 STEP_CODE = {
@@ -141,7 +141,32 @@ STEP_CODE = {
 TITLES = dict(
     zip(
         STEP_CODE,
-        ["input", "padding", "conv1", "ReLU", "pool1", "conv2", "ReLU", "pool2", "flatten", "dense", "logits", "softmax", "p − y", "output weights", "128 units", "dense weights", "3136 numbers", "unflatten", "pool2", "conv2 weight", "pool1 cell", "pool1", "conv1 weight", "photo and step"],
+        [
+            "input",
+            "padding",
+            "conv1",
+            "ReLU",
+            "pool1",
+            "conv2",
+            "ReLU",
+            "pool2",
+            "flatten",
+            "dense",
+            "logits",
+            "softmax",
+            "p − y",
+            "output weights",
+            "128 units",
+            "dense weights",
+            "3136 numbers",
+            "unflatten",
+            "pool2",
+            "conv2 weight",
+            "pool1 cell",
+            "pool1",
+            "conv1 weight",
+            "photo and step",
+        ],
         strict=False,
     )
 )

@@ -34,8 +34,11 @@ ARTICLE_NAMES = (
 )
 
 
+ARTICLE_LAYERS = ("conv1", "pool1", "conv2", "pool2", "flatten", "dense", "output")
+
+
 class Stage(NamedTuple):
-    """One layer (its float64 copy) and the names of its tensors by their role.
+    """One layer (its float64 copy), the names of its tensors by their role, and what the steps call it.
 
     Roles: x, y (input, output), z (before the activation), columns, winners, kernel, bias,
     and dx, dy, dz, dkernel, dbias: the loss's derivative by each of them.
@@ -43,6 +46,7 @@ class Stage(NamedTuple):
 
     layer: Layer
     names: dict[str, str]
+    name: str  # conv1, pool1 and so on in the article's network; else the layer's own name
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,8 @@ def network_input(model: models.Sequential, photo: Array) -> Array:
             f"{model}: expected a built network that ends in one number for each class, got output {model.output_shape}"
         )
     photo = np.asarray(photo)
-    if (
-        photo.size != np.prod(model.input_shape)
-        or (photo.shape[:2] != model.input_shape[:2]
-        and len(model.input_shape) > 1)
+    if photo.size != np.prod(model.input_shape) or (
+        photo.shape[:2] != model.input_shape[:2] and len(model.input_shape) > 1
     ):
         raise ValueError(f"{model}: expected a photo of shape {model.input_shape}, got {photo.shape}")
     scale = (model.input_scale or 1 / 255) if photo.dtype == np.uint8 else 1.0
@@ -159,9 +161,14 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
             names["dz"] = names["dy"] if same else f"d{names['z']}" if article else f"{layer.name}:dz"
         for role in layer.params:
             names[f"d{role}"] = f"d{names[role]}" if article else f"{names[role]}:gradient"
-        stages.append(Stage(layer, names))
+        stages.append(Stage(layer, names, ARTICLE_LAYERS[k] if article else layer.name))
         x, dx = names["y"], names["dy"]
     return tuple(stages)
+
+
+def is_relu(stage: Stage) -> bool:
+    """Whether this layer's own activation is a ReLU."""
+    return isinstance(getattr(stage.layer, "activation", None), ReLU)
 
 
 def _general_names(layer):
