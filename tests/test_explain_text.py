@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cnn import cli
-from cnn.explain import text
+from cnn.explain.parts import Map
+from cnn.explain.terminal import text
 from cnn.explain.trace import decode
 from cnn.terminal import Style
 
@@ -182,5 +183,5 @@ def test_no_color_has_its_way(monkeypatch, model_file, capsys):
 
 
 def test_maps_are_pointed_at():
-    picture = text.draw_map(text.Map("a", np.eye(4), (2, 3), signed=True), Style(False, False, 80))
+    picture = text.draw_map(Map("a", np.eye(4), (2, 3), signed=True), Style(False, False, 80))
     assert [line.rstrip() for line in picture] == ["a", "     v", "  ##", ">   ##"]

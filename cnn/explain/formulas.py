@@ -138,7 +138,14 @@ def formula(t: Trace, step: Step) -> Formula:
     text = fill(words.formula, values) if words.formula or not found else found[0].text
     short, title, say = (fill(part, values) for part in words[:3])
     main, also = (found[0], found[1:]) if found else (None, ())
-    return Formula(step, values["layer"], short, title, say, text, main, also, words.by, words.top, words.code)
+    code = words.code or through_code(t, step)
+    return Formula(step, values["layer"], short, title, say, text, main, also, words.by, words.top, code)
+
+
+def through_code(t: Trace, step: Step) -> tuple[Code, ...]:
+    """The layer's own functions, for a layer that has no step of its own."""
+    kind = {"through": "forward", "through-back": "backward"}.get(step.kind)
+    return (Code(getattr(type(t.stages[step.stage].layer), kind), ""),) if kind else ()
 
 
 def has_step(t: Trace, step: Step) -> bool:

@@ -62,6 +62,7 @@ class Terms:
     """A sentence at one place. The arrays have one axis for each range of the sentence, in its order."""
 
     sentence: Sentence
+    at: dict[str, int]
     value: float  # the entry of the trace that the sentence is about
     index: tuple[int, ...]  # where it stands
     start: float
@@ -87,6 +88,13 @@ class Terms:
         others = tuple(k for k, (letter, _) in enumerate(self.sentence.ranges) if letter not in letters)
         return self.terms.sum(axis=others)
 
+    def entry(self, k: int, flat: int) -> tuple[str, tuple[int, ...]]:
+        """The tensor and index of the k-th factor of one term; the index may lie outside, in the padding."""
+        places = np.unravel_index(flat, self.terms.shape)
+        letters = [letter for letter, _ in self.sentence.ranges]
+        factor, scope = self.sentence.factors[k], self.at | dict(zip(letters, map(int, places), strict=True))
+        return factor.tensor, tuple(int(_place(index, scope)) for index in factor.index)
+
     def order(self) -> Array:
         """The flat places of the terms, the largest first."""
         return np.argsort(-np.abs(self.terms), axis=None, kind="stable")
@@ -96,7 +104,8 @@ def evaluate(sentence: Sentence, tensors: Mapping[str, Array], at: Mapping[str, 
     """The terms of a sentence where its letters have these values: at = {"i": 3, "j": 4, "f": 2}."""
     sizes = [size for _, size in sentence.ranges]
     ranges = zip([letter for letter, _ in sentence.ranges], np.indices(sizes, sparse=True), strict=True)
-    scope = {letter: at[letter] for letter, _ in sentence.places} | dict(ranges)
+    at = {letter: int(at[letter]) for letter, _ in sentence.places}
+    scope = at | dict(ranges)
     factors, inside = [], np.ones(sizes, bool)
     for entry in sentence.factors:
         values, within = _read(tensors[entry.tensor], entry, scope)
@@ -105,7 +114,7 @@ def evaluate(sentence: Sentence, tensors: Mapping[str, Array], at: Mapping[str, 
     index = tuple(int(_place(axis, scope)) for axis in sentence.out.index)
     start = float(_read(tensors[sentence.start.tensor], sentence.start, scope)[0]) if sentence.start else 0.0
     terms = sentence.sign * np.prod(factors, axis=0)
-    return Terms(sentence, float(tensors[sentence.out.tensor][index]), index, start, tuple(factors), inside, terms)
+    return Terms(sentence, at, float(tensors[sentence.out.tensor][index]), index, start, tuple(factors), inside, terms)
 
 
 def _place(index: Index, scope):

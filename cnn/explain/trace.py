@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 import cnn
-from cnn import models
+from cnn import models, photos
 from cnn.datasets import fashion_mnist, fingerprint
 from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, Weighted
 from cnn.losses import SparseCategoricalCrossentropy
@@ -78,6 +78,11 @@ class Trace:
     def class_names(self) -> tuple[str, ...]:
         """The classes' names; plain numbers where the model has none."""
         return class_names(self.model)
+
+    @property
+    def title(self) -> str:
+        """photo 9 = test[8], or the name of a file"""
+        return photos.title(self.number) if self.number else self.source or "photo"
 
     @property
     def article(self) -> bool:
