@@ -346,6 +346,8 @@ def test_play_speed_digits_source_and_command(walk):
     walk.step = next(s for s in walk.tour if s.id == "F3")
     before = lines(walk)
     assert lines(walk) != press(walk, "d") != before
+    seen = [walk.digits] + [press(walk, "d") and walk.digits for _ in range(7)]
+    assert seen == [5, 6, 7, 8, 9, 3, 4, 5]
     assert "cnn explain 9 --step F3 --cell" in press(walk, "y")
     source = press(walk, "c")
     assert "cnn/layers.py:" in source and "@ kernel" in source

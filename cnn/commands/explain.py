@@ -197,7 +197,7 @@ def write_figures(t, folder, test):
 
 
 def write_page(model, path, shown, target, test, file):
-    """The page, in one file. Raises UsageError for a photo that is no test photo, or a model that the page does not know."""
+    """The page, in one file. Raises UsageError for a photo that is no test photo, or a model it does not know."""
     import json
     from importlib import resources
     from pathlib import Path
@@ -208,7 +208,8 @@ def write_page(model, path, shown, target, test, file):
 
     if shown.number is None:
         raise UsageError(
-            f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, in its last part"
+            f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, "
+            "in its last part"
         )
     dense, _ = options.open_model(str(pretrained.path("dense")))
     measured = resources.files("cnn.refresher") / "compare.json"

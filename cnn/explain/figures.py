@@ -76,7 +76,7 @@ def stride_and_padding(t: Trace, test: Test) -> Result:
 def filters(t: Trace, test: Test) -> Result:
     """04: the filters of the first convolution."""
     stage = t.stages[first_stage(t)]
-    return plots.filters(t.model), {"kernel": t.production[stage.names["kernel"]]}
+    return plots.filters(t.model, stage.name), {"kernel": t.production[stage.names["kernel"]]}
 
 
 def first_maps(t: Trace, test: Test) -> Result:
@@ -92,7 +92,7 @@ def last_maps(t: Trace, test: Test) -> Result:
 def feature_maps(t: Trace, which: int) -> Result:
     """All maps of one convolution, on one scale."""
     stage = [s for s in t.stages if kind_of(s) == "conv"][which]
-    figure = plots.feature_maps(t.model, shown_photo(t), stage.layer.name)
+    figure = plots.feature_maps(t.model, shown_photo(t), stage.layer.name, stage.name)
     return figure, {"maps": t.production[stage.names["y"]]}
 
 

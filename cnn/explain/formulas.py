@@ -240,6 +240,7 @@ def window_filling(stage: Stage) -> dict:
         **{"i_of": index(("r", 1), ("u", -1), ("", top)), "j_of": index(("s", 1), ("v", -1), ("", left))},
         **{"u_of": index(("r", 1), ("i", -sh), ("", top)), "v_of": index(("s", 1), ("j", -sw), ("", left))},
         **{"kernel": f"{kh} x {kw}", "depth": f" x {depth}" if depth > 1 else "", "products": kh * kw * depth},
+        "before": f"all {depth} maps before at once" if depth > 1 else "the numbers before",
         **{"windows": kh * kw, "places": height * width},
     }
 

@@ -186,7 +186,7 @@ def total(t: Trace, tensor: str, index, terms: Array, rows: list[Row]) -> Sum:
 
 
 def summed(t: Trace, terms: Terms, rows: list[Row] | None = None) -> Sum:
-    """The sum of a sentence's terms: all products in one row unless other rows are given, and the bias, if there is one."""
+    """The sum of a sentence's terms: all products in one row unless other rows are given, and the bias, if any."""
     kind = "gradient" if kind_of_tensor(terms.sentence.out.tensor) == "gradient" else "total"
     products, start = terms.terms.reshape(-1), terms.sentence.start
     rows = rows or [Row(f"sum of {products.size} products", Num(float(products.sum()), kind=kind))]

@@ -213,7 +213,7 @@ def run_backward(stages, layers: list[Layer], caches: list, dlogits: Array) -> d
 
 
 def choose_target(p: Array, target: int | None, label: int | None) -> tuple[int, str]:
-    """The class that the backward tour explains, and why: see Trace. Raises ValueError for a class that is not there."""
+    """The class that the backward tour explains, and why: see Trace. Raises ValueError for a class not there."""
     if target is not None:
         if not 0 <= target < len(p):
             raise ValueError(f"target: expected a class from 0 to {len(p) - 1}, got {target}")

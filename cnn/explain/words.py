@@ -22,7 +22,7 @@ padding | padding | padding for {layer}
   smaller half comes first.
 conv | {layer} | {layer}: one cell of the convolution | by=c
   = {z}[i,j,f] = {+b[f]}SUM(u:{kh}, v:{kw}, c:{C}) {x}[{i}, {j}, c] * {W}[u,v,c,f]
-  A filter is a small table of weights, {kernel}{depth}. Lay it on the numbers before, multiply each pair, add the
+  A filter is a small table of weights, {kernel}{depth}. Lay it on {before}, multiply each pair, add the
   {products} products and a bias: one number. Large means: here it looks like the filter.
 relu | ReLU | {layer}: ReLU
   = {a}[i,j,f] = max(0, {z}[i,j,f])
@@ -55,7 +55,7 @@ through | {layer} | {layer}: {type}
 dlogits | p - y | the error at the output
   = dlogits[k] = p[k] - y[k]
   d before a name is its gradient, the slope of the loss: how much the loss would grow if that number grew by 1.
-  At the logits it is what the network said minus what it should say.
+  Minus: more of it lowers the loss. At the logits it is what the network said minus what it should say.
 dense-dkernel | {layer} weights | {layer}: the gradient of its weights
   = {dW}[{n},{u}] = {x}[{n}] * {dz}[{u}]
   = {db}[{u}] = {dz}[{u}]
@@ -69,8 +69,8 @@ flatten-back | unflatten | {layer}: back into maps
   Nothing is computed: each gradient goes back to the cell its number came from.
 pool-back | {layer} | {layer}: back to the winners
   = {dx}[r,s,f] = SUM(i:{OH}, j:{OW}) {dy}[i,j,f] * {win}[{u_of}, {v_of}, i, j, f]
-  Only the largest number of each window went on, so only that cell gets the gradient. The others, which changed
-  nothing, get 0.
+  Only the largest number of each window went on, so only that cell gets the gradient; the others, which changed
+  nothing, get 0. {win}[u,v,i,j,f] is 1 where the cell (u,v) of the window (i,j) won, else 0.
 conv-dkernel | {layer} weight | {layer}: the gradient of one weight | top=5
   = {dW}[u,v,c,f] = SUM(i:{OH}, j:{OW}) {x}[{i}, {j}, c] * {dz}[i,j,f]
   = {db}[f] = SUM(i:{OH}, j:{OW}) {dz}[i,j,f]

@@ -22,7 +22,8 @@ def photo(s: Scene) -> tuple:
     marks = parts.here(x[box].shape[:2], (min(i, 1), min(j, 1)))
     shown = [Grid("x, the same scaled", x[box][..., c], marks=marks, ref=f"x[{box[0].start}:,{box[1].start}:,{c}]")]
     if t.photo.dtype == np.uint8:
-        shown = [Grid("bytes of the photo", image(t.photo, t)[box][..., c], "count", marks), "->", *shown]
+        scale = s.words.text.rpartition(" ")[2]
+        shown = [Grid("bytes of the photo", image(t.photo, t)[box][..., c], "count", marks), f"/ {scale} =", *shown]
     index = (i, j, c) if t["x"].ndim == 3 else (int(np.ravel_multi_index((i, j, c), x.shape)),)
     here = line("x at this pixel = ", parts.num(t, "x", index, "total"), "     black pixels: ", parts.percent(x == 0))
     names = line(
@@ -315,7 +316,7 @@ def pixel_sum(s: Scene, place: tuple[int, int, int]) -> list[Sum]:
     if kind_of(s.t.stages[0]) != "conv":
         return []
     terms = s.terms(**dict(zip("rsc", place, strict=True)))
-    label = f"a brighter pixel: {int(terms.inside.sum())} products, summed as in the steps before"
+    label = f"a brighter pixel: {int(terms.inside.sum())} products"
     return [parts.total(s.t, "dx", place, terms.terms, [Row(label, gradient(float(terms.terms.sum())))])]
 
 
