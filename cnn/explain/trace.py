@@ -109,7 +109,7 @@ def trace(
     stages = name_stages(model64.logit_layers())
     tensors, caches = run_forward(stages, model64.logit_layers(), x)
     target, why = choose_target(tensors["p"], target, label)
-    loss, dlogits = loss_and_gradient(_logits(stages, tensors), target)
+    loss, dlogits = loss_and_gradient(tensors[stages[-1].names["y"]], target)
     tensors |= run_backward(stages, model64.logit_layers(), caches, dlogits)
 
     model32 = model.astype(np.float32)
@@ -117,22 +117,9 @@ def trace(
     production |= run_backward(stages, model32.logit_layers(), caches, dlogits.astype(np.float32))
     for array in (*tensors.values(), *production.values()):
         array.flags.writeable = False
-    predicted = int(np.argmax(tensors["p"]))
-    return Trace(
-        model,
-        model64,
-        stages,
-        tensors,
-        production,
-        np.asarray(photo),
-        label,
-        predicted,
-        target,
-        why,
-        loss,
-        number,
-        source,
-    )
+    photo, predicted = np.asarray(photo), int(np.argmax(tensors["p"]))
+    classes = label, predicted, target, why, loss
+    return Trace(model, model64, stages, tensors, production, photo, *classes, number, source)
 
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
@@ -288,22 +275,14 @@ def to_json(t: Trace, names: list[str] | None = None) -> dict:
         {"name": s.layer.name, "kind": type(s.layer).__name__, "shape": list(s.layer.output_shape), "tensors": s.names}
         for s in t.stages
     ]
+    digest = fingerprint(*t.model.params.values())
     return {
         "schema": SCHEMA,
         "version": cnn.__version__,
-        "network": {
-            "name": t.model.name,
-            "seed": t.model.seed,
-            "sha256": fingerprint(*t.model.params.values()),
-            "layers": layers,
-        },
+        "network": {"name": t.model.name, "seed": t.model.seed, "sha256": digest, "layers": layers},
         "photo": {"number": t.number, "index": None if t.number is None else t.number - 1, "source": t.source},
         "classes": list(t.class_names),
-        "label": t.label,
-        "predicted": t.predicted,
-        "target": t.target,
-        "why": t.why,
-        "loss": t.loss,
+        **{key: getattr(t, key) for key in ("label", "predicted", "target", "why", "loss")},
         "tensors": {name: encode(array) for name, array in t.tensors.items() if name in chosen - parameters},
         "production": {name: encode(array) for name, array in t.production.items() if name in chosen},
     }
@@ -320,7 +299,3 @@ def decode(entry: dict) -> Array:
     """The array that `encode` wrote."""
     dtype = np.dtype(entry["dtype"]).newbyteorder("<")
     return np.frombuffer(base64.b64decode(entry["data"]), dtype).reshape(entry["shape"]).astype(entry["dtype"])
-
-
-def _logits(stages, tensors):
-    return tensors[stages[-1].names["y"]]

@@ -142,7 +142,7 @@ def pooling_picture(before: Matrix, after: Matrix, pool_size, corners, winners, 
     corners, winners: (row, column) in `before`; notes: (row, column, words).
     """
     figure = new_figure(11, 5.5)
-    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     high = float(before.values.max()) or 1.0
     numbers(left, before, high)
     numbers(right, after, high)

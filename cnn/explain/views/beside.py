@@ -7,8 +7,9 @@ import numpy as np
 
 from cnn import gradcheck, models, photos, pretrained, transformations
 from cnn.explain import parts, voice
-from cnn.explain.formulas import first_stage, kind_of, pads
+from cnn.explain.formulas import Step, first_stage, formula, kind_of, pads
 from cnn.explain.parts import Grid, Line, Map, Num, Row, Sum, Table, count, gradient, grids, line
+from cnn.explain.terms import Tensors, evaluate
 from cnn.explain.trace import Trace, network_input, run_forward
 from cnn.explain.views.scene import Scene, window_cells
 from cnn.explain.voice import LabSettings
@@ -29,15 +30,14 @@ def im2col(s: Scene) -> tuple:
     matrix, weights = s.get("columns").reshape(-1, kernel[..., 0].size), kernel.reshape(-1, kernel.shape[-1])
     n, wide = i * z.shape[1] + j, min(9, matrix.shape[1])
     first = max(0, min(n - 1, len(matrix) - 3))
-    products = matrix[n] * weights[:, f]
-    words = f"row {n} of columns x column {f} of W: {len(products)} products"
-    rows, all_terms = [Row(words, Num(float(products.sum()), kind="total"))], products
-    if s.stage.layer.use_bias:
-        bias = s.num("bias", (f,), "total")
-        rows, all_terms = [*rows, Row(f"+ bias {bias.ref}", bias)], np.append(products, bias.value)
+    terms = evaluate(
+        formula(s.t, Step("", "conv", s.words.step.stage)).sentence, Tensors(s.t), {"i": i, "j": j, "f": f}
+    )
+    words = f"row {n} of columns x column {f} of W: {terms.terms.size} products"
+    rows = [Row(words, Num(float(terms.terms.sum()), kind="total"))]
     caption = f"columns, rows {first} to {first + 2}, first {wide} of {matrix.shape[1]} columns"
     found = [product_table(*matrix.shape, weights.shape[1]), grids(Grid(caption, matrix[first : first + 3, :wide]))]
-    found.append(parts.total(s.t, s.names["z"], (i, j, f), all_terms, rows))
+    found.append(parts.summed(s.t, terms, rows))
     picture = Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56]))
     return s.cursor.but(cell=(i, j), filter=f), f"output cell i={i} j={j} is row {n}; filter f={f}", found, picture
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn.explain import parts
-from cnn.explain.formulas import Formula, pads
+from cnn.explain.formulas import Formula, pads, window_size
 from cnn.explain.parts import Cursor, Num, Table
 from cnn.explain.terms import Tensors, Terms, evaluate
 from cnn.explain.trace import Stage, Trace
@@ -106,11 +106,11 @@ def receptive_field(t: Trace, stage: int, cell: tuple[int, int]) -> tuple[int, i
     for one in reversed(t.stages[: stage + 1]):
         layer = one.layer
         if isinstance(layer, Conv2D | MaxPooling2D):
-            size = layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
-            before = pads(layer)[::2]
-            for axis in (0, 1):
-                low[axis] = low[axis] * layer.strides[axis] - before[axis]
-                high[axis] = high[axis] * layer.strides[axis] - before[axis] + size[axis] - 1
+            for axis, (stride, before, size) in enumerate(
+                zip(layer.strides, pads(layer)[::2], window_size(layer), strict=True)
+            ):
+                low[axis] = low[axis] * stride - before
+                high[axis] = high[axis] * stride - before + size - 1
         elif len(layer.output_shape) != 3:
             return None
     height, width = t["x"].shape[:2]
