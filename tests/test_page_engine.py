@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import page
@@ -24,58 +25,7 @@ pytestmark = pytest.mark.slow
 LAB = [(k, s, padding) for k in (1, 2, 3, 5, 7) for s in (1, 2, 3) for padding in ("same", "valid")]
 
 
-RUNNER = """
-const fs = require("fs"), Engine = require(process.argv[2] + "/engine.js"), Proof = require(process.argv[2] + "/proof.js");
-const file = (name) => new Float64Array(fs.readFileSync(name).buffer.slice(0));
-const job = JSON.parse(fs.readFileSync("job.json"));
-const read = (name) => { const b = fs.readFileSync(name); return new Float64Array(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
-const write = (name, t) => fs.writeFileSync(name, Buffer.from(Float64Array.from(t).buffer));
-if (job.what === "network") {
-  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), D = Object.fromEntries(["W1", "b1", "W2", "b2"].map((n) => [n, read("dense" + n)]));
-  const out = job.photos.map((given) => {
-    const x = Engine.arrange(read(given.file), given), T = Engine.forward(P, x), report = new Proof.Report(1e-12);
-    Proof.splitTies(report, T, given.ties, given.file);
-    if (report.failures.length) throw new Error(report.failures[0]);
-    const G = Engine.backward(P, T, given.target);
-    const all = { ...T, ...G, dense: Engine.denseNet(D, x).p, loss: [Engine.lossOf(T.z4, given.target)] };
-    const names = Object.keys(all);
-    write(given.file + ".out", names.flatMap((n) => Array.from(all[n])));
-    return names.map((n) => [n, all[n].length]);
-  });
-  fs.writeFileSync("out.json", JSON.stringify(out));
-} else if (job.what === "lab") {
-  job.cases.forEach(([k, s, padding, H, W, C, F], n) => {
-    const g = Engine.plan(H, W, C, F, k, s, padding), x = read(n + "x"), w = read(n + "w"), z = Engine.conv(g, x, w, read(n + "b"));
-    const { dW, db, dx } = Engine.convBackward(g, x, w, read(n + "dz"));
-    write(n + "out", [g.OH, g.OW, g.top, g.bottom, g.left, g.right, ...z, ...dW, ...db, ...dx]);
-  });
-} else if (job.what === "check") {
-  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), T = Engine.forward(P, read("x")), G = Engine.backward(P, T, job.target);
-  fs.writeFileSync("out.json", JSON.stringify(job.entries.map(([name, index]) => Engine.check(P, T, G, job.target, name, index))));
-} else if (job.what === "sha") {
-  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => Proof.sha256(Proof.bytes(t)))));
-} else if (job.what === "base64") {
-  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => { try { Proof.bytes(t); return "taken"; } catch { return "refused"; } })));
-} else if (job.what === "sentences") {
-  const Terms = require(process.argv[2] + "/terms.js");
-  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), T = Engine.forward(P, read("x")), G = Engine.backward(P, T, job.target);
-  const tensorOf = Terms.tensors({ P, T, G, target: job.target });
-  fs.writeFileSync("out.json", JSON.stringify(job.cases.map(([sentence, at]) => {
-    const e = Terms.evaluate(sentence, tensorOf, at);
-    const groups = Object.fromEntries(sentence.ranges.map(([letter]) => [letter, Terms.by(e, letter).map((g) => g.sum)]));
-    return { value: e.out.value, result: e.result, terms: e.terms.map((t) => t.product), inside: e.terms.map((t) => t.inside), groups };
-  })));
-} else if (job.what === "own") {
-  const Prepare = require(process.argv[2] + "/prepare.js");
-  fs.writeFileSync("out.json", JSON.stringify(job.shapes.map(([height, width], n) => {
-    const b = fs.readFileSync("picture" + n), plane = (c) => Float32Array.from({ length: height * width }, (_, k) => b[3 * k + c]);
-    try { return [...Prepare.photo({ height, width, channels: [0, 1, 2].map(plane) })]; } catch (error) { return error.message; }
-  })));
-} else if (job.what === "blocks") {
-  Promise.all(job.blocks.map(async ([text, told]) => Proof.unpack(await Proof.block(text, told.width), told)))
-    .then((all) => all.forEach((P, n) => write(n + "out", Object.values(P).flatMap((t) => Array.from(t)))));
-}
-"""
+RUNNER = Path(__file__).with_name("page_runner.js")
 
 
 @functools.cache
@@ -92,10 +42,9 @@ def node(folder, job, **arrays):
     """Run the engine in Node on arrays, written as float64 files, in this folder."""
     for name, array in arrays.items():
         (folder / name).write_bytes(np.ascontiguousarray(array, np.float64).tobytes())
-    (folder / "run.js").write_text(RUNNER)
     (folder / "job.json").write_text(json.dumps(job))
     done = subprocess.run(
-        [node_program(), "run.js", str(build.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300
+        [node_program(), str(RUNNER), str(build.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -246,7 +195,7 @@ def test_sentences_have_the_same_terms_as_in_python(tmp_path):
 
 
 def own_pictures():
-    """Photographs of things of the data set, a bright thing on a dark wall, small and huge ones, photos of the set, and nothing."""
+    """Photographs of things of the data set, on a dark wall too, small and huge; photos of the set; and empty ones."""
     pixels, rng = page.test_set()[0], np.random.default_rng(9)
     yield from (photograph(pixels[n], rng) for n in range(8))
     yield photograph(pixels[3], rng, size=(480, 700), wall=(120, 60, 50), dye=(200, 200, 20))

@@ -29,17 +29,14 @@ PAGE = Path(__file__).parent
 SCRIPTS = ("engine", "proof", "terms", "show", "prepare", "state", "parts", "steps", "labs", "app", "own", "boot")
 SHEET = 20  # photos on the page, where there are as many
 LIMIT = 4_000_000  # bytes
-# What one photo's full trace holds; the page derives the others from these, and their sums are compared for every photo.
-FULL = tuple("z1 p1 z2 p2 z3 z4 p dlogits da3 dz3 df dp1 dx dW1 db1 dW2 db2 db3 dW4 db4".split())
-SHORT = tuple(
-    "x z1 a1 p1 z2 a2 p2 f z3 a3 z4 p dlogits da3 dz3 df dp2 da2 dz2 dp1 da1 dz1 dx dW1 db1 dW2 db2 dW3 db3 dW4 db4".split()
-)
 PARAMETERS = ("W1", "b1", "W2", "b2", "W3", "b3", "W4", "b4")
+# Of one photo every tensor is on the page but these, which follow from the others by copying alone, and the largest.
+LEFT_OUT = ("x", "a1", "a2", "f", "a3", "dp2", "da2", "dz2", "da1", "dz1", "dW3")
 SHAPES = {"z1": (28, 28, 32), "z2": (14, 14, 64), "z3": (128,), "z4": (10,), "W1": (3, 3, 1, 32), "W2": (3, 3, 32, 64)}
 
 
 class Example(NamedTuple):
-    """What the page is about: a test photo by number, all test photos and labels, and what `cnn compare` found (or None)."""
+    """What the page is about: a test photo by number, all test photos and labels, and what `cnn compare` found."""
 
     number: int
     pixels: Array
@@ -48,7 +45,7 @@ class Example(NamedTuple):
 
 
 def page(model: Sequential, dense: Sequential, example: Example, target: int | None = None) -> str:
-    """The whole page as text. Raises UsageError for a model other than the article's, or a page that grows too large."""
+    """The whole page as text. Raises UsageError for a model other than the article's, or a page that is too large."""
     photo = example.pixels[example.number - 1]
     t = trace(model, photo, target, int(example.labels[example.number - 1]), example.number)
     check_networks(t, dense)
@@ -60,7 +57,7 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
     blocks = {
         "weights": Block(t.production, PARAMETERS, "<f4"),
         "baseline": Block(dict(zip(("W1", "b1", "W2", "b2"), dense.params.values(), strict=True)), None, "<f4"),
-        "full": Block(t.tensors, FULL, "<f8"),
+        "full": Block(t.tensors, [name for name in compared(t) if name not in LEFT_OUT], "<f8"),
         "photo-bytes": Block({"photos": example.pixels[np.array(numbers) - 1], "labels": labels(traces)}, None, "u1"),
     }
     words = formulas.for_page(t)
@@ -75,12 +72,17 @@ def photo_numbers(example: Example) -> list[int]:
     return [*first, *([example.number] if example.number not in first else [])]
 
 
+def compared(t: Trace) -> list[str]:
+    """The tensors that the page computes again, by the names that it has for them."""
+    return [name for name in t.tensors if name not in PARAMETERS and not name.startswith(("columns", "argmax"))]
+
+
 def check_networks(t: Trace, dense: Sequential) -> None:
     """Raises UsageError unless these are the article's two networks, in the sizes that the page's engine knows."""
     if not t.article or any(t[name].shape != shape for name, shape in SHAPES.items()):
         raise UsageError(
-            f"--html: expected the article's network (conv 32, pool, conv 64, pool, dense 128, dense 10), got {t.model.name}: "
-            "the page's own engine knows only that one; `cnn explain` without --html explains any"
+            "--html: expected the article's network (conv 32, pool, conv 64, pool, dense 128, dense 10), got "
+            f"{t.model.name}: the page's own engine knows only that one; `cnn explain` without --html explains any"
         )
     if [value.shape for value in dense.params.values()] != [(784, 128), (128,), (128, 10), (10,)]:
         raise UsageError(f"--html: expected the dense net 784-128-10 to compare with, got {dense.name}")
@@ -147,7 +149,7 @@ def data(t: Trace, traces: list[Trace], dense: Sequential, blocks: dict[str, Blo
 
 
 def short(t: Trace, dense: Sequential) -> dict:
-    """One photo's numbers in short: each tensor's sum, largest size and length, the hash of the pooling winners, logits, loss.
+    """One photo in short: logits, loss, the winners' hashes, and of each tensor its sum, largest size and length.
 
     dense: the dense net in float64.
     """
@@ -156,7 +158,7 @@ def short(t: Trace, dense: Sequential) -> dict:
         **{name: getattr(t, name) for name in ("number", "label", "predicted", "target", "loss")},
         "logits": t["z4"].tolist(),
         "dense": p[0].tolist(),
-        "tensors": {name: [float(t[name].sum()), float(np.abs(t[name]).max()), t[name].size] for name in SHORT},
+        "tensors": {name: [float(t[name].sum()), float(np.abs(t[name]).max()), t[name].size] for name in compared(t)},
         "argmax1": winners(t["argmax1"]),
         "argmax2": winners(t["argmax2"]),
         "ties": split_ties(t),
@@ -169,7 +171,7 @@ def winners(array: Array) -> str:
 
 
 def split_ties(t: Trace) -> dict[str, list[list[int]]]:
-    """{"argmax1": [[window, its winner], ...], "argmax2": ...}: where of equal cells not the first won, by rounding alone.
+    """{"argmax1": [[window, its winner], ...], ...}: where of equal cells not the first won, by rounding alone.
 
     BLAS may add up the same numbers in another order at another place of its matrix. The page adds up all
     places alike, so there the first wins: it has to be told of these few, or it would go another way back.
@@ -214,8 +216,7 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
         "backward": "\n".join(stop.article() for step, stop in tour.items() if step[0] == "B"),
         "steps-F": markup.step_links(tour, "F"),
         "steps-B": markup.step_links(tour, "B"),
-        "player-F": markup.player("F"),
-        "player-B": markup.player("B"),
+        **{f"player-{way}": fill(read("player.html"), {"way": way}) for way in "FB"},
         "keys": markup.keys(),
         "sheet": markup.sheet(traces),
         "network": markup.network(t),

@@ -90,7 +90,7 @@ def grid(part: Grid) -> str:
 
 
 def entries(ref: str, shape: tuple[int, int]):
-    """For "x[18:21,10:13,0]" a function that names the entry of a place in the matrix; "" where the ref is of no such kind."""
+    """For "x[18:21,10:13,0]" a function that names the entry at a place of the matrix; "" for a ref of another kind."""
     name, _, inside = ref.rstrip("]").partition("[")
     axes = [axis.partition(":") for axis in inside.split(",")]
     if sum(bool(colon) for _, colon, _ in axes) != 2:
@@ -155,8 +155,9 @@ class Stop:
         """The place where a step comes alive; before that it holds its numbers."""
         ids = " ".join(f"code-{code.name}" for code in self.words.code)
         links = ", ".join(f'<a href="#code-{code.name}">{code.name}</a>' for code in self.words.code)
-        source = f'<details class="code" data-code="{ids}"><summary>The code <kbd>c</kbd></summary><p>{links}</p><div></div></details>'
-        return f'<div class="live derived" id="live-{self.id}">{self.numbers()}</div>{source if ids else ""}'
+        summary = f"<summary>The code <kbd>c</kbd></summary><p>{links}</p><div></div>"
+        source = f'<details class="code" data-code="{ids}">{summary}</details>' if ids else ""
+        return f'<div class="live derived" id="live-{self.id}">{self.numbers()}</div>{source}'
 
     def numbers(self) -> str:
         """What the terminal shows of this step, as HTML."""
@@ -177,21 +178,6 @@ def step_links(tour: dict[str, Stop], way: str) -> str:
     """The row of links to the steps of one way."""
     link = '<a href="#step-{0}" data-step="{0}"><b>{0}</b> {1}</a>'
     return "".join(link.format(step, escape(stop.words.short)) for step, stop in tour.items() if step[0] == way)
-
-
-def player(way: str) -> str:
-    """The buttons for playing a step bit by bit."""
-    names = {"p": "Previous step", "Backspace": "One back", " ": "Next small step", "a": "Play", "n": "Next step"}
-    buttons = (
-        f'<button type="button" data-key="{key}">{text} <kbd>{"Space" if key == " " else key}</kbd></button> '
-        for key, text in names.items()
-    )
-    return (
-        f'<div class="player js-only" role="group" aria-label="Small steps">{"".join(buttons)}'
-        f'<label>small step <input type="range" id="scrub-{way}" data-scrub="1" min="0" max="0" value="0"></label>'
-        f'<label>seconds each <input type="range" id="pace-{way}" data-pace="1" min="0.1" max="4" step="0.1" value="0.6"></label>'
-        f'<p class="now derived" id="now-{way}"></p></div>'
-    )
 
 
 def keys() -> str:
@@ -244,7 +230,8 @@ def sheet(traces: list[Trace]) -> str:
         ]
         for t in traces
     ]
-    return f'<div class="static derived">{table("labels and predictions", ["photo", "label", "model says", ""], rows)}</div>'
+    made = table("labels and predictions", ["photo", "label", "model says", ""], rows)
+    return f'<div class="static derived">{made}</div>'
 
 
 def network(t: Trace) -> str:
@@ -269,7 +256,8 @@ def layer_item(name: str, ahead: str, back: str, title: str, shape, parameters: 
     """A layer of the network's map. ahead, back: the steps that explain it."""
     size = " × ".join(map(str, shape))
     about = f"{parameters:,} parameters<br>{products:,} multiply-adds" if parameters else "no parameters"
-    link = '<a href="#step-{0}" data-step="{0}" aria-label="{0}: {1}"><canvas id="net-{2}" aria-hidden="true"></canvas></a>'
+    picture = '<canvas id="net-{2}" aria-hidden="true"></canvas>'
+    link = f'<a href="#step-{{0}}" data-step="{{0}}" aria-label="{{0}}: {{1}}">{picture}</a>'
     return (
         f"<li>{link.format(ahead, escape(f'{title}, {size}'), name)}<b>{escape(title)}</b><span>{size}</span>"
         f"<small>{about}</small>{link.format(back, escape(f'slopes of {title}'), f'd{name}')}</li>"
@@ -288,7 +276,8 @@ def geometry() -> str:
 def comparison(found: dict | None) -> str:
     """What `cnn compare` measured on the whole test set: a table, and its own sentences."""
     if not found:
-        return "<p>For these networks no comparison on the whole test set has been made: <code>cnn compare</code> makes it.</p>"
+        said = "For these networks no comparison on the whole test set has been made"
+        return f"<p>{said}: <code>cnn compare</code> makes it.</p>"
     names = found["networks"]
     rows = [
         [row["change"], *(share(score) for n in names for score in (row[n], row[n]["by_class"].get("Sandal")))]

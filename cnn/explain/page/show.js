@@ -35,7 +35,7 @@ const Show = (() => {
   function significant(v, digits, short) {
     const exponent = Number(v.toExponential(digits - 1).split("e")[1]), plain = exponent >= -4 && exponent < digits;
     const text = plain ? v.toFixed(digits - 1 - exponent) : scientific(v, digits - 1);
-    return short && text.includes(".") ? text.replace(/0+(?=e|$)/, "").replace(/\.(?=e|$)/, "") : text;
+    return short ? text.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "") : text;
   }
 
   function unsigned(v, { style, small }, digits) {
