@@ -15,11 +15,11 @@ import cnn  # before NumPy, as a user's program does
 from benchmarks import article
 from benchmarks.contenders import CORES
 from benchmarks.report import figures, machine, progress, table, with_range, write
+from cnn.article import convolutional
 from cnn.callbacks import Callback
 
 clock = time.perf_counter
 BATCHES = (32, 128)
-from cnn.article import convolutional
 
 
 class Clocks(Callback):

@@ -109,7 +109,7 @@ def test_float64_and_no_compile(tmp_path):
     assert loaded.optimizer is None and loaded.loss is None
 
 
-def test_loss_on_logits_comes_back(tmp_path):
+def test_cross_entropy_of_logits_comes_back(tmp_path):
     model = models.Sequential([layers.Dense(2, input_shape=(3,))])
     model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
     model.save(tmp_path / "model.npz")

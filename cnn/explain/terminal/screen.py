@@ -8,7 +8,7 @@ import signal
 import sys
 
 from cnn import terminal
-from cnn.explain.walk import Walk
+from cnn.explain.terminal.walk import Walk
 
 SMALLEST = (60, 20)
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # main screen aside, cursor hidden; and back
@@ -36,7 +36,8 @@ def usable() -> str:
         return "TERM=dumb: plain text instead of screens"
     size = shutil.get_terminal_size()
     if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
-        return f"the window is {size.columns}x{size.lines}, smaller than {SMALLEST[0]}x{SMALLEST[1]}: plain text instead of screens"
+        smallest = "x".join(map(str, SMALLEST))
+        return f"the window is {size.columns}x{size.lines}, smaller than {smallest}: plain text instead of screens"
     try:
         import termios  # noqa: F401  not on every system
     except ImportError:

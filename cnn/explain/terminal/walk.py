@@ -1,18 +1,21 @@
 """The walk through the steps: which step, cell and photo, and what each key does. Knows nothing of the terminal."""
 
 import textwrap
-from dataclasses import replace
 
 import numpy as np
 
 from cnn import optimizers, photos
 from cnn.datasets import fashion_mnist
 from cnn.errors import DataError, UsageError
-from cnn.explain import extras, text, trace
-from cnn.explain import view as v
-from cnn.explain.keys import KEYS, help_lines, sheet_lines
-from cnn.explain.tour import photo_line, show, target_line
-from cnn.explain.trace import network_input
+from cnn.explain import formulas, voice
+from cnn.explain.parts import Cursor, View
+from cnn.explain.terminal import text
+from cnn.explain.terminal.keys import ACTIONS, help_lines, sheet_lines
+from cnn.explain.terminal.text import photo_line, target_line
+from cnn.explain.trace import network_input, trace
+from cnn.explain.views import show
+from cnn.explain.views.beside import check_sample
+from cnn.explain.voice import LabSettings
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.photos import changes
 from cnn.terminal import Style
@@ -20,11 +23,11 @@ from cnn.terminal import Style
 UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
 WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
 LAB = {
-    "kernel_size": extras.SIZES,
-    "stride": extras.STRIDES,
-    "padding": extras.PADDINGS,
+    "kernel_size": voice.SIZES,
+    "stride": voice.STRIDES,
+    "padding": voice.PADDINGS,
     "toy": (False, True),
-    "preset": (*extras.PRESETS, "learned"),
+    "preset": (*voice.PRESETS, "learned"),
 }
 
 
@@ -38,11 +41,11 @@ class Walk:
         test,
         target: int | None = None,
         step: str = "F1",
-        cursor: v.Cursor | None = None,
-        digits: int = text.DIGITS,
+        cursor: Cursor | None = None,
+        digits: int = voice.DIGITS,
     ):
         self.loaded, self.model, self.test, self.target, self.digits = model, model, test, target, digits
-        self.photo = photo or photos.test_photo(9, *test)
+        self.photo = photo or photos.shown_first(*test)
         self.sheet = photo is None  # begin with the sheet of photos
         self.asked = target
         self.typed: str | None = None  # the number that is being typed
@@ -50,7 +53,7 @@ class Walk:
         self.help = self.source = self.playing = self.map = self.finished = False
         self.batch = 0
         self.retrace()
-        self.step = v.find_step(self.trace, step)
+        self.step = formulas.find_step(self.trace, step)
         self.before_extra = self.step if self.step in self.tour else self.tour[0]
         self.cursors = {self._key(): cursor} if cursor else {}
 
@@ -59,16 +62,16 @@ class Walk:
         self.trace = trace(
             self.model, self.photo.pixels, self.target, self.photo.label, self.photo.number, self.photo.title
         )
-        self.tour = v.steps(self.trace)
+        self.tour = formulas.steps(self.trace)
 
     def _key(self):
-        return self.step.id if self.step.id in v.EXTRAS else (self.step.id[0], self.step.stage)
+        return self.step.id if self.step.id in formulas.BESIDE else (self.step.id[0], self.step.stage)
 
     @property
-    def cursor(self) -> v.Cursor:
-        return self.cursors.get(self._key(), v.Cursor())
+    def cursor(self) -> Cursor:
+        return self.cursors.get(self._key(), Cursor())
 
-    def view(self) -> v.View:
+    def view(self) -> View:
         return show(self.trace, self.step, self.cursor)
 
     def press(self, key: str) -> None:
@@ -82,11 +85,11 @@ class Walk:
         self.sheet = self.sheet and key in ("?", "c", "d")
         if self.help and key != "?":
             self.help = False
-        if key not in KEYS:
+        if key not in ACTIONS:
             self.message = f"{key!r} does nothing: ? shows the keys"
             return None
-        method, argument, _ = KEYS[key]
-        return getattr(self, method)(*([] if argument is None else [argument]))
+        method, *arguments = ACTIONS[key]
+        return getattr(self, method)(*arguments)
 
     # ---- where we are
 
@@ -102,13 +105,10 @@ class Walk:
             return
         before, old = self.step, self.cursor
         self.step = self.tour[place]
-        if (
-            self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1
-        ):  # follow the cell into its window
-            strides = self.trace.stages[self.step.stage].layer.strides
-            self.cursors[self._key()] = v.Cursor(
-                cell=(old.cell[0] // strides[0], old.cell[1] // strides[1]), filter=old.filter
-            )
+        if self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1:
+            strides = self.trace.stages[self.step.stage].layer.strides  # follow the cell into its window
+            cell = (old.cell[0] // strides[0], old.cell[1] // strides[1])
+            self.cursors[self._key()] = Cursor(cell=cell, filter=old.filter)
 
     def reveal(self, by: int) -> None:
         """Show one part more of this step, or one less; at its end go on to the next."""
@@ -123,10 +123,10 @@ class Walk:
             self.shown = max(1, (parts if self.shown is None else self.shown) + by)
 
     def change_layer(self, by: int) -> None:
-        same_way = [s for s in self.tour if s.id[0] == self.step.id[0]] if self.step in self.tour else self.tour
-        way = by if self.step.id[0] == "F" else -by  # backward goes from the last layer to the first
-        stage = self.step.stage + way * (1 if self.step.id[0] == "F" else -1) * (1 if self.step.id[0] == "F" else -1)
-        found = [s for s in same_way if s.stage == stage and s.kind != "padding"]
+        """The first step of the next layer on this way; backward goes from the last layer to the first."""
+        way = self.step.id[0] if self.step in self.tour else "F"
+        stage = self.step.stage + (by if way == "F" else -by)
+        found = [s for s in self.tour if s.id[0] == way and s.stage == stage and s.kind != "padding"]
         if found:
             self.step, self.shown = found[0], None
         else:
@@ -135,7 +135,7 @@ class Walk:
     def twin(self, way: str) -> None:
         step = self.step if self.step in self.tour else self.before_extra
         if step.id[0] != way:
-            step = v.twin(self.trace, step)
+            step = formulas.twin(self.trace, step)
         self.step, self.shown = step, None
 
     def extra(self, name: str) -> None:
@@ -145,16 +145,20 @@ class Walk:
         stage, weight = self.step.stage, self.cursor.weight
         if self.step in self.tour:
             self.before_extra = self.step
-        step = v.find_step(self.trace, name)
-        kinds = {"G": ("conv", "dense"), "M": ("conv",)}.get(name, ())
-        if 0 <= stage < len(self.trace.stages) and v.kind_of(self.trace.stages[stage]) in kinds:
+        step = formulas.find_step(self.trace, name)
+        if self._can_check(name, stage):
             step = step._replace(stage=stage)
-        if name == "M" and v.kind_of(self.trace.stages[step.stage]) != "conv":
+        if not formulas.has_step(self.trace, step):
             self.message = "this network has no convolution"
             return
         self.step, self.shown = step, None
         if name in "GM":
-            self.cursors[name] = v.Cursor(weight=weight)
+            self.cursors[name] = Cursor(weight=weight)
+
+    def _can_check(self, name: str, stage: int) -> bool:
+        """Whether G or M can look at the layer where we are."""
+        kinds = {"G": ("conv", "dense"), "M": ("conv",)}.get(name, ())
+        return 0 <= stage < len(self.trace.stages) and formulas.kind_of(self.trace.stages[stage]) in kinds
 
     # ---- what we look at
 
@@ -199,11 +203,11 @@ class Walk:
         if self.step.id != "L":
             self.message = "this key is for the lab: l"
             return
-        settings = self.cursor.lab or extras.LabSettings()
+        settings = self.cursor.lab or LabSettings()
         choices = LAB[name]
         place = choices.index(getattr(settings, name))
         for choice in (*choices[place + 1 :], *choices[: place + 1]):
-            self.cursors["L"] = self.cursor.but(lab=replace(settings, **{name: choice}), cell=None)
+            self.cursors["L"] = self.cursor.but(lab=settings._replace(**{name: choice}), cell=None)
             try:
                 self.view()
                 break
@@ -267,29 +271,24 @@ class Walk:
         optimizers.SGD(self.cursor.learning_rate).update(model.params, grads)
         self.model, self.target = model, before.target
         self.retrace()
-        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: loss {before.loss:.6g} -> {self.trace.loss:.6g}   (u undoes)"
+        loss = f"loss {before.loss:.6g} -> {self.trace.loss:.6g}"
+        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: {loss}   (u undoes)"
 
     def train(self) -> None:
         """One step on the next 32 training photos."""
-        model = self.model.astype(self.model.dtype)
+        model, before = self.model.astype(self.model.dtype), self.trace.loss
         if not self.batch:
             self.training = fashion_mnist.load_split("train")
         x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
         model.compile(
             optimizers.SGD(self.cursor.learning_rate),
-            "sparse_categorical_crossentropy"
-            if model.ends_in_softmax
-            else SparseCategoricalCrossentropy(from_logits=True),
+            SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax),
         )
         loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
-        self.batch += 1
-        self.model = model
-        before = self.trace.loss
+        self.model, self.batch = model, self.batch + 1
         self.retrace()
-        change = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
-        self.message = (
-            f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {change}   (u undoes)"
-        )
+        photo = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
+        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {photo}   (u undoes)"
 
     def undo(self) -> None:
         self.model, self.batch, self.target = self.loaded, 0, self.asked
@@ -297,13 +296,12 @@ class Walk:
         self.message = "the weights are as loaded"
 
     def sample(self) -> None:
-        results = extras.check_sample(self.trace)
-        bad = [r.name for r in results if r.verdict == "WRONG"]
-        few = sum(r.verdict == "not comparable" for r in results)
-        counts = f"{sum(r.checked for r in results)} numbers checked, {sum(r.kinks for r in results)} at kinks left out"
-        worst = max((r.error for r in results if r.checked), default=0.0)
-        few_words = f"; {few} of {len(results)} tensors: too few" if few else ""
-        self.message = f"WRONG: {', '.join(bad)}" if bad else f"{counts}: worst error {worst:.0e}{few_words}"
+        """The gradient check of all tensors, in one line."""
+        found = check_sample(self.trace)
+        checked, kinks = (sum(getattr(result, name) for result in found.results) for name in ("checked", "kinks"))
+        few = f"; {found.few} of {len(found.results)} tensors: too few" if found.few else ""
+        counts = f"{checked} numbers checked, {kinks} at kinks left out: worst error {found.worst:.0e}{few}"
+        self.message = f"WRONG: {', '.join(found.wrong)}" if found.wrong else counts
 
     # ---- how it is shown
 
@@ -311,7 +309,7 @@ class Walk:
         setattr(self, name, not getattr(self, name))
 
     def more_digits(self) -> None:
-        self.digits = self.digits % 7 + 1 if self.digits < 7 else 3
+        self.digits = self.digits + 1 if self.digits < voice.MOST_DIGITS else voice.LEAST_DIGITS
         self.message = f"{self.digits} digits"
 
     def faster(self, factor: float) -> None:
@@ -346,11 +344,10 @@ class Walk:
 
     def _step_lines(self, width: int, height: int, style: Style) -> list[str]:
         view = self.view()
-        count = sum(step.id[0] == self.step.id[0] for step in self.tour)
         top = textwrap.wrap(photo_line(self.trace), width)
         if self.step.id[0] == "B":
             top += textwrap.wrap(target_line(self.trace), width)
-        of = f" of {self.step.id[0]}{count}" if view.step in self.tour else ""
+        of = text.of_how_many(self.trace, view)
         if self.map:
             picture = text.draw_map(view.map, style) if view.map else ["this step has no map"]
             return [*top, *text.head(view, of, width)[:1], *[f" {line}" for line in picture]]
@@ -360,7 +357,7 @@ class Walk:
                 break
         return [*top, *lines]
 
-    def _layouts(self, view: v.View, of: str, width: int, style: Style):
+    def _layouts(self, view: View, of: str, width: int, style: Style):
         """The ways to lay a step out, the best first: the first that fits the window is taken, or the last."""
         if width >= 100 and view.map:
             picture, left = text.draw_map(view.map, style), width - 32
