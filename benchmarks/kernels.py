@@ -16,7 +16,7 @@ import cnn  # noqa: F401  before NumPy, as a user's program does
 from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, write
 from cnn import networks
 from cnn.fused import twin
-from kernels import adam, blas, fused, im2col, pooling, vectors
+from kernels import adam, blas, im2col, pooling, relu_pool
 
 PHOTOS = 16
 FILTERS1, FILTERS2 = 32, 64
@@ -130,7 +130,7 @@ def fused_pooling(z) -> Case:
     winners = np.empty(y.shape, np.uint8)
 
     def run():
-        fused.bias_relu_pool(y, winners, z, bias, np.float32(0))
+        relu_pool.bias_relu_pool(y, winners, z, bias, np.float32(0))
         return y
 
     rivals = {
@@ -183,8 +183,6 @@ def products() -> list[Case]:
 
 def conv_pool_cases() -> list[Case]:
     """Convolution, ReLU and pooling as the twin runs them, sums in registers and no zeros, against columns and BLAS."""
-    if not vectors.AVAILABLE:
-        return []
     first, second = twin(networks.convolutional(seed=0).layers)[:2]
     cases = []
     for layer, x, need_dx in (

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
-from kernels import fused, sparse, vectors, windows, winograd
+from kernels import relu_pool as fused
+from kernels.simd import conv_pool as windows, sparse_backward as sparse, vectors, winograd
 from kernels.im2col import col2im_into, im2col_into
 
 Array = np.ndarray
@@ -58,10 +59,10 @@ class ConvPool:
         # The vector kernels take channels, filters and cells in groups that fill their registers.
         _, width, channels = conv.input_shape
         self.grey = channels == 1
-        is_3x3 = vectors.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1)  # by far the most common
+        is_3x3 = conv.kernel_size == (3, 3) and conv.strides == (1, 1)  # by far the most common
         fill = self.pool_shape[1] >= winograd.TILE and conv.units % winograd.FILTERS == 0
         self.has_winograd = is_3x3 and fill and channels % vectors.LANES == 0
-        self.in_registers = vectors.AVAILABLE and self.pool_shape[1] >= windows.TILE and conv.units % vectors.LANES == 0
+        self.in_registers = self.pool_shape[1] >= windows.TILE and conv.units % vectors.LANES == 0
         self.skips_zeros = is_3x3 and (conv.units if self.grey else channels) % vectors.LANES == 0
         self.where = sparse.window_starts(
             *self.pool_shape[:2], (self.pads[2] + width + self.pads[3]) * channels, channels
@@ -179,10 +180,12 @@ class ConvPool:
         dkernel = np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0))
         if not need_dx:
             return dkernel, None
-        kernel = self.buffer("kernel", channels // vectors.LANES, filters, 9, vectors.LANES)
-        kernel[:] = self.params["kernel"].reshape(9, -1, vectors.LANES, filters).transpose(1, 3, 0, 2)
+        kernel = self.buffer("kernel", channels // vectors.LANES, filters, 3, 3, vectors.LANES)
+        kernel.reshape(-1, filters, 9, vectors.LANES)[:] = (
+            self.params["kernel"].reshape(9, -1, vectors.LANES, filters).transpose(1, 3, 0, 2)
+        )
         dx, photo = self.buffer("dx", len(dy), *self.conv.input_shape), self.buffer("photo", *padded_shape)
-        sparse.input_gradient(dx, dy, cache.winners, kernel, self.where, (self.pads[0], self.pads[2]), photo)
+        sparse.input_gradient(dx, dy, cache.winners, kernel, (self.pads[0], self.pads[2]), photo)
         return dkernel, dx
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from cnn import checks, initializers, utils
 from kernels.im2col import col2im, im2col
 from kernels.pooling import max_pool, max_pool_backward
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 Array = np.ndarray
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from test_without_jit import AVX2, X86
 
-from kernels import vectors
+import numba
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="forbids pages as Linux does"),
-    pytest.mark.skipif(not vectors.AVAILABLE, reason="plain Python checks by itself"),
+    pytest.mark.skipif(numba.config.DISABLE_JIT, reason="plain Python checks by itself"),
 ]
 
 

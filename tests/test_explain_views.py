@@ -12,7 +12,7 @@ from cnn.explain import backward_conv, extras, text
 from cnn.explain import view as v
 from cnn.explain.tour import show
 from cnn.explain.view import Cursor, Grid, Grids, Line, Num, Row, Sum, Table
-from kernels import reference
+from kernels import geometry, reference
 
 ARTICLE_STEPS = [f"{letter}{n}" for letter in "FB" for n in range(1, 13)]
 CURSORS = [
@@ -241,7 +241,7 @@ def test_lab_equals_the_reference_loops(k, s, padding):
             extras.preset_kernel(t, extras.LabSettings(k, s, padding, preset), 1),
             extras.LabSettings(k, s, padding, preset),
         )
-        out, before, after = reference.window_geometry(len(image), k, s, padding)
+        out, before, after = geometry.window_geometry(len(image), k, s, padding)
         assert lab.z.shape == (out, out) and lab.pads == (before, after, before, after)
         columns = reference.im2col(image[None, ..., None], (k, k), (s, s), lab.pads)[0, ..., 0]
         np.testing.assert_allclose(lab.z, np.einsum("ijuv,uv->ij", columns, lab.kernel), atol=1e-12)

@@ -47,7 +47,7 @@ def test_kernels_layers_and_the_fast_twin_without_the_compiler():
 @X86
 def test_the_fast_twin_on_a_processor_without_avx512(tmp_path):
     features = AVX2 | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    code = "from kernels import vectors, windows; print(vectors.LANES, windows.TILE)"
+    code = "from kernels.simd import conv_pool, vectors; print(vectors.LANES, conv_pool.TILE)"
     run = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | features, cwd=HERE.parent, capture_output=True, text=True
     )

@@ -17,7 +17,7 @@ from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forwar
 from cnn.explain.view import Num
 from cnn.plots import concepts
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, open_axes
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 Test = tuple[np.ndarray, np.ndarray]
 Result = tuple[Figure, dict]

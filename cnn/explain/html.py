@@ -20,7 +20,7 @@ from cnn.errors import UsageError
 from cnn.explain import html_tables as tables
 from cnn.explain.trace import Trace, to_json, trace
 from cnn.models import Sequential, forward
-from kernels import reference
+from kernels import geometry, reference
 
 Array = np.ndarray
 PAGE = Path(__file__).parent / "page"
@@ -87,7 +87,7 @@ PARAMETERS = ("W1", "b1", "W2", "b2", "W3", "b3", "W4", "b4")
 
 # The code that computes a step: found through the function itself.
 CODE = {
-    "window_geometry": reference.window_geometry,
+    "window_geometry": geometry.window_geometry,
     "im2col": reference.im2col,
     "col2im": reference.col2im,
     "max_pool": reference.max_pool,
@@ -141,7 +141,32 @@ STEP_CODE = {
 TITLES = dict(
     zip(
         STEP_CODE,
-        ["input", "padding", "conv1", "ReLU", "pool1", "conv2", "ReLU", "pool2", "flatten", "dense", "logits", "softmax", "p − y", "output weights", "128 units", "dense weights", "3136 numbers", "unflatten", "pool2", "conv2 weight", "pool1 cell", "pool1", "conv1 weight", "photo and step"],
+        [
+            "input",
+            "padding",
+            "conv1",
+            "ReLU",
+            "pool1",
+            "conv2",
+            "ReLU",
+            "pool2",
+            "flatten",
+            "dense",
+            "logits",
+            "softmax",
+            "p − y",
+            "output weights",
+            "128 units",
+            "dense weights",
+            "3136 numbers",
+            "unflatten",
+            "pool2",
+            "conv2 weight",
+            "pool1 cell",
+            "pool1",
+            "conv1 weight",
+            "photo and step",
+        ],
         strict=False,
     )
 )

@@ -342,7 +342,7 @@ def network() -> str:
 
 def geometry() -> str:
     """Sizes and padding for the settings that are asked for most."""
-    from kernels.reference import window_geometry
+    from kernels.geometry import window_geometry
 
     rows = []
     for size, k, s, padding in GEOMETRY:

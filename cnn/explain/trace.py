@@ -133,10 +133,8 @@ def network_input(model: models.Sequential, photo: Array) -> Array:
             f"{model}: expected a built network that ends in one number for each class, got output {model.output_shape}"
         )
     photo = np.asarray(photo)
-    if (
-        photo.size != np.prod(model.input_shape)
-        or (photo.shape[:2] != model.input_shape[:2]
-        and len(model.input_shape) > 1)
+    if photo.size != np.prod(model.input_shape) or (
+        photo.shape[:2] != model.input_shape[:2] and len(model.input_shape) > 1
     ):
         raise ValueError(f"{model}: expected a photo of shape {model.input_shape}, got {photo.shape}")
     scale = (model.input_scale or 1 / 255) if photo.dtype == np.uint8 else 1.0

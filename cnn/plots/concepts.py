@@ -8,7 +8,7 @@ from cnn.layers import place_windows
 from cnn.photos import Photo, model_input
 from cnn.plots.features import _convolutions, activations
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, show_photo
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 
 def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: int) -> Figure:

@@ -8,7 +8,7 @@ import numpy as np
 from cnn import comparison, photos, plots, runs, summary
 from cnn.commands import compare, evaluation, options
 from cnn.datasets import fashion_mnist
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 FOLDER = Path(__file__).parent
 DPI = 110
