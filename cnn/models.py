@@ -5,14 +5,15 @@ the layers. So a batch can be cut into shards, one for each core: each shard div
 whole batch's size, and then losses and gradients simply add up, always in the same order.
 """
 
+import contextlib
 import copy
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn import checks, losses, metrics, optimizers, trainer, utils
-from cnn.fused import Twins
 from cnn.layers import Input, Layer, Linear, Softmax
+from cnn.training import twin
 from kernels import threads
 
 Array = np.ndarray
@@ -63,7 +64,6 @@ class Sequential:
         self.shards = threads.default_shards()
         self.dtype = np.dtype(np.float32)
         self.layers: list[Layer] = []
-        self.twins = Twins()
         self.input_shape: tuple[int, ...] | None = None  # one photo's; None until known
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.SparseCategoricalCrossentropy | None = None
@@ -196,7 +196,7 @@ class Sequential:
         """A copy of this model with float32 or float64 parameters, and an optimizer, of its own."""
         self._require_built("astype")
         model = copy.copy(self)
-        model.dtype, model.twins, model.optimizer = np.dtype(dtype), Twins(), copy.deepcopy(self.optimizer)
+        model.dtype, model.optimizer = np.dtype(dtype), copy.deepcopy(self.optimizer)
         for slot in model.optimizer.state.values() if model.optimizer else ():
             slot.update({key: value.astype(dtype) for key, value in slot.items()})
         model.layers = [copy.copy(layer) for layer in self.layers]
@@ -250,10 +250,10 @@ class Sequential:
     ) -> ShardResult:
         """One forward and backward pass over checked x and y, in shards, added up in their order.
 
-        fast: run the model's twin (see fused.py), whose gradients are valid until its next pass.
+        fast: run the model's twin (see training/twin.py), whose gradients are valid until its next pass.
         """
         shards = shard_slices(len(x), self.shards)
-        networks = [self.twins.borrow(self) if fast else self.logit_layers() for _ in shards]
+        plain = contextlib.nullcontext([self.logit_layers()] * len(shards))
         from_logits = self.loss.from_logits or self.ends_in_softmax
 
         def run_shard(part):
@@ -264,11 +264,13 @@ class Sequential:
             grads, dx = backward(layers, caches, dy, input_gradient)
             return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
-        results = threads.run(run_shard, zip(networks, shards, strict=True))
-        for network in (
-            reversed(networks) if fast else ()
-        ):  # so that the next batch's shards get them in this order again
-            self.twins.give_back(network)
+        with twin.lend(self, len(shards)) if fast else plain as networks:
+            results = threads.run(run_shard, zip(networks, shards, strict=True))
+            return self._sum(results, input_gradient)
+
+    @staticmethod
+    def _sum(results: list[ShardResult], input_gradient: bool) -> ShardResult:
+        """The shards' results added up in their order."""
         grads = results[0].grads
         for result in results[1:]:
             for key, grad in result.grads.items():

@@ -9,6 +9,7 @@ from cnn.callbacks import CallbackList, History, ProgressBar
 from cnn.errors import DivergedError
 from cnn.layers import Softmax
 from cnn.resume import Run, RunningMean
+from cnn.training import twin
 from kernels import threads
 
 Array = np.ndarray
@@ -47,6 +48,7 @@ def fit(model, x, y, batch_size, epochs, verbose, callbacks, validation_split, v
             train_epoch(model, x, y, validation, run, watchers)
     finally:
         bar.close()
+        twin.release(model)
     if not model.stop_after_batch:  # else the training has not ended: it waits to be taken up
         watchers.call("on_train_end", {key: values[-1] for key, values in history.history.items()})
     return history
@@ -166,16 +168,17 @@ def outputs_in_batches(model, x: Array, batch_size: int):
     from cnn.models import forward
 
     def run(part):
-        network = model.twins.borrow(model)
-        outputs, _ = forward(network, x[part].astype(model.dtype, copy=False))
-        outputs = outputs.copy()  # they may lie in an array that the twin's next pass uses again
-        model.twins.give_back(network)
-        return part, outputs
+        with twin.lend(model) as (network,):
+            outputs, _ = forward(network, x[part].astype(model.dtype, copy=False))
+            return part, outputs.copy()  # they may lie in an array that the twin's next pass uses again
 
     parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
     at_once = 8 * threads.get_threads()  # few enough to keep progress visible and memory small
-    for first in range(0, len(parts), at_once):
-        yield from threads.run(run, parts[first : first + at_once])
+    try:
+        for first in range(0, len(parts), at_once):
+            yield from threads.run(run, parts[first : first + at_once])
+    finally:
+        twin.release(model)
 
 
 def as_keras(logs: dict[str, float], return_dict: bool):

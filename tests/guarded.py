@@ -1,4 +1,4 @@
-"""Trains networks of many shapes with each kept array and parameter of the fast twin between two pages that must not be touched.
+"""Trains networks of many shapes, each kept array and parameter of the twin between two pages that none may touch.
 
 A process of its own, for a kernel that reads or writes beside its array ends it: see test_bounds.py.
 `python guarded.py SEED NETWORKS`, or with `beyond` behind it: does that once, to show that it is noticed.
@@ -12,7 +12,8 @@ import sys
 import numpy as np
 
 import cnn
-from cnn import fused, layers, losses, models
+from cnn import layers, losses, models
+from cnn.training import twin
 
 C = ctypes.CDLL(None, use_errno=True)
 PAGE = mmap.PAGESIZE
@@ -31,7 +32,7 @@ def guarded(shape, dtype=np.float32, at_end=True):
     return np.frombuffer(rooms[-1], np.uint8, size, offset).view(dtype).reshape(shape)
 
 
-class GuardedBuffers(fused.Buffers):
+class GuardedBuffers(twin.Buffers):
     at_end = True
 
     def __call__(self, name, *shape, dtype=np.float32):
@@ -75,7 +76,7 @@ def train(model, rng) -> None:
 def main(seed: int, networks: int, beyond: bool) -> None:
     """Print how many networks have been trained."""
     cnn.set_threads(1)
-    fused.Buffers = GuardedBuffers
+    twin.Buffers = GuardedBuffers
     rng, trained = np.random.default_rng(seed), 0
     while trained < networks:
         GuardedBuffers.at_end = trained % 3 > 0
