@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+TWIN = ["test_twin.py", "test_twin_in_use.py", "test_vector_kernels.py"]
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse4.2",
@@ -41,7 +42,7 @@ def run_again(files: list[str], *options, **environment) -> int:
 
 
 def test_kernels_layers_and_the_fast_twin_without_the_compiler():
-    files = ["test_kernels.py", "test_layers.py", "test_twin.py", "test_twin_in_use.py", "test_vector_kernels.py"]
+    files = ["test_kernels.py", "test_layers.py", "test_vectors.py", *TWIN]
     assert run_again(files, "-k", "not any_shape and not pools", NUMBA_DISABLE_JIT="1") > 600
 
 
@@ -60,7 +61,7 @@ def lanes_and_tile(environment) -> list[str]:
 def test_the_fast_twin_on_a_processor_without_avx512(tmp_path, processor, lanes):
     environment = processor | {"NUMBA_CACHE_DIR": str(tmp_path)}
     assert lanes_and_tile(environment) == [lanes, "3"]
-    assert run_again(["test_twin.py", "test_twin_in_use.py", "test_vector_kernels.py"], **environment) > 380
+    assert run_again([*TWIN, "test_vectors.py", "test_kernel_faults.py"], **environment) > 420
 
 
 @X86
