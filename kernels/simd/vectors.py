@@ -121,8 +121,8 @@ class Array:
                 offset += Value(self.builder, index.without_plus) * pitch
                 index = index.plus
             beside += pitch * index
-        place = (offset + beside).llvm
-        return self.builder.bitcast(self.builder.gep(self.data, [place]), kind.as_pointer())
+        base = self.builder.gep(self.data, [offset.llvm])
+        return self.builder.bitcast(self.builder.gep(base, [beside.llvm]), kind.as_pointer())
 
     def _load(self, place, kind):
         return self.builder.load(self._address(place, kind), align=ALIGNED[self.kind], typ=kind)
