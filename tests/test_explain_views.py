@@ -15,7 +15,7 @@ from cnn.explain.terminal import text
 from cnn.explain.terms import Tensors, causes, evaluate
 from cnn.explain.views import beside, maps, show
 from cnn.explain.views.scene import receptive_field
-from kernels import reference
+from kernels import geometry, reference
 
 ARTICLE_STEPS = [f"{letter}{n}" for letter in "FB" for n in range(1, 13)]
 CURSORS = [
@@ -247,7 +247,7 @@ def test_lab_equals_the_reference_loops(k, s, padding):
             beside.lab_kernel(t, voice.LabSettings(k, s, padding, preset), 1),
             voice.LabSettings(k, s, padding, preset),
         )
-        out, before, after = reference.window_geometry(len(image), k, s, padding)
+        out, before, after = geometry.window_geometry(len(image), k, s, padding)
         assert lab.z.shape == (out, out) and lab.pads == (before, after, before, after)
         columns = reference.im2col(image[None, ..., None], (k, k), (s, s), lab.pads)[0, ..., 0]
         np.testing.assert_allclose(lab.z, np.einsum("ijuv,uv->ij", columns, lab.kernel), atol=1e-12)

@@ -85,7 +85,7 @@ def cases():
 def changed(image, change):
     """The same change by the package's own functions: parts, then mirror, then shift."""
     if change.get("parts"):
-        image = getattr(transformations, f"swap_{change['parts']}")(image)
+        image = getattr(changes, f"swap_{change['parts']}")(image)
     if change.get("mirror"):
         # The page mirrors what it then takes apart: in this order it is the same picture.
         image = changes.mirror(image)

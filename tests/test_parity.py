@@ -9,7 +9,7 @@ from conftest import random_batch
 
 from cnn import layers, models, optimizers
 from cnn.losses import SparseCategoricalCrossentropy
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 F = torch.nn.functional
 pytestmark = pytest.mark.parity

@@ -20,7 +20,7 @@ from cnn.photos import comparison
 from cnn.plots import concepts
 from cnn.plots.concepts import Matrix, frame
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, open_axes
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 Test = tuple[np.ndarray, np.ndarray]
 Result = tuple[Figure, dict]

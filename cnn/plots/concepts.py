@@ -10,7 +10,7 @@ from cnn.layers import place_windows
 from cnn.photos import Photo, model_input
 from cnn.plots.features import activations, convolutions
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, MARK, ORANGE, PALE, bare, new_figure, show_photo
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 Array = np.ndarray
 

@@ -16,7 +16,7 @@ import numpy as np
 from cnn import metrics, utils
 from cnn.errors import DivergedError
 from cnn.network import Network, backward, forward
-from cnn.training.twin import twin_of
+from cnn.training import twin
 from kernels import threads
 
 Array = np.ndarray
@@ -43,6 +43,7 @@ def run_batch(
     fast: run the network's twin (see twin.py), whose gradients are valid until its next pass.
     """
     shards = shard_slices(len(x), network.shards)
+    plain = contextlib.nullcontext([network.logit_layers()] * len(shards))
     from_logits = network.loss.from_logits or network.ends_in_softmax
 
     def run_shard(part):
@@ -53,8 +54,7 @@ def run_batch(
         grads, dx = backward(layers, caches, dy, input_gradient)
         return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
-    with contextlib.ExitStack() as stack:  # gives back in reverse, so that the next batch's shards get the same again
-        networks = [stack.enter_context(twin_of(network)) if fast else network.logit_layers() for _ in shards]
+    with twin.lend(network, len(shards)) if fast else plain as networks:
         return _add_up(threads.run(run_shard, zip(networks, shards, strict=True)), input_gradient)
 
 
@@ -82,14 +82,17 @@ def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[
     """(slice of x, outputs before a closing softmax), batch by batch; several batches are computed at once."""
 
     def run(part):
-        with twin_of(network) as layers:
+        with twin.lend(network) as (layers,):
             outputs, _ = forward(layers, x[part].astype(network.dtype, copy=False))
             return part, outputs.copy()  # they may lie in an array that the twin's next pass uses again
 
     parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
     at_once = 8 * threads.get_threads()  # few enough to keep progress visible and memory small
-    for first in range(0, len(parts), at_once):
-        yield from threads.run(run, parts[first : first + at_once])
+    try:
+        for first in range(0, len(parts), at_once):
+            yield from threads.run(run, parts[first : first + at_once])
+    finally:
+        twin.release(network)
 
 
 def require_finite(network: Network, loss: float, where: str) -> None:

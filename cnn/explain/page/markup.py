@@ -16,7 +16,7 @@ from cnn.explain.formulas import Step
 from cnn.explain.parts import Grid, Grids, Line, Num, Row, Sum, Table
 from cnn.explain.trace import Trace, is_relu
 from cnn.layers import Conv2D, Flatten
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 PAGE = Path(__file__).parent
 ENTRY = re.compile(r"(x|p|f|d?[zapfWbx]\d?|dlogits)\[[\d,]+\]")  # what the page's engine has under the same name

@@ -6,12 +6,19 @@ still in the cache, and only a quarter of it is written.
 """
 
 import numpy as np
-from numba import njit
 
+from kernels.compiled import compiled
+
+Pair = tuple[int, int]
 CLOSED = 4  # in place of a winner: ReLU let nothing through, so nothing goes back
 
 
-@njit(nogil=True, cache=True)
+def fits(pool_size: Pair, strides: Pair, pads: tuple[int, int, int, int]) -> bool:
+    """Whether this is the pooling that all of them take for granted: windows of 2x2 side by side, without padding."""
+    return pool_size == strides == (2, 2) and pads == (0, 0, 0, 0)
+
+
+@compiled
 def bias_relu_pool(y, winners, z, bias, floor):
     """y = max(floor, largest of the 2x2 windows of z + bias); winners: which of the four, or CLOSED.
 
@@ -37,12 +44,12 @@ def bias_relu_pool(y, winners, z, bias, floor):
                         best, winner = a3, np.uint8(3)
                     if not best > floor:
                         best, winner = floor, np.uint8(CLOSED)
-                    # 0 * (their sum) is 0, or NaN if one of them is not finite (or the sum): comparisons alone would lose it.
+                    # 0 * (their sum) is 0, or NaN if one of them (or the sum) is not finite: comparisons alone lose it.
                     y_row[f] = best + 0 * (a0 + a1 + a2 + a3)
                     winner_row[f] = winner
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def unpool(dz, dy, winners):
     """dz = dy at each window's winner, 0 elsewhere: the way back through bias_relu_pool.
 
@@ -61,7 +68,7 @@ def unpool(dz, dy, winners):
                         dz_row[f] = dy_row[f] if winner_row[f] == winner else 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def bias_gradient(dbias, dy, winners):
     """dbias[f] = sum of the dy of all windows of filter f that are not CLOSED."""
     photos, out_h, out_w, filters = dy.shape
