@@ -74,7 +74,7 @@ def table(caption: str, head: list[str], rows: list[list], cls: str = "") -> str
 
 def grid(part: Grid) -> str:
     """A small matrix; each cell names its entry of the trace."""
-    refs = entries(part.ref, part.values.shape)
+    refs = entries(part.ref or part.caption.replace(" [", "["), part.values.shape[1])
     marks = np.full(part.values.shape, "") if part.marks is None else part.marks
     rows = [
         [
@@ -89,11 +89,13 @@ def grid(part: Grid) -> str:
     return table(part.caption, ["", *map(str, range(part.values.shape[1]))], rows, "grid")
 
 
-def entries(ref: str, shape: tuple[int, int]):
-    """For "x[18:21,10:13,0]" a function that names the entry at a place of the matrix; "" for a ref of another kind."""
+def entries(ref: str, width: int):
+    """A function that names the number at a place of a matrix: for "x[18:21,10:13,0]" or "F6 i=3 c={n}"; else ""."""
+    if "{" in ref:
+        return lambda u, v: ref.format(u=u, v=v, n=u * width + v)
     name, _, inside = ref.rstrip("]").partition("[")
     axes = [axis.partition(":") for axis in inside.split(",")]
-    if sum(bool(colon) for _, colon, _ in axes) != 2:
+    if len(axes) < 3 or sum(bool(colon) for _, colon, _ in axes) != 2:
         return lambda u, v: ""
 
     def entry(u, v):
@@ -114,8 +116,9 @@ def part_html(part, caption: str) -> str:
     """Any part of a view."""
     match part:
         case Grids():
+            arrows = {"x": "×", "->": "→"}
             signs = (
-                f'<b aria-hidden="true">{escape(item)}</b>' if isinstance(item, str) else grid(item)
+                f'<b aria-hidden="true">{escape(arrows.get(item, item))}</b>' if isinstance(item, str) else grid(item)
                 for item in part.items
             )
             return f'<div class="equation">{"".join(signs)}</div>'
