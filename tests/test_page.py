@@ -299,7 +299,8 @@ def test_a_hostile_text_stays_text_in_the_page():
     """Names of classes, of the command that made the model, of changes: all that comes from outside."""
     hostile = "</script><img src=x onerror=alert(1)>\u2028"
     model = page.networks()[0].astype(np.float32)
-    model.class_names, model.made_by = [f"{hostile}{k}" for k in range(10)], hostile
+    starts = (hostile, "<td onclick=alert(1)>", "{{data}}", "</td></table>", "</style>")
+    model.class_names, model.made_by = [f"{starts[k % 5]}{hostile}{k}" for k in range(10)], hostile
     model.input_scale = page.networks()[0].input_scale
     text = build.page(model, page.networks()[1], build.Example(9, *page.test_set(), page.small_comparison()))
     elements = page.Parts(text).elements
