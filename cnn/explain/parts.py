@@ -37,7 +37,7 @@ class Num(NamedTuple):
     """A number to show. kind: how it is printed, see voice.FORMATS."""
 
     value: float
-    ref: str = ""  # "z1[19,11,7]": the entry of the trace that this is; empty where it is computed from such
+    ref: str = ""  # "z1[19,11,7]": the entry of the trace that this is; of a product or partial sum see Scene.of_terms
     kind: str = "value"
 
     def text(self, digits: int = voice.DIGITS) -> str:
@@ -52,7 +52,7 @@ class Grid(NamedTuple):
     values: Array  # 2-D
     kind: str = "value"
     marks: Array | None = None
-    ref: str = ""  # "x[18:21,10:13,0]"
+    ref: str = ""  # "x[18:21,10:13,0]", or of each number with {u}, {v} for its row and column, {n} for its place
 
 
 class Grids(NamedTuple):

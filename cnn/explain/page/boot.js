@@ -27,12 +27,15 @@
       Proof.splitTies(report, T, record.ties, label);
       const G = Engine.backward(P, T, target);
       Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, x), record, label);
-      if (record.number === file.data.full.photo.number) proveInFull(file, report, label, { P, T, G, target });
+      if (record.number === file.data.full.photo.number) proveInFull(file, report, record, { P, T, G, target });
     });
   }
 
   // Of one photo every number is compared, and every printed one.
-  function proveInFull(file, report, label, pass) {
+  function proveInFull(file, report, record, pass) {
+    const label = `photo ${record.number}`;
+    for (const key of ["label", "predicted", "target", "loss"])
+      report.equal(`${label} ${key}`, file.data.full[key], record[key]);
     for (const [name, tensor] of Object.entries(file.full))
       report.tensor(`${label} ${name}`, pass.T[name] || pass.G[name], tensor);
     pass.tensor = Terms.tensors(pass);

@@ -31,6 +31,10 @@ GEOMETRY = (
 )
 
 
+class Html(str):
+    """Markup that was made here, unlike any text from outside."""
+
+
 def escape(text) -> str:
     """The text as HTML: everything from outside comes through here."""
     return html.escape(str(text))
@@ -45,7 +49,9 @@ def number(num: Num) -> str:
 
 
 def cell(shown, mark: str = "") -> str:
-    """A table's cell: a Num, a Line or words."""
+    """A table's cell: a Num, a Line, words, or the cell itself as Html."""
+    if isinstance(shown, Html):
+        return shown
     cls = f' class="{MARKS[mark]}"' if mark in MARKS else ""
     if isinstance(shown, Num):
         known = all(ENTRY.fullmatch(one) for one in shown.ref.split("*")) or "=" in shown.ref
@@ -55,45 +61,44 @@ def cell(shown, mark: str = "") -> str:
 
 
 def words(shown) -> str:
-    """Words, or a Line of words and numbers."""
+    """Words, a number, or a Line of both."""
     parts = shown.parts if isinstance(shown, Line) else [shown]
     return "".join(number(part) if isinstance(part, Num) else escape(part) for part in parts)
 
 
 def table(caption: str, head: list[str], rows: list[list], cls: str = "") -> str:
-    """rows: a heading, then cells: Num, Line, words, or markup of a cell (<td>...)."""
+    """rows: a heading, then cells."""
     top = "".join(f'<th scope="col">{escape(text)}</th>' if text else "<td></td>" for text in head)
     top = f"<thead><tr>{top}</tr></thead>" if head else ""
-    made = [[one if isinstance(one, str) and one.startswith("<td") else cell(one) for one in row[1:]] for row in rows]
-    names = [words(row[0]) if not isinstance(row[0], Num) else number(row[0]) for row in rows]
-    body = "".join(f'<tr><th scope="row">{a}</th>{"".join(b)}</tr>' for a, b in zip(names, made, strict=True))
+    lines = (f'<tr><th scope="row">{words(name)}</th>{"".join(map(cell, cells))}</tr>' for name, *cells in rows)
+    body = "".join(lines)
     name = escape(caption)
-    whole = f'<table class="{cls}"><caption>{name}</caption>{top}<tbody>{body}</tbody></table>'
+    look = f' class="{cls}"' if cls else ""
+    whole = f"<table{look}><caption>{name}</caption>{top}<tbody>{body}</tbody></table>"
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{whole}</div>'
 
 
 def grid(part: Grid) -> str:
     """A small matrix; each cell names its entry of the trace."""
-    refs = entries(part.ref, part.values.shape)
+    refs = entries(part.ref or part.caption.replace(" [", "["), part.values.shape[1])
     marks = np.full(part.values.shape, "") if part.marks is None else part.marks
-    rows = [
-        [
-            str(u),
-            *(
-                cell(Num(v, "" if marks[u, k] == "pad" else refs(u, k), part.kind), marks[u, k])
-                for k, v in enumerate(row)
-            ),
-        ]
-        for u, row in enumerate(part.values)
-    ]
-    return table(part.caption, ["", *map(str, range(part.values.shape[1]))], rows, "grid")
+
+    def one(u, v):
+        ref = "" if marks[u, v] == "pad" else refs(u, v)
+        return Html(cell(Num(part.values[u, v], ref, part.kind), marks[u, v]))
+
+    height, width = part.values.shape
+    rows = [[str(u), *(one(u, v) for v in range(width))] for u in range(height)]
+    return table(part.caption, ["", *map(str, range(width))], rows, "grid")
 
 
-def entries(ref: str, shape: tuple[int, int]):
-    """For "x[18:21,10:13,0]" a function that names the entry at a place of the matrix; "" for a ref of another kind."""
+def entries(ref: str, width: int):
+    """A function that names the number at a place of a matrix: for "x[18:21,10:13,0]" or "F6 i=3 c={n}"; else ""."""
+    if "{" in ref:
+        return lambda u, v: ref.format(u=u, v=v, n=u * width + v)
     name, _, inside = ref.rstrip("]").partition("[")
     axes = [axis.partition(":") for axis in inside.split(",")]
-    if sum(bool(colon) for _, colon, _ in axes) != 2:
+    if len(axes) < 3 or sum(bool(colon) for _, colon, _ in axes) != 2:
         return lambda u, v: ""
 
     def entry(u, v):
@@ -114,8 +119,9 @@ def part_html(part, caption: str) -> str:
     """Any part of a view."""
     match part:
         case Grids():
+            arrows = {"x": "×", "->": "→"}
             signs = (
-                f'<b aria-hidden="true">{escape(item)}</b>' if isinstance(item, str) else grid(item)
+                f'<b aria-hidden="true">{escape(arrows.get(item, item))}</b>' if isinstance(item, str) else grid(item)
                 for item in part.items
             )
             return f'<div class="equation">{"".join(signs)}</div>'
@@ -292,9 +298,9 @@ def comparison(found: dict | None) -> str:
     )
 
 
-def share(score: dict | None) -> str:
+def share(score: dict | None) -> Html:
     """The cell of one score, with its interval."""
     if not score:
-        return "<td></td>"
+        return Html("<td></td>")
     low, high = (f"{edge:.1%}".rstrip("%") for edge in score["interval"])
-    return f"<td>{score['share']:.1%} <small>{low}–{high}</small></td>"
+    return Html(f"<td>{score['share']:.1%} <small>{low}–{high}</small></td>")

@@ -62,7 +62,7 @@ def conv(s: Scene) -> tuple:
         more = line("running sum ", *[part for value in running for part in (Num(value, kind="sum"), " ")][:-1])
         rows.append(Row(f"sum of {len(products)} products", Num(terms.terms.sum(), kind="total"), products))
     else:
-        more = channel_sums(channels, c)
+        more = channel_sums(channels, c, s.of_terms(terms, c="{n}"))
         shown = tuple(Num(value, kind="sum") for value in channels) if len(channels) <= MANY else ()
         rows.append(
             Row(f"sum of these {len(products)} products, channel {c}", Num(channels[c], kind="total"), products)
@@ -88,18 +88,18 @@ def conv_grids(s: Scene, terms: Terms, c: int) -> Grids:
         "x",
         Grid(f"{kernel} [:,:,{c},{at['f']}]", weights[..., c], "signed", ref=f"{kernel}[:,:,{c},{at['f']}]"),
         "=",
-        Grid("products", terms.terms[..., c], "product"),
+        Grid("products", terms.terms[..., c], "product", ref=s.of_terms(terms, c=c, u="{u}", v="{v}")),
     )
 
 
-def channel_sums(channels: Array, c: int) -> Grids | Table:
-    """The partial sum of each input channel: all of them up to 32, else the largest."""
+def channel_sums(channels: Array, c: int, name: str) -> Grids | Table:
+    """The partial sum of each input channel: all of them up to 32, else the largest. name: what the n-th is called."""
     if len(channels) <= MANY:
         padded = np.pad(channels, (0, -len(channels) % ROW))
         marks = parts.here(padded.shape, (c,))
         marks[len(channels) :] = "blank"
         caption = f"sum of each channel, 0 to {len(channels) - 1}, row by row"
-        return grids(Grid(caption, padded.reshape(-1, ROW), "sum", marks.reshape(-1, ROW)))
+        return grids(Grid(caption, padded.reshape(-1, ROW), "sum", marks.reshape(-1, ROW), name))
     order = np.argsort(-np.abs(channels), kind="stable")[:6]
     numbers = [*channels[order], channels.sum() - channels[order].sum()]
     head = ["channel", *map(str, order), f"other {len(channels) - len(order)}"]
@@ -255,7 +255,8 @@ def conv_input(s: Scene) -> tuple:
     windows, filters = int((marks == "").sum()), terms.terms.shape[-1]
     shown = tuple(gradient(value) for value in sums[marks == ""])
     rows = [Row(f"scatter: {windows} sums of {filters} products", gradient(sums.sum()), shown)]
-    found = [grids(Grid(f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window", sums, "gradient", marks))]
+    caption = f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window"
+    found = [grids(Grid(caption, sums, "gradient", marks, s.of_terms(terms, u="{u}", v="{v}")))]
     if layer.strides == (1, 1):
         gather = gathered(layer, s.get("dz"), s.get("kernel"), (r, w, c))
         same = abs(gather.sum() - sums.sum()) <= voice.TOLERANCES["terms"] * max(terms.size, 1e-300)

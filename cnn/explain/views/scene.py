@@ -43,6 +43,10 @@ class Scene:
         """The step's sentence at this place."""
         return evaluate(self.words.sentence, Tensors(self.t), at)
 
+    def of_terms(self, terms: Terms, **fixed: int | str) -> str:
+        """What a number made of terms is called: "F6 i=3 j=4 f=9 c=5" is the sum of those of F6 there that have c=5."""
+        return " ".join([self.words.step.id, *(f"{letter}={n}" for letter, n in ({**terms.at, **fixed}).items())])
+
 
 def image(array: Array, t: Trace) -> Array:
     """The photo's tensor as (H, W, C), where the network takes it in one row."""
@@ -69,7 +73,8 @@ def term_table(s: Scene, terms: Terms, extra: tuple[str, Callable[[int], str]] |
         where = [parts.count(int(k)) for k in np.unravel_index(n, terms.terms.shape)]
         middle = [extra[1](int(n))] if extra else []
         factors = [factor_num(s.t, terms, k, int(n)) for k in range(2)]
-        rows.append([*where, *middle, *factors, Num(flat[n], kind=kind), Num(running, kind=kind)])
+        product = s.of_terms(terms, **{letter: int(k.value) for letter, k in zip(letters, where, strict=True)})
+        rows.append([*where, *middle, *factors, Num(flat[n], product, kind), Num(running, kind=kind)])
     if len(order) < len(flat):
         others = np.delete(flat, order)
         live, rest = int(np.count_nonzero(others)), float(others.sum())
