@@ -74,7 +74,7 @@ def _describe(model, state, include_optimizer) -> tuple[bytes, dict[str, Array]]
         "model": document.describe_model(model),
         "compile": None if model.optimizer is None else document.describe_compile(model),
         "progress": {"epochs": model.epoch, "iterations": iterations},
-        "class_names": None if model.class_names is None else list(model.class_names),
+        "class_names": document.describe_class_names(model),
         "input_scale": model.input_scale,
         "made_by": model.made_by,
         "training": None if state is None else _describe_training(state, arrays),

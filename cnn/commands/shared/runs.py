@@ -1,6 +1,6 @@
 """Run folders: runs/train, runs/train-2 ... hold what one training was, did and learned.
 
-config.json   what was asked for, and the versions that did it
+config.json   what was asked for, and the versions and the machine that did it; "resumed": those that went on with it
 history.csv   loss and accuracy after each epoch
 last.npz      the model and all that its training needs to go on
 best.npz      the model of the best epoch, where validation data tell which that is
@@ -14,13 +14,18 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from cnn.commands.shared import options
 from cnn.errors import UsageError
-from cnn.saving import atomic
+from cnn.saving import atomic, strict_json
 from cnn.saving.model_file import BEST, LAST
 
 METRICS, CONFIG, HISTORY = "metrics.json", "config.json", "history.csv"
+LOCK = "lock"  # made only where a folder cannot be locked, a file in it can
+WRITING = os.O_RDWR | os.O_CREAT
+MAX_JSON = 1 << 20  # of a config.json: ours have a thousand bytes
 
 
 def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:
@@ -34,7 +39,8 @@ def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 
         raise UsageError(f"--name: expected the name of a folder, got {name!r}")
     names = [name] if name else itertools.chain(["train"], (f"train-{k}" for k in itertools.count(2)))
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        for place in (*reversed(out.parents), out):  # parents=True would call itself for each of a thousand folders
+            place.mkdir(exist_ok=True)
         folder = next(filter(None, (_make(out / candidate) for candidate in names)), None)
         if folder is None:
             raise UsageError(f"--name: {out / name} exists already; a run folder is never overwritten")
@@ -64,21 +70,63 @@ def find(run: str, out: str | os.PathLike) -> Path:
 
 
 @contextlib.contextmanager
-def alone(folder: Path):
-    """Within this block no other process trains in this folder. Raises UsageError if one does."""
+def alone(folder: Path) -> Iterator[None]:
+    """Within this block no other process trains in this folder. Raises UsageError if one does.
+
+    Network folders, and those that a virtual machine shares, may know no locks, or confirm no write: the block runs all
+    the same, after a line that says what is then not promised.
+    """
+    with contextlib.ExitStack() as stack:
+        if not _lock(folder, stack):
+            options.log(f"note: {folder} cannot be locked on this file system: start no second training in it")
+        if not atomic.sync_folder(str(folder)):
+            options.log(f"note: {folder}: its file system confirms no write: a power cut may take back the last saves")
+        yield
+
+
+def _lock(folder, stack) -> bool:
+    """Lock the folder until the stack is closed; False where that cannot be done. Raises UsageError if another has."""
     try:
         import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)  # the system drops the lock with the process, however that ends
+    except ImportError:  # Windows
+        return False
+    # The folder itself leaves nothing behind. NFS locks only what is open for writing: then a file in it. SMB says "no
+    # access" of a file that another has locked.
+    ways = ((folder, os.O_RDONLY, BlockingIOError), (folder / LOCK, WRITING, (BlockingIOError, PermissionError)))
+    for path, flags, held in ways:
+        try:
+            descriptor = os.open(path, flags, 0o666)  # the system drops the lock with the process, however that ends
+        except OSError:
+            continue
+        stack.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except held:
+            raise UsageError(f"{folder}: another process is training in this folder") from None
+        except OSError:
+            continue
+    return False
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder in which nothing could be saved; one that holds anything else than its lock stays."""
+    with contextlib.suppress(OSError):
+        if os.listdir(folder) == [LOCK]:
+            (folder / LOCK).unlink()
+        folder.rmdir()
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file of ours; {} where there is none, or anything else, which may be a pipe or endless."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UsageError(f"{folder}: another process is training in this folder") from None
-    finally:
-        os.close(descriptor)
+        if not path.is_file() or path.stat().st_size > MAX_JSON:
+            return {}
+        with open(path, "rb") as file:
+            found = strict_json.parse(file.read(MAX_JSON))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_json(path: Path, content: dict) -> None:
