@@ -22,7 +22,7 @@ def machine() -> dict[str, str]:
 
 
 def with_this_one(parts: list[dict], epoch: int, batch: int) -> list[dict]:
-    """The parts of a run, with this machine from that epoch and batch (from 1) on, where it is another than the last."""
+    """The parts of a run, with this machine from that epoch and batch on, where it is another than the last."""
     here = {"epoch": epoch, "batch": batch, "machine": machine()}
     return parts if parts and parts[-1]["machine"] == here["machine"] else [*parts, here][-MOST:]
 

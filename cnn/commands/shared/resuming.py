@@ -13,6 +13,13 @@ from cnn.saving.document import describe_run
 from cnn.training.run import differences
 
 
+def check_epochs(path: Path, state) -> None:
+    """Raise ModelFileError for more epochs than the run was to have."""
+    most, begun = state.settings["epochs"], state.epoch + (state.step > 0)
+    if begun > most:
+        raise contradiction(path, "epochs begun", f"at most {most}", begun)
+
+
 def check_model(path: Path, saved, chosen: dict) -> None:
     """Raise ModelFileError where the settings would build larger convolutions than the model in the file has."""
     size = chosen["kernel_size"]
@@ -34,7 +41,7 @@ def check_settings(path: Path, saved, state, chosen: dict, new) -> None:
 
 
 def check_progress(path: Path, saved, state, steps: int) -> None:
-    """Raise ModelFileError unless all that follows from a run's epoch and batch does follow; steps: batches an epoch."""
+    """Raise ModelFileError unless all follows that should from a run's epoch and batch; steps: batches an epoch."""
     for place, expected, got in _progress(saved, state, steps):
         if got != expected:
             raise contradiction(path, place, expected, got)
@@ -42,10 +49,9 @@ def check_progress(path: Path, saved, state, steps: int) -> None:
 
 def _progress(saved, state, steps) -> Iterator[tuple[str, object, object]]:
     """(what, expected, got) for each of the places that tell how far a run has come."""
-    begun, epochs = state.epoch + (state.step > 0), state.callbacks["History"]["epoch"]
-    yield "epochs begun", min(begun, state.settings["epochs"]), begun
     yield "epochs of the model", state.epoch, saved.epoch
     yield "steps of the optimizer", state.epoch * steps + state.step, saved.optimizer.iterations
+    epochs = state.callbacks["History"]["epoch"]
     yield "epochs in the history", state.epoch, len(epochs)
     yield "epochs in the history", list(range(len(epochs))), epochs
     for key, values in state.history.items():

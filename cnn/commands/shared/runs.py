@@ -9,6 +9,7 @@ metrics.json  the result on the test photos;  curves.png, confusion_matrix.png: 
 
 import contextlib
 import csv
+import errno
 import io
 import itertools
 import json
@@ -24,7 +25,6 @@ from cnn.saving.model_file import BEST, LAST
 
 METRICS, CONFIG, HISTORY = "metrics.json", "config.json", "history.csv"
 LOCK = "lock"  # made only where a folder cannot be locked, a file in it can
-WRITING = os.O_RDWR | os.O_CREAT
 MAX_JSON = 1 << 20  # of a config.json: ours have a thousand bytes
 
 
@@ -39,14 +39,15 @@ def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 
         raise UsageError(f"--name: expected the name of a folder, got {name!r}")
     names = [name] if name else itertools.chain(["train"], (f"train-{k}" for k in itertools.count(2)))
     try:
-        for place in (*reversed(out.parents), out):  # parents=True would call itself for each of a thousand folders
-            place.mkdir(exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         folder = next(filter(None, (_make(out / candidate) for candidate in names)), None)
         if folder is None:
             raise UsageError(f"--name: {out / name} exists already; a run folder is never overwritten")
         if (free := shutil.disk_usage(folder).free) < needed_bytes:
             folder.rmdir()
             raise OSError(0, f"expected at least {needed_bytes / 1e6:.0f} MB of free disk, got {free / 1e6:.0f} MB")
+    except RecursionError:  # mkdir calls itself for each parent
+        raise UsageError(f"--out: expected fewer folders within each other, got {len(out.parts):,}") from None
     except OSError as error:
         raise OSError(f"{out}: cannot keep a run here: {error.strerror}") from error
     return folder
@@ -92,7 +93,7 @@ def _lock(folder, stack) -> bool:
         return False
     # The folder itself leaves nothing behind. NFS locks only what is open for writing: then a file in it. SMB says "no
     # access" of a file that another has locked.
-    ways = ((folder, os.O_RDONLY, BlockingIOError), (folder / LOCK, WRITING, (BlockingIOError, PermissionError)))
+    ways = (folder, os.O_RDONLY, (errno.EAGAIN,)), (folder / LOCK, os.O_RDWR | os.O_CREAT, (errno.EAGAIN, errno.EACCES))
     for path, flags, held in ways:
         try:
             descriptor = os.open(path, flags, 0o666)  # the system drops the lock with the process, however that ends
@@ -102,10 +103,9 @@ def _lock(folder, stack) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except held:
-            raise UsageError(f"{folder}: another process is training in this folder") from None
-        except OSError:
-            continue
+        except OSError as error:
+            if error.errno in held:
+                raise UsageError(f"{folder}: another process is training in this folder") from None
     return False
 
 

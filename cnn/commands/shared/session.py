@@ -68,6 +68,7 @@ def start(args):
 def take_up(args, folder: Path):
     """(the settings of an old run, the state it was left in, the photos). Raises UsageError, ModelFileError."""
     saved, state = saving.load_training(folder / LAST)
+    resuming.check_epochs(folder / LAST, state)
     chosen, args.data = settings.restored(args, state, folder)
     resuming.check_model(folder / LAST, saved, chosen)
     resuming.check_settings(folder / LAST, saved, state, chosen, compiled(chosen))
