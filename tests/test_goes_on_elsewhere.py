@@ -236,7 +236,7 @@ HOSTILE = {
         "contradicts itself: history of rate",
     ),
     "step beyond the epoch": (
-        lambda d: d["training"].update(step=99, count=99, sums={"loss": 1.0, "accuracy": 1.0}),
+        lambda d: d["training"].update(epoch=1, step=99, count=99, sums={"loss": 1.0, "accuracy": 1.0}),
         "expected at most 3 batches in an epoch",
     ),
     "no machines": (extra(parts=[]), "expected the machines that the run was computed on"),
