@@ -25,18 +25,19 @@ def numbers_of(layer: Layer) -> int:
     """How many numbers a photo becomes in this layer."""
     if isinstance(layer, Flatten | Linear):
         return 0  # the same numbers
-    numbers = math.prod(layer.output_shape or ())
+    shape, photo = layer.output_shape or (), layer.input_shape or (0,)
+    numbers = math.prod(shape)
     if isinstance(layer, Conv2D | Dense):
         numbers *= 2  # before and after the activation
     if isinstance(layer, Conv2D | MaxPooling2D):
         window = layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
-        numbers += math.prod(layer.output_shape[:-1]) * math.prod(window) * layer.input_shape[-1]
+        numbers += math.prod(shape[:-1]) * math.prod(window) * photo[-1]
     return numbers
 
 
 def check(network: Network, weights: int) -> None:
     """Raise ModelFileError where a network, laid out but not yet allocated, makes too many numbers of one photo."""
-    allowed = min(MOST, max(FREE, PER_INPUT * math.prod(network.input_shape), weights))
+    allowed = min(MOST, max(FREE, PER_INPUT * math.prod(network.input_shape or ()), weights))
     numbers = 0
     for layer in network.layers:
         numbers += numbers_of(layer)

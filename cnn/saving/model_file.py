@@ -17,6 +17,7 @@ import numpy as np
 
 from cnn.errors import DivergedError, ModelFileError
 from cnn.network import Network
+from cnn.optimizers import Adam
 from cnn.saving import document, npz, strict_json
 from cnn.saving.document import Shapes
 from cnn.saving.state import WEIGHTS, TrainingState
@@ -158,7 +159,16 @@ def _read(reader: npz.Reader, kind: type[N]) -> tuple[N, TrainingState | None]:
     _check_names(set(reader.members) - {"json"}, set(expected))
     arrays = {name: _read_weights(reader, name, shape, model.dtype) for name, shape in expected.items()}
     _put(model, shapes, state, arrays)
+    if isinstance(model.optimizer, Adam):
+        _check_squares(model.optimizer.state.get("velocity", {}))
     return model, state
+
+
+def _check_squares(velocity) -> None:
+    """Adam takes the root of its means of squares."""
+    for name, values in velocity.items():
+        if (values < 0).any():
+            raise ModelFileError(f"optimizer/velocity/{name}: expected means of squares, got a number below 0")
 
 
 def _check_names(found: set[str], expected: set[str]) -> None:

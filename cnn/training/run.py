@@ -41,7 +41,7 @@ class Run:
     def __init__(self, network: Network, arrays: list[np.ndarray], settings: dict, callbacks: Sequence[Callback]):
         self.model, self.arrays, self.settings, self.callbacks = network, arrays, settings, _names(callbacks)
         self.epoch, self.step, self.mean = settings["initial_epoch"], 0, RunningMean()
-        self._data = None
+        self._data: str | None = None
 
     def next_epoch(self) -> None:
         """The epoch is over."""
@@ -136,7 +136,8 @@ def differences(place: str, saved, given) -> Iterator[tuple[str, object, object]
 
 def _names(callbacks: Sequence[Callback]) -> dict[str, Callback]:
     """EarlyStopping, EarlyStopping 2, ...: the same list of callbacks always gets the same names."""
-    named, seen = {}, Counter()
+    named: dict[str, Callback] = {}
+    seen: Counter[str] = Counter()
     for callback in callbacks:
         kind = type(callback).__name__
         named[f"{kind} {seen[kind] + 1}" if seen[kind] else kind] = callback
