@@ -16,6 +16,7 @@ import numpy as np
 from cnn import metrics, utils
 from cnn.errors import DivergedError
 from cnn.network import Network, backward, forward
+from cnn.saving.limits import photos_at_once
 from cnn.training import twin
 from kernels import threads
 
@@ -80,11 +81,15 @@ def train_step(network: Network, x: Array, y: Array, step: int, where: str = "tr
 
 def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[tuple[slice, Array]]:
     """(slice of x, outputs before a closing softmax), batch by batch; several batches are computed at once."""
+    few = photos_at_once(network, batch_size)
 
     def run(part):
+        photos, outputs = x[part], []
         with twin.lend(network) as (layers,):
-            outputs, _ = forward(layers, x[part].astype(network.dtype, copy=False))
-            return part, outputs.copy()  # they may lie in an array that the twin's next pass uses again
+            for start in range(0, len(photos), few):
+                y, _ = forward(layers, photos[start : start + few].astype(network.dtype, copy=False))
+                outputs.append(y.copy())  # they may lie in an array that the twin's next pass uses again
+        return part, outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
     at_once = 8 * threads.get_threads()  # few enough to keep progress visible and memory small
