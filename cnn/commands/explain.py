@@ -12,6 +12,7 @@ def add_arguments(parser):
         "photo",
         metavar="PHOTO",
         nargs="?",
+        type=options.name,
         help="a number from 1 to 10000 or an image file (none: the sheet of the first 20)",
     )
     options.add_model(parser)
@@ -43,9 +44,12 @@ def add_arguments(parser):
         "--digits", metavar="3..9", type=options.whole(3, 9), default=4, help="digits after the point (default 4)"
     )
     parser.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
-    parser.add_argument("--figures", metavar="DIR", help="write fifteen pictures into this folder")
+    parser.add_argument("--figures", type=options.name, metavar="DIR", help="write fifteen pictures into this folder")
     parser.add_argument(
-        "--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself"
+        "--html",
+        type=options.name,
+        metavar="FILE",
+        help="write the step-through as one page: offline, live, and it checks itself",
     )
     pictures.add_look(parser)
 
@@ -103,6 +107,9 @@ def run(args):
     target = find_class(args.target, photos.class_names(model))
     cursor = view.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, args.learning_rate, args.lab)
     shown = photo or photos.test_photo(9, *test)
+    photos.probabilities(
+        model, shown.pixels[None]
+    )  # told in float64 alone, numbers that overflow would look like an answer
     t = trace(model, shown.pixels, target, shown.label, shown.number, "" if shown.number else shown.title)
     check_step(t, args.step, cursor)
     if args.json:
@@ -161,24 +168,21 @@ def write_text(t, args, cursor):
 
 def write_json(t):
     """The trace as one JSON object."""
-    import json
-
+    from cnn.commands.shared import streams
     from cnn.explain.trace import to_json
 
-    json.dump(to_json(t), sys.stdout)
-    print()
+    streams.print_json(to_json(t), indent=None)
 
 
 def write_figures(t, folder, test):
     """The pictures, as PNG files."""
-    from pathlib import Path
-
+    from cnn.commands.shared import files
     from cnn.explain import figures
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    folder = files.make_folder(folder)
     for name, make in figures.FIGURES.items():
         figure, _ = make(t, test)
-        pictures.write(figure, str(Path(folder) / f"{name}.png"))
+        pictures.write(figure, str(folder / f"{name}.png"))
 
 
 def write_page(model, path, shown, target, test, file):
@@ -187,6 +191,7 @@ def write_page(model, path, shown, target, test, file):
     from pathlib import Path
 
     from cnn import pretrained
+    from cnn.commands.shared import files
     from cnn.errors import UsageError
     from cnn.explain import html
 
@@ -199,5 +204,5 @@ def write_page(model, path, shown, target, test, file):
     ours = Path(path) == pretrained.path("cnn") and measured.exists()
     comparison = json.loads(measured.read_text("utf-8")) if ours else None
     page = html.page(model, dense, html.Example(shown.number, *test, comparison), target)
-    Path(file).write_text(page, "utf-8", newline="\n")
+    files.write(file, page)
     options.log(f"wrote {file}: {len(page.encode()):,} bytes, for any browser, without a network")

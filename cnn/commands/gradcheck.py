@@ -1,7 +1,5 @@
 """`cnn gradcheck`: compare every gradient of a network with measured slopes; exit 1 when one is wrong."""
 
-import json
-
 from cnn.commands.shared import options
 
 HELP = "check every gradient of a network against numerical derivatives"
@@ -33,6 +31,7 @@ def add_arguments(parser):
 
 def run(args):
     from cnn import gradcheck
+    from cnn.commands.shared import streams
 
     model = network_of(args)
     x, y = draw_batch(model, args)
@@ -40,7 +39,7 @@ def run(args):
     options.log("kink: a number whose difference crosses the corner of a ReLU or of a pooling window; left out")
     results = gradcheck.check_model(model, x, y, args.samples, seed=args.seed)
     if args.json:
-        print(as_json(results))
+        streams.print_json(as_list(results))
     else:
         print(table(results))
         explain(results, args.init)
@@ -116,19 +115,16 @@ def explain(results, fresh: bool) -> None:
         )
 
 
-def as_json(results) -> str:
-    """The table as a JSON list."""
-    return json.dumps(
-        [
-            {
-                "tensor": r.name,
-                "shape": r.shape,
-                "checked": r.checked,
-                "kinks": r.kinks,
-                "error": r.error if r.checked else None,
-                "verdict": r.verdict,
-            }
-            for r in results
-        ],
-        indent=2,
-    )
+def as_list(results) -> list[dict]:
+    """The table as JSON can hold it."""
+    return [
+        {
+            "tensor": r.name,
+            "shape": r.shape,
+            "checked": r.checked,
+            "kinks": r.kinks,
+            "error": r.error if r.checked else None,
+            "verdict": r.verdict,
+        }
+        for r in results
+    ]

@@ -13,6 +13,7 @@ from cnn.photos.photo import (
     own_photo,
     predict,
     probabilities,
+    require_numbers,
     test_photo,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "own_photo",
     "predict",
     "probabilities",
+    "require_numbers",
     "test_photo",
 ]

@@ -1,15 +1,15 @@
 """How good a model is on photos with known classes, as `cnn train` and `cnn evaluate` report it."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn import losses, metrics
-from cnn.commands.shared import options
+from cnn.commands.shared import files, options
 from cnn.datasets import fingerprint
-from cnn.photos import class_names, model_input
+from cnn.photos import class_names, model_input, require_numbers
+from cnn.saving import strict_json
 from cnn.training.step import outputs_in_batches
 
 PART, BATCH = 10_000, 100  # photos that become numbers together, and photos that pass the network together
@@ -81,6 +81,7 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]
         for batch, outputs in outputs_in_batches(model, x, BATCH):
+            require_numbers(model, outputs)
             total += loss(y[batch], outputs) * len(outputs)
             predicted[start:][batch] = outputs.argmax(axis=1)
     names = class_names(model)
@@ -99,6 +100,6 @@ def warn_of_other_data(path: Path, test, directory: str | None) -> None:
 def _test_data_of(config):
     """The fingerprint of the test photos that belong to a run's training photos; None without a run."""
     try:
-        return json.loads(config.read_text(encoding="utf-8"))["data"]["test_sha256"]
+        return strict_json.parse(files.read_small(config))["data"]["test_sha256"]
     except (OSError, ValueError, LookupError, TypeError):
         return None

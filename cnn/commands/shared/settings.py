@@ -73,6 +73,8 @@ def restored(args, state, folder) -> tuple[dict, str | None]:
     settings, directory, seconds = (state.extra.get(key) for key in ("settings", "data", "seconds"))
     if not _valid(settings) or not isinstance(directory, str | None) or not isinstance(seconds, float) or seconds < 0:
         raise ModelFileError(f"{folder}: expected a run of `cnn train`, got a training of another kind")
+    if args.data is None and directory is not None and not (directory.isprintable() and len(directory) < 4096):
+        raise ModelFileError(f"{folder}: its data folder has a name that cannot be shown: give it with --data")
     for key, value in given(args).items():
         if key == "epochs" and value >= state.epoch + (state.step > 0):
             settings["epochs"] = value
