@@ -17,9 +17,17 @@ def add_arguments(parser):
     )
     options.add_model(parser)
     options.add_data(parser)
-    parser.add_argument("--target", metavar="CLASS", help="explain this class, by number or name, instead of the label")
     parser.add_argument(
-        "--step", metavar="STEP", help="F1 to F12, B1 to B12, M im2col, G gradient check, L lab, S shifted photos"
+        "--target",
+        type=options.name,
+        metavar="CLASS",
+        help="explain this class, by number or name, instead of the label",
+    )
+    parser.add_argument(
+        "--step",
+        type=options.name,
+        metavar="STEP",
+        help="F1 to F12, B1 to B12, M im2col, G gradient check, L lab, S shifted photos",
     )
     parser.add_argument("--cell", metavar="I,J", type=numbers(2), help="row and column of the output cell")
     for name in ("filter", "channel", "unit"):
@@ -100,9 +108,12 @@ def run(args):
     from cnn import photos
     from cnn.datasets import fashion_mnist
     from cnn.explain import trace, view
+    from cnn.terminal import visible
 
     test = fashion_mnist.load_split("test", args.data)
     photo = photos.find(args.photo, *test) if args.photo else None
+    if photo and not args.json:  # JSON has its own way with control characters
+        photo = photo._replace(title=visible(photo.title))
     model, path = options.open_model(args.model)
     target = find_class(args.target, photos.class_names(model))
     cursor = view.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, args.learning_rate, args.lab)
