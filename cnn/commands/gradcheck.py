@@ -68,13 +68,14 @@ def draw_batch(model, args):
 
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
-    from cnn.photos import model_input
+    from cnn.photos import model_input, probabilities
 
     photos, _ = fashion_mnist.load_split("test", args.data)
     if args.photos > len(photos):
         raise UsageError(f"--photos: expected at most the {len(photos)} photos there are, got {args.photos}")
     rng = np.random.default_rng(args.seed)
     chosen = photos[rng.choice(len(photos), args.photos, replace=False)]
+    probabilities(model, chosen)  # in float64 alone, numbers that overflow would not be noticed
     return model_input(model, chosen, np.float64), rng.integers(model.output_shape[-1], size=args.photos)
 
 

@@ -22,8 +22,11 @@ def write(path: str | os.PathLike, content: str | bytes) -> None:
         with open(path, "wb") as file:
             file.write(data)
         return
-    with atomic.replacing(path) as file:
-        file.write(data)
+    try:
+        with atomic.replacing(path) as file:
+            file.write(data)
+    except OSError as error:  # which speaks of the path behind all links
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def write_json(path: str | os.PathLike, content) -> None:

@@ -55,7 +55,9 @@ def drawn(figure, path: str, **settings) -> bytes:
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}, ".svg": {"Date": None}}
     ending, buffer = os.path.splitext(path)[1].lower(), io.BytesIO()
     try:
-        with warnings.catch_warnings():
+        from matplotlib import rc_context
+
+        with warnings.catch_warnings(), rc_context({"svg.hashsalt": "cnn"}):  # else SVG draws its names at random
             warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be in any script
             figure.savefig(buffer, format=ending[1:], metadata=metadata[ending], **settings)
     except Exception as error:
