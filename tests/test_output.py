@@ -257,3 +257,8 @@ def test_env_shows_the_variables_that_change_bits(tmp_path):
     text = succeeds("env", cwd=tmp_path, env={**ENVIRONMENT, **chosen}).stdout
     line = next(line for line in text.splitlines() if line.startswith("Variables "))
     assert all(f"{name}={value}" in line for name, value in chosen.items())
+
+
+def test_env_says_what_uninstalling_leaves(tmp_path):
+    text = succeeds("env", cwd=tmp_path, env={**ENVIRONMENT, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}).stdout
+    assert re.search(rf"^Kernel cache +{re.escape(str(tmp_path))}/cache\S* \(uninstalling leaves it", text, re.M)

@@ -89,4 +89,4 @@ def kernel_cache() -> str:
     from kernels.im2col import im2col_into
 
     stats = getattr(im2col_into, "stats", None)  # absent with NUMBA_DISABLE_JIT=1
-    return str(stats.cache_path) if stats else "none: NUMBA_DISABLE_JIT is set"
+    return f"{stats.cache_path} (uninstalling leaves it there)" if stats else "none: NUMBA_DISABLE_JIT is set"
