@@ -14,7 +14,7 @@ from cnn.layers import Layer
 from cnn.metrics import check_names
 from cnn.network import Network, forward
 from cnn.saving import model_file
-from cnn.summary import summary_table
+from cnn.summary import for_stdout, summary_table
 from cnn.training import batches, fit, step
 
 Array = np.ndarray
@@ -57,7 +57,8 @@ class Sequential(Network):
 
     def summary(self, line_length: int | None = None, print_fn: Callable[[str], object] = print) -> None:
         """Print the layers, their output shapes and numbers of parameters as a table, as Keras does."""
-        print_fn(summary_table(self, line_length))
+        table = summary_table(self, line_length)
+        print_fn(for_stdout(table) if print_fn is print else table)
 
     def compile(self, optimizer, loss, metrics: str | Sequence[str] | None = None) -> None:
         """Choose the optimizer, the loss and the metrics; names and objects as in Keras. Raises ValueError."""

@@ -71,6 +71,7 @@ class Network:
         self.class_names: tuple[str, ...] | None = None
         self.input_scale: float | None = None  # what photos were multiplied by, 1/255 for bytes; None: unknown
         self.made_by: str | None = None  # the command that trained it
+        self.file: str | None = None  # where it came from; not kept
         for layer in layers or []:
             self.add(layer)
 

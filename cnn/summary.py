@@ -1,11 +1,14 @@
 """The table of Sequential.summary, in Keras' form."""
 
 import shutil
+import sys
 from typing import Any
 
 from cnn import checks
+from cnn.terminal import can_write
 
 WIDTHS = (0.45, 0.80, 1.0)  # where the columns end
+ASCII = str.maketrans("━─┃│┏┳┓┡╇┩├┼┤└┴┘", "=-||" + "+" * 12)  # the same lines where nothing else can be written
 
 
 def summary_table(model: Any, line_length: int | None = None) -> str:
@@ -32,6 +35,11 @@ def summary_table(model: Any, line_length: int | None = None) -> str:
         " Non-trainable params: 0 (0.00 B)",
     ]
     return "\n".join(lines)
+
+
+def for_stdout(table: str) -> str:
+    """The table as stdout can show it: in ASCII where its encoding has no lines to draw with."""
+    return table if can_write(sys.stdout, table) else table.translate(ASCII)
 
 
 def _shape(layer: Any) -> str:

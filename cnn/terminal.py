@@ -1,17 +1,22 @@
 """Text for the terminal: photos out of half-blocks, bars, columns. Colour and Unicode only where they can be shown."""
 
 import os
+import re
 import shutil
 import sys
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    import numpy as np
 
 RESET = "\x1b[0m"
 SHADES_ASCII = " .:-=+*#%@"
 SHADES = " ░▒▓█"
 EIGHTHS = " ▏▎▍▌▋▊▉"
+# What we draw in colour, whole: signs that are no letters, each in its colours, and the end of all colours.
+DRAWING = re.compile(r"((?:\x1b\[38;5;\d{1,3}(?:;48;5;\d{1,3})?m[▀+#=-]+)+\x1b\[0m)")
+SUSPECT = re.compile(r"[^ -~]")
 
 
 class Style(NamedTuple):
@@ -50,7 +55,30 @@ def can_write(stream, text: str) -> bool:
     return True
 
 
-def draw_photo(photo: np.ndarray, style: Style) -> list[str]:
+def visible(text: str, keep: str = "") -> str:
+    r"""The text with all that a terminal would obey, or not show, made visible: \x1b, \u202e. keep: such as "\n"."""
+    return SUSPECT.sub(
+        lambda found: found[0] if found[0].isprintable() or found[0] in keep else _escape(found[0]), text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def shown(text: str) -> str:
+    """`visible`, but for the ends of lines and what this module has drawn."""
+    pieces = DRAWING.split(text)  # every second one is a drawing
+    return "".join(piece if k % 2 else visible(piece, "\n") for k, piece in enumerate(pieces))
+
+
+def draw(stream, text: str) -> None:
+    """Write text with codes of our own for the terminal on a stream, with a door or without, at once."""
+    getattr(stream, "draw", stream.write)(text)
+    stream.flush()
+
+
+def draw_photo(photo: "np.ndarray", style: Style) -> list[str]:
     """A photo (H, W), uint8, H even, as H/2 lines of W characters: one character shows two pixels, upper and lower.
 
     With colour, half-blocks in 26 greys; without, blocks and shades, or ASCII. Bright pixels are the inked ones.
@@ -85,10 +113,10 @@ def _ascii(top: int, bottom: int) -> str:
     return SHADES_ASCII[round((top + bottom) / 510 * (len(SHADES_ASCII) - 1))]
 
 
-def half_size(photo: np.ndarray) -> np.ndarray:
+def half_size(photo: "np.ndarray") -> "np.ndarray":
     """A photo (H, W) at half its size: each pixel the mean of four."""
     height, width = photo.shape
-    return photo.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)).round().astype(np.uint8)
+    return photo.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)).round().astype("uint8")
 
 
 def bar(share: float, width: int, style: Style) -> str:

@@ -9,7 +9,7 @@ from commandline import write_photos
 from model_files import document_of, with_document
 
 from cnn.commands import cli
-from cnn.commands.shared import environment, evaluation, machines, options, runs
+from cnn.commands.shared import environment, evaluation, files, machines, options
 
 TRAIN = ("train", "--filters=2", "--no-plots", "--name=run", "--validation-split=0.2", "--batch-size=16")
 
@@ -273,7 +273,7 @@ CONFIGS = {
     "pipe": write_pipe,
     "endless": lambda path: path.symlink_to("/dev/zero"),
     "folder": lambda path: path.mkdir(),
-    "large": lambda path: path.write_text(" " * (runs.MAX_JSON + 1)),
+    "large": lambda path: path.write_text(" " * (files.MAX_BYTES + 1)),
     "deep": lambda path: path.write_text("[" * 100_000),
     "list": lambda path: path.write_text("[1]"),
     "not a number": lambda path: path.write_text('{"data": NaN}'),

@@ -74,7 +74,7 @@ def same_run(folder, other):
 
 MOMENTS = {
     "while the photos are read": ("cnn.datasets.fashion_mnist load_data", 1),
-    "while the kernels are compiled": ("cnn.commands.training prepare_kernels", 1),
+    "while the kernels are compiled": ("cnn.commands.shared.session prepare_kernels", 1),
     "in the first batch": ("cnn.training.fit train_step", 1),
     "in a batch": ("cnn.training.fit train_step", 30),
     "in the last batch of an epoch": ("cnn.training.fit train_step", 48),
@@ -113,9 +113,8 @@ def test_second_signal_leaves_at_once(photo_folder, uninterrupted, tmp_path, pla
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_after_the_training_loses_only_the_report(photo_folder, uninterrupted, tmp_path, number):
-    done = train_with_signal(
-        "cnn.commands.evaluation evaluate", 1, [number], *FLAGS, "--data", photo_folder, cwd=tmp_path
-    )
+    place = "cnn.commands.shared.evaluation evaluate"
+    done = train_with_signal(place, 1, [number], *FLAGS, "--data", photo_folder, cwd=tmp_path)
     assert done.returncode == 128 + number, done.stderr
     assert "The trained model is kept in runs/train" in done.stderr.splitlines()[-1]
     assert same_run(tmp_path / "runs/train", uninterrupted)

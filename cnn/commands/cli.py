@@ -4,8 +4,12 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
+from typing import NoReturn
 
+from cnn.commands.shared import streams
 from cnn.errors import DataError, DivergedError, ModelFileError, UsageError
+from cnn.terminal import visible
 
 COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "gradcheck", "summary", "env")
 EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
@@ -13,11 +17,14 @@ EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
 
 def main(argv: list[str] | None = None) -> int:
     """Run `cnn` with these arguments (default: those of the process); return the exit code."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w"))
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    os.environ["MPLBACKEND"] = "agg"  # pictures go into files; what else was asked for may not even be there
+    with streams.doors(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError and ModelFileError will say it
+        return run(build_parser().parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command of these arguments; return the exit code."""
     try:
         code = args.run(args) or 0
         sys.stdout.flush()
@@ -26,20 +33,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"cnn {args.command}: {error or 'interrupted'}", file=sys.stderr)
         return getattr(error, "exit_code", 130)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if args.debug:
             raise
-        print(f"cnn {args.command}: {one_line(error)}", file=sys.stderr)
+        print(f"cnn {args.command}: {streams.one_line(error)}", file=sys.stderr)
         return exit_code(error)
-
-
-def one_line(error: Exception) -> str:
-    """What an error says; of the system's errors the file and the reason, without the number."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
 
 
 def exit_code(error: BaseException) -> int:
@@ -47,11 +46,16 @@ def exit_code(error: BaseException) -> int:
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
 
 
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose mistakes are one sentence, like all others of the commands."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {visible(message.removeprefix('argument '))} (see {self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `cnn` with all its subcommands."""
-    parser = argparse.ArgumentParser(
-        prog="cnn", description="A convolutional neural network from scratch, on Fashion-MNIST."
-    )
+    parser = Parser(prog="cnn", description="A convolutional neural network from scratch, on Fashion-MNIST.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"cnn.commands.{name}")

@@ -9,21 +9,24 @@ ARTICLE_PHOTO = 9  # its sandal
 def add_arguments(parser):
     options.add_model(parser)
     parser.add_argument(
-        "--dense", metavar="MODEL", help="the network to compare with, named as for --model (default: dense)"
+        "--dense",
+        type=options.name,
+        metavar="MODEL",
+        help="the network to compare with, named as for --model (default: dense)",
     )
     options.add_data(parser)
     parser.add_argument(
         "--limit", type=options.whole(1), metavar="N", help="only the first N test photos: quicker, less sure"
     )
-    parser.add_argument("--out", metavar="DIR", help="write compare.json and compare.png into this folder")
+    parser.add_argument(
+        "--out", type=options.name, metavar="DIR", help="write compare.json and compare.png into this folder"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     pictures.add_look(parser)
 
 
 def run(args):
-    import json
-
-    from cnn.commands.shared import evaluation
+    from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
     from cnn.photos import comparison
@@ -39,7 +42,7 @@ def run(args):
     result = comparison.compare(networks, pixels, labels, progress())
     content = report(result, networks, (path, dense_path), pixels, labels)
     if args.json:
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        streams.print_json(content)
     else:
         print_report(result, content, pixels, labels, networks, pictures.style(args))
     if args.out:
@@ -59,7 +62,6 @@ def progress():
         done.append(name)
         if live:
             stream.write(f"\r{len(done)}/{total}  photos {name}\x1b[K" + "\r\x1b[K" * (len(done) == total))
-            stream.flush()
 
     return count
 
@@ -87,15 +89,13 @@ def _about(model, path):
 
 def write(folder, content, result):
     """compare.json and compare.png in a folder, which is made if need be."""
-    from pathlib import Path
-
     from cnn import plots
-    from cnn.commands.shared import runs
+    from cnn.commands.shared import files
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    runs.write_json(Path(folder) / "compare.json", content)
-    options.log(f"wrote {Path(folder) / 'compare.json'}")
-    pictures.write(plots.comparison(result), str(Path(folder) / "compare.png"))
+    folder = files.make_folder(folder)
+    files.write_json(folder / "compare.json", content)
+    options.log(f"wrote {folder / 'compare.json'}")
+    pictures.write(plots.comparison(result), str(folder / "compare.png"))
 
 
 # ---- text

@@ -10,6 +10,7 @@ def add_arguments(parser):
 
 
 def run(args):
+    from cnn import terminal
     from cnn.commands.shared import environment
     from kernels import blas, threads
 
@@ -21,11 +22,12 @@ def run(args):
         "BLAS": environment.blas_name(),
         "BLAS threads": blas.get_threads() or "unknown: this BLAS cannot be asked",
         "AVX-512": environment.avx512(),
+        "Variables": ", ".join(f"{key}={value}" for key, value in environment.variables().items()) or "none set",
         "Kernel cache": environment.kernel_cache(),
         "Data": data(args.data),
     }
     for name, fact in facts.items():
-        print(f"{name:<13} {fact}")
+        print(f"{name:<13} {terminal.visible(str(fact))}")
 
 
 def data(directory):

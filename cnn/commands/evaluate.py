@@ -12,16 +12,15 @@ def add_arguments(parser):
 
 
 def run(args):
-    import json
-
-    from cnn.commands.shared import evaluation
+    from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
+    from cnn.terminal import visible
 
     model, path = options.open_model(args.model)
     test = fashion_mnist.load_split("test", args.data)
     evaluation.warn_of_other_data(path, test, args.data)
     result = evaluation.evaluate(model, *test)
     if args.json:
-        print(json.dumps({"model": str(path), **result.as_dict()}, indent=2))
+        streams.print_json({"model": str(path), **result.as_dict()})
     else:
-        print(f"model          {path}\n{result.text()}", end="")
+        print(f"model          {visible(str(path))}\n{result.text()}", end="")

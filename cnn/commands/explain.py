@@ -12,13 +12,22 @@ def add_arguments(parser):
         "photo",
         metavar="PHOTO",
         nargs="?",
+        type=options.name,
         help="a number from 1 to 10000 or an image file (none: the sheet of the first 20)",
     )
     options.add_model(parser)
     options.add_data(parser)
-    parser.add_argument("--target", metavar="CLASS", help="explain this class, by number or name, instead of the label")
     parser.add_argument(
-        "--step", metavar="STEP", help="F1 to F12, B1 to B12, M im2col, G gradient check, L lab, S shifted photos"
+        "--target",
+        type=options.name,
+        metavar="CLASS",
+        help="explain this class, by number or name, instead of the label",
+    )
+    parser.add_argument(
+        "--step",
+        type=options.name,
+        metavar="STEP",
+        help="F1 to F12, B1 to B12, M im2col, G gradient check, L lab, S shifted photos",
     )
     parser.add_argument("--cell", metavar="I,J", type=numbers(2), help="row and column of the output cell")
     for name in ("filter", "channel", "unit"):
@@ -38,9 +47,12 @@ def add_arguments(parser):
     parser.add_argument("--digits", metavar="3..9", type=options.whole(3, 9), help="digits after the point (default 4)")
     whole = parser.add_mutually_exclusive_group()
     whole.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
-    whole.add_argument("--figures", metavar="DIR", help="write fifteen pictures into this folder")
+    whole.add_argument("--figures", type=options.name, metavar="DIR", help="write fifteen pictures into this folder")
     whole.add_argument(
-        "--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself"
+        "--html",
+        type=options.name,
+        metavar="FILE",
+        help="write the step-through as one page: offline, live, and it checks itself",
     )
     pictures.add_look(parser)
 
@@ -98,15 +110,19 @@ def run(args):
     from cnn import photos
     from cnn.datasets import fashion_mnist
     from cnn.explain import parts, trace
+    from cnn.terminal import visible
 
     check_options(args)
     test = fashion_mnist.load_split("test", args.data)
     photo = photos.find(args.photo, *test) if args.photo else None
+    if photo and not args.json:  # JSON has its own way with control characters
+        photo = photo._replace(title=visible(photo.title))
     model, path = options.open_model(args.model)
     target = find_class(args.target, photos.class_names(model))
     rate = args.learning_rate or parts.Cursor.learning_rate
     cursor = parts.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, rate, args.lab)
     shown = photo or photos.shown_first(*test)
+    photos.probabilities(model, shown.pixels[None])  # in float64 alone numbers that overflow would look like an answer
     t = trace(model, shown.pixels, target, shown.label, shown.number, "" if shown.number else shown.title)
     check_step(t, args.step, cursor)
     if args.json:
@@ -176,24 +192,21 @@ def write_text(t, args, cursor):
 
 def write_json(t):
     """The trace as one JSON object."""
-    import json
-
+    from cnn.commands.shared import streams
     from cnn.explain.trace import to_json
 
-    json.dump(to_json(t), sys.stdout)
-    print()
+    streams.print_json(to_json(t), indent=None)
 
 
 def write_figures(t, folder, test):
     """The pictures, as PNG files."""
-    from pathlib import Path
-
+    from cnn.commands.shared import files
     from cnn.explain import figures
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    folder = files.make_folder(folder)
     for name, make in figures.FIGURES.items():
         figure, _ = make(t, test)
-        pictures.write(figure, str(Path(folder) / f"{name}.png"))
+        pictures.write(figure, str(folder / f"{name}.png"))
 
 
 def write_page(model, path, shown, target, test, file):
@@ -203,6 +216,7 @@ def write_page(model, path, shown, target, test, file):
     from pathlib import Path
 
     from cnn import pretrained
+    from cnn.commands.shared import files
     from cnn.errors import UsageError
     from cnn.explain.page import build
 
@@ -216,5 +230,5 @@ def write_page(model, path, shown, target, test, file):
     ours = Path(path) == pretrained.path("cnn") and measured.is_file()
     comparison = json.loads(measured.read_text("utf-8")) if ours else None
     page = build.page(model, dense, build.Example(shown.number, *test, comparison), target)
-    Path(file).write_text(page, "utf-8", newline="\n")
+    files.write(file, page)
     options.log(f"wrote {file}: {len(page.encode()):,} bytes, for any browser, without a network")

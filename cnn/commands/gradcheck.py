@@ -1,7 +1,5 @@
 """`cnn gradcheck`: compare every gradient of a network with measured slopes; exit 1 when one is wrong."""
 
-import json
-
 from cnn.commands.shared import options
 
 HELP = "check every gradient of a network against numerical derivatives"
@@ -33,6 +31,7 @@ def add_arguments(parser):
 
 def run(args):
     from cnn import gradcheck
+    from cnn.commands.shared import streams
 
     model = network_of(args)
     x, y = draw_batch(model, args)
@@ -40,7 +39,7 @@ def run(args):
     options.log("kink: a number whose difference crosses the corner of a ReLU or of a pooling window; left out")
     results = gradcheck.check_model(model, x, y, args.samples, seed=args.seed)
     if args.json:
-        print(as_json(results))
+        streams.print_json(as_list(results))
     else:
         print(table(results))
         explain(results, args.init)
@@ -69,13 +68,14 @@ def draw_batch(model, args):
 
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
-    from cnn.photos import model_input
+    from cnn.photos import model_input, probabilities
 
     photos, _ = fashion_mnist.load_split("test", args.data)
     if args.photos > len(photos):
         raise UsageError(f"--photos: expected at most the {len(photos)} photos there are, got {args.photos}")
     rng = np.random.default_rng(args.seed)
     chosen = photos[rng.choice(len(photos), args.photos, replace=False)]
+    probabilities(model, chosen)  # in float64 alone, numbers that overflow would not be noticed
     return model_input(model, chosen, np.float64), rng.integers(model.output_shape[-1], size=args.photos)
 
 
@@ -116,19 +116,16 @@ def explain(results, fresh: bool) -> None:
         )
 
 
-def as_json(results) -> str:
-    """The table as a JSON list."""
-    return json.dumps(
-        [
-            {
-                "tensor": r.name,
-                "shape": r.shape,
-                "checked": r.checked,
-                "kinks": r.kinks,
-                "error": r.error if r.checked else None,
-                "verdict": r.verdict,
-            }
-            for r in results
-        ],
-        indent=2,
-    )
+def as_list(results) -> list[dict]:
+    """The table as JSON can hold it."""
+    return [
+        {
+            "tensor": r.name,
+            "shape": r.shape,
+            "checked": r.checked,
+            "kinks": r.kinks,
+            "error": r.error if r.checked else None,
+            "verdict": r.verdict,
+        }
+        for r in results
+    ]

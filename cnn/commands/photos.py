@@ -12,10 +12,13 @@ def add_arguments(parser):
         "--model",
         metavar="MODEL",
         nargs="?",
-        const="",
+        type=options.name,
+        const="cnn",
         help="with predictions: of this model, or without MODEL of the one shipped here",
     )
-    parser.add_argument("--out", metavar="FILE", help="also write the sheet as a picture (.png, .pdf, .svg)")
+    parser.add_argument(
+        "--out", type=options.name, metavar="FILE", help="also write the sheet as a picture (.png, .pdf, .svg)"
+    )
     options.add_data(parser)
     pictures.add_look(parser)
 
@@ -42,7 +45,7 @@ def _predictions(args, test, chosen):
     from cnn import photos
     from cnn.commands.shared import evaluation
 
-    model, path = options.open_model(args.model or None)
+    model, path = options.open_model(args.model)
     evaluation.warn_of_other_data(path, test, args.data)
     return photos.predict(model, chosen)
 

@@ -14,12 +14,16 @@ def add_arguments(parser):
         "photo",
         metavar="PHOTO",
         nargs="*",
+        type=options.name,
         help="a number from 1 to 10000, 'random', or an image file (none: you are asked)",
     )
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument(
-        "--figure", metavar="FILE", help="write the photo's card as a picture (.png, .pdf, .svg); several are numbered"
+        "--figure",
+        type=options.name,
+        metavar="FILE",
+        help="write the photo's card as a picture (.png, .pdf, .svg); several are numbered",
     )
     parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
     pictures.add_look(parser)
@@ -27,7 +31,7 @@ def add_arguments(parser):
 
 def run(args):
     from cnn import photos
-    from cnn.commands.shared import evaluation
+    from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
 
@@ -42,7 +46,7 @@ def run(args):
         return ask(model, test, args)
     predictions = photos.predict(model, chosen)
     if args.json:
-        print(as_json(predictions, path))
+        streams.print_json(as_dict(predictions, path))
     else:
         print("\n\n".join(card(p, pictures.style(args)) for p in predictions))
     for name, prediction in zip(pictures.numbered(args.figure, len(predictions)), predictions, strict=False):
@@ -89,7 +93,7 @@ def card(prediction, style):
     wide = style.width >= 62
     rows = _bars(prediction, style, style.width - (31 if wide else 0))
     body = terminal.beside(picture, ["", "", *rows], 28) if wide else [*picture, "", *rows]
-    head = [photo.title + (f", labelled {names[photo.label]}" if photo.label is not None else "")]
+    head = [terminal.visible(photo.title) + (f", labelled {names[photo.label]}" if photo.label is not None else "")]
     head += ["What was done to it:", *notes] if notes else []
     return "\n".join([*head, "", *body, "", terminal.fill(verdict(prediction), style.width)])
 
@@ -121,9 +125,8 @@ def verdict(prediction):
     return f"{says} The label says {label} (it gave that {percent(prediction.probabilities[prediction.photo.label])}): WRONG."
 
 
-def as_json(predictions, model_path):
-    """The predictions for programs."""
-    import json
+def as_dict(predictions, model_path):
+    """The predictions for programs, as JSON can hold them."""
 
     def entry(p):
         label = p.photo.label
@@ -138,6 +141,4 @@ def as_json(predictions, model_path):
             "probabilities": {name: float(value) for name, value in zip(p.class_names, p.probabilities, strict=True)},
         }
 
-    return json.dumps(
-        {"model": str(model_path), "predictions": [entry(p) for p in predictions]}, indent=2, ensure_ascii=False
-    )
+    return {"model": str(model_path), "predictions": [entry(p) for p in predictions]}

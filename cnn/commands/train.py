@@ -12,10 +12,13 @@ def add_arguments(parser):
     group.add_argument(
         "--threads", type=options.whole(1, 256), metavar="N", help="decides only the speed (default: one a core)"
     )
-    group.add_argument("--out", default="runs", metavar="DIR", help="where run folders are kept (default: runs)")
+    group.add_argument(
+        "--out", type=options.name, default="runs", metavar="DIR", help="where run folders are kept (default: runs)"
+    )
     group.add_argument("--name", metavar="NAME", help="the folder's name (default: train, train-2, ...)")
     group.add_argument(
         "--resume",
+        type=options.name,
         metavar="RUN",
         help="go on with this run (its folder, or its name in --out), to the same bits "
         "as if it had never stopped; a finished one with more --epochs",

@@ -15,6 +15,7 @@ from cnn.photos.photo import (
     own_photo,
     predict,
     probabilities,
+    require_numbers,
     shown_first,
     test_photo,
     title,
@@ -32,6 +33,7 @@ __all__ = [
     "predict",
     "probabilities",
     "shown_first",
+    "require_numbers",
     "test_photo",
     "title",
 ]

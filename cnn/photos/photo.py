@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn.datasets.fashion_mnist import CLASS_NAMES
-from cnn.errors import DataError, UsageError
+from cnn.errors import DataError, ModelFileError, UsageError
 from cnn.layers import Softmax
 from cnn.network import Network
 from cnn.photos import own
@@ -95,12 +95,17 @@ def own_photo(path: str, count: int) -> Photo:
 def probabilities(model, photos: Array) -> Array:
     """p[n, k], float32: how probable the model finds class k for photo n of photos (N, 28, 28), uint8.
 
-    Raises ValueError for a model that takes no such photos.
+    Raises ValueError for a model that takes no such photos, ModelFileError for one whose numbers overflow.
     """
     y = model.predict(model_input(model, photos), batch_size=250, verbose=0)
-    if model.ends_in_softmax:
-        return y
-    return Softmax().forward(y)[0]
+    return require_numbers(model, y if model.ends_in_softmax else Softmax().forward(y)[0])
+
+
+def require_numbers(model: Network, outputs: Array) -> Array:
+    """The outputs of a network, all finite. Raises ModelFileError: finite weights may be large enough to overflow."""
+    if np.isfinite(outputs).all():
+        return outputs
+    raise ModelFileError(f"{model.file or model}: the network's answer is not a number: its weights are too large")
 
 
 def model_input(model: Network, photos: Array, dtype=None) -> Array:

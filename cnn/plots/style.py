@@ -4,6 +4,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from cnn.terminal import visible
+
 BLUE, ORANGE, INK, GREY = "#1f5fa8", "#c8501e", "#222222", "#8a8a8a"
 PALE = "#e8eef6"
 DARK_BLUE, DARK_ORANGE, MARK = "#0b3d75", "#8f3409", "#b3006b"
@@ -13,11 +15,16 @@ DPI = 150
 
 
 class PlainFigure(Figure):
-    """A figure whose texts stand as they are: to matplotlib alone, a class called "$5 to $9" would be mathematics."""
+    """A figure whose texts stand as they are: to matplotlib alone, a class called "$5 to $9" would be mathematics.
+
+    Control characters, from the names of files, are shown as on the terminal.
+    """
 
     def draw(self, renderer):
         for text in self.findobj(Text):
             text.set_parse_math(False)
+            if text.get_text() != (plain := visible(text.get_text(), "\n")):
+                text.set_text(plain)
         super().draw(renderer)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cnn import pretrained, saving
 from cnn.commands import cli
-from cnn.commands.shared import options
+from cnn.commands.shared import files, options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def remake(name: str, args) -> int:
             return code
         model = saving.load_model(Path(out) / name)
     model.made_by = f"cnn {shlex.join(command)}"
-    args.out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(args.out)
     saving.save_model(model, args.out / f"{name}.npz", include_optimizer=False)
     print(f"wrote {args.out / name}.npz")
     return 0

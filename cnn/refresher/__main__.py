@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn import photos, plots, summary
 from cnn.commands import compare
-from cnn.commands.shared import evaluation, options, runs
+from cnn.commands.shared import evaluation, files, options, pictures
 from cnn.datasets import fashion_mnist
 from cnn.photos import comparison
 from kernels.geometry import window_geometry
@@ -27,8 +27,8 @@ def main(folder: Path = FOLDER) -> None:
     result = comparison.compare(networks, pixels, labels, compare.progress())
     content = compare.report(result, networks, files, pixels, labels)
     results = {name: evaluation.evaluate(model, pixels, labels) for name, model in networks.items()}
-    runs.write_json(folder / "compare.json", content)
-    runs.write_text(folder / "README.md", page(networks, results, content, pixels, labels))
+    files.write_json(folder / "compare.json", content)
+    files.write(folder / "README.md", page(networks, results, content, pixels, labels))
     for name, figure in figures(networks["CNN"], pixels, labels, results["CNN"], result).items():
         save(figure, folder / f"{name}.png")
 
@@ -122,9 +122,9 @@ def save(figure, path: Path) -> None:
     """A PNG of at most 256 colours, a third of the size: a page of ten should load quickly."""
     from PIL import Image
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=DPI, format="png", metadata={"Software": None})
-    Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture, small = io.BytesIO(pictures.drawn(figure, str(path), dpi=DPI)), io.BytesIO()
+    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    files.write(path, small.getvalue())
     options.log(f"wrote {path}")
 
 

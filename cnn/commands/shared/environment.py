@@ -72,9 +72,21 @@ def avx512() -> str:
     return f"left to your OPENBLAS_CORETYPE={given}" if given else "left to the BLAS library"
 
 
+# Set by a user, these change the last digits of a result, or who computes it.
+VARIABLES = ("NUMBA_", "OPENBLAS_", "NPY_", "MKL_", "BLIS_", "GOTO_", "OMP_", "VECLIB_", "ACCELERATE_")
+
+
+def variables() -> dict[str, str]:
+    """Those of the environment's variables on which speed or the last digits of a result may depend."""
+    from kernels import blas
+
+    ours = {"OPENBLAS_CORETYPE"} if blas.asked_for_avx512 else set()
+    return {key: value for key, value in sorted(os.environ.items()) if key.startswith(VARIABLES) and key not in ours}
+
+
 def kernel_cache() -> str:
     """The directory in which Numba keeps the compiled kernels."""
     from kernels.im2col import im2col_into
 
     stats = getattr(im2col_into, "stats", None)  # absent with NUMBA_DISABLE_JIT=1
-    return str(stats.cache_path) if stats else "none: NUMBA_DISABLE_JIT is set"
+    return f"{stats.cache_path} (uninstalling leaves it there)" if stats else "none: NUMBA_DISABLE_JIT is set"

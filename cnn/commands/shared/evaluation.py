@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn import losses, metrics
-from cnn.commands.shared import options, runs
+from cnn.commands.shared import files, options
 from cnn.datasets import fingerprint
-from cnn.photos import class_names, model_input
+from cnn.photos import class_names, model_input, require_numbers
 from cnn.training.step import outputs_in_batches
 
 PART, BATCH = 10_000, 100  # photos that become numbers together, and photos that pass the network together
@@ -80,6 +80,7 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]
         for batch, outputs in outputs_in_batches(model, x, BATCH):
+            require_numbers(model, outputs)
             total += loss(y[batch], outputs) * len(outputs)
             predicted[start:][batch] = outputs.argmax(axis=1)
     names = class_names(model)
@@ -97,5 +98,5 @@ def warn_of_other_data(path: Path, test, directory: str | None) -> None:
 
 def _test_data_of(config):
     """The fingerprint of the test photos that belong to a run's training photos; None without a run."""
-    data = runs.read_json(config).get("data")
+    data = files.read_json(config).get("data")
     return data.get("test_sha256") if isinstance(data, dict) else None

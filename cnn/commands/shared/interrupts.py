@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while something is under way that should come to an orderly end."""
+"""Ctrl-C, SIGTERM and a terminal that is closed, while something is under way that should come to an orderly end."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import threading
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the work; exit_code is 130 for Ctrl-C (SIGINT) and 143 for SIGTERM."""
+    """A signal ended the work; exit_code is 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP."""
 
     def __init__(self, number: int, message: str = "interrupted"):
         super().__init__(message)
@@ -15,9 +15,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Within this block the first SIGINT or SIGTERM is only noted in `received`; the second raises Interrupted at once.
+    """Within this block the first SIGINT, SIGTERM or SIGHUP is only noted in `received`.
 
-    After leave_at_once so does the first, with those last words.
+    The second raises Interrupted at once; after leave_at_once so does the first, with those last words.
     """
 
     NOTICE = b"\nStopping: this batch is finished and saved first. Once more leaves at once.\n"
@@ -27,7 +27,7 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
-            self.before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+            self.before = {number: signal.signal(number, self._receive) for number in _awaited()}
         return self
 
     def __exit__(self, *_) -> None:
@@ -44,3 +44,10 @@ class Interrupts:
         self.received = number
         with contextlib.suppress(OSError):  # nobody may be reading
             os.write(2, self.NOTICE)  # not print, which may be what was interrupted
+
+
+def _awaited() -> list[int]:
+    """The signals that ask for an end; SIGHUP, where there is one, unless nohup has it ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    heard = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heard else [])]

@@ -4,6 +4,15 @@ import argparse
 import math
 import sys
 
+from cnn import terminal
+
+
+def name(text: str) -> str:
+    """A type for argparse: the name of something, which is never empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got ''")
+    return text
+
 
 def whole(low: int, high: int = 1_000_000):
     """A type for argparse: a whole number in [low, high]."""
@@ -52,6 +61,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """--model MODEL, for `open_model`."""
     parser.add_argument(
         "--model",
+        type=name,
         metavar="MODEL",
         help="a model file, the folder of a run, or cnn or dense: the trained models shipped here (default: cnn)",
     )
@@ -60,7 +70,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """--data DIR, for the functions of cnn.datasets.fashion_mnist."""
     parser.add_argument(
-        "--data", metavar="DIR", help="four IDX files of the MNIST family (default: Fashion-MNIST, shipped here)"
+        "--data",
+        type=name,
+        metavar="DIR",
+        help="four IDX files of the MNIST family (default: Fashion-MNIST, shipped here)",
     )
 
 
@@ -72,6 +85,7 @@ def open_model(given: str | None):
 
     path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else file_in(given)
     model = models.load_model(path)
+    model.file = str(path)
     shapes = model.input_shape, model.output_shape
     if shapes != ((28, 28, 1), (10,)):
         raise ModelFileError(
@@ -81,27 +95,15 @@ def open_model(given: str | None):
 
 
 def log(text: str = "") -> None:
-    """A line for people, on stderr; nobody reading it is no reason to stop."""
-    Progress().write(text + "\n")
+    """A line for people, on stderr; nobody reading it is no reason to stop (see streams.Door)."""
+    print(terminal.visible(text), file=sys.stderr, flush=True)
 
 
 class Progress:
-    """stderr for progress: goes on quietly when nobody reads it any more, so that no training is lost to a closed pipe."""
+    """stderr for lines that are written again and again, with our own codes for the terminal."""
 
     def __getattr__(self, name):
         return getattr(sys.stderr, name)
 
     def write(self, text: str) -> None:
-        self._try(lambda: sys.stderr.write(text))
-
-    def flush(self) -> None:
-        self._try(sys.stderr.flush)
-
-    def _try(self, action):
-        try:
-            action()
-        except BrokenPipeError:
-            import os
-
-            # What is still in the buffer must go somewhere, or Python complains when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        terminal.draw(sys.stderr, text)

@@ -1,6 +1,8 @@
 """What the commands that show something share: the flags for the terminal, and picture files."""
 
+import io
 import os
+import warnings
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -37,12 +39,30 @@ def check(flag: str, path: str | None) -> None:
 
 
 def write(figure, path: str) -> None:
-    """Save a figure without dates or versions: the same figure gives the same bytes. Says so on stderr."""
-    from cnn.commands.shared import options
+    """Save a figure and say so on stderr. Raises RuntimeError for one that cannot be drawn, OSError for its file."""
+    from cnn.commands.shared import files, options
 
-    metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}, ".svg": {"Date": None}}
-    figure.savefig(path, metadata=metadata[os.path.splitext(path)[1].lower()])
+    files.write(path, drawn(figure, path))
     options.log(f"wrote {path}")
+
+
+def drawn(figure, path: str, **settings) -> bytes:
+    """What a figure's file will hold, without dates or versions: the same figure gives the same bytes.
+
+    Raises RuntimeError, with the file's name, for a figure that matplotlib cannot draw, as where somebody's
+    matplotlibrc asks for a LaTeX that is not there.
+    """
+    metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}, ".svg": {"Date": None}}
+    ending, buffer = os.path.splitext(path)[1].lower(), io.BytesIO()
+    try:
+        from matplotlib import rc_context
+
+        with warnings.catch_warnings(), rc_context({"svg.hashsalt": "cnn"}):  # else SVG draws its names at random
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be in any script
+            figure.savefig(buffer, format=ending[1:], metadata=metadata[ending], **settings)
+    except Exception as error:
+        raise RuntimeError(f"{path}: cannot be drawn: {error}") from error
+    return buffer.getvalue()
 
 
 def numbered(path: str | None, count: int) -> list[str]:

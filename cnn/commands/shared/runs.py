@@ -8,24 +8,22 @@ metrics.json  the result on the test photos;  curves.png, confusion_matrix.png: 
 """
 
 import contextlib
-import csv
 import errno
-import io
 import itertools
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnn.commands.shared import options
+from cnn.commands.shared import files, options
 from cnn.errors import UsageError
-from cnn.saving import atomic, strict_json
+from cnn.saving import atomic
 from cnn.saving.model_file import BEST, LAST
 
 METRICS, CONFIG, HISTORY = "metrics.json", "config.json", "history.csv"
 LOCK = "lock"  # made only where a folder cannot be locked, a file in it can
-MAX_JSON = 1 << 20  # of a config.json: ours have a thousand bytes
+CURVES, CONFUSION = "curves.png", "confusion_matrix.png"
+RESULTS = (METRICS, CURVES, CONFUSION)
 
 
 def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:
@@ -39,15 +37,13 @@ def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 
         raise UsageError(f"--name: expected the name of a folder, got {name!r}")
     names = [name] if name else itertools.chain(["train"], (f"train-{k}" for k in itertools.count(2)))
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        files.make_folder(out)
         folder = next(filter(None, (_make(out / candidate) for candidate in names)), None)
         if folder is None:
             raise UsageError(f"--name: {out / name} exists already; a run folder is never overwritten")
         if (free := shutil.disk_usage(folder).free) < needed_bytes:
             folder.rmdir()
             raise OSError(0, f"expected at least {needed_bytes / 1e6:.0f} MB of free disk, got {free / 1e6:.0f} MB")
-    except RecursionError:  # mkdir calls itself for each parent
-        raise UsageError(f"--out: expected fewer folders within each other, got {len(out.parts):,}") from None
     except OSError as error:
         raise OSError(f"{out}: cannot keep a run here: {error.strerror}") from error
     return folder
@@ -117,39 +113,19 @@ def discard(folder: Path) -> None:
         folder.rmdir()
 
 
-def read_json(path: Path) -> dict:
-    """The object in a JSON file of ours; {} where there is none, or anything else, which may be a pipe or endless."""
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_JSON:
-            return {}
-        with open(path, "rb") as file:
-            found = strict_json.parse(file.read(MAX_JSON))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file for people and programs."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
 def write_history(path: Path, history: dict[str, list[float]]) -> None:
     """Write one row an epoch, with epoch counted from 1 as on the screen."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["epoch", *history])
-    rows.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True), start=1))
-    write_text(path, text.getvalue())
+    rows = ([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True), start=1))
+    files.write_csv(path, [["epoch", *history], *rows])
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    with atomic.replacing(str(path)) as file:
-        file.write(text.encode())
+def remove_results(folder: Path) -> None:
+    """Delete what was found of a model that has been trained further since."""
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Delete what a killed process had begun to write."""
-    for name in (LAST, BEST, METRICS, CONFIG, HISTORY):
+    for name in (LAST, BEST, CONFIG, HISTORY, *RESULTS):
         atomic.remove_leftovers(str(folder / name))

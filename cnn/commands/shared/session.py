@@ -1,20 +1,30 @@
 """What `cnn train` does: a run folder, the training itself, its result on the test photos."""
 
 import contextlib
+import copy
 import os
-import shlex
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 import cnn
-from cnn import optimizers, saving
+from cnn import optimizers, saving, terminal
 from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar
-from cnn.commands.shared import evaluation, machines, network, options, resuming, runs, settings
+from cnn.commands.shared import (
+    evaluation,
+    files,
+    machines,
+    network,
+    options,
+    pictures,
+    resuming,
+    runs,
+    settings,
+    streams,
+)
 from cnn.commands.shared.interrupts import Interrupted, Interrupts
 from cnn.datasets import fashion_mnist, fingerprint
 from cnn.errors import DataError, DivergedError, UsageError
@@ -22,13 +32,10 @@ from cnn.photos import model_input
 from cnn.saving.model_file import BEST, LAST, file_in
 from cnn.training import step
 
-PICTURES = "curves.png", "confusion_matrix.png"
-
 
 def main(args) -> None:
     """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and exit codes."""
     cnn.set_threads(args.threads)
-    warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError will say it in our words
     args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
     with Interrupts() as interrupts, begun(args) as (folder, chosen, state, (train, test)):
         parts = parts_of(folder, chosen, state)
@@ -84,7 +91,7 @@ def parts_of(folder: Path, chosen: dict, state) -> list[dict]:
     """The machines of the run, with this one if it goes on here. Raises ModelFileError."""
     if state is None:
         return machines.with_this_one([], 1, 1)
-    parts = machines.read_parts(folder / LAST, state.extra.get("parts"), runs.read_json(folder / runs.CONFIG))
+    parts = machines.read_parts(folder / LAST, state.extra.get("parts"), files.read_json(folder / runs.CONFIG))
     if parts and is_over(chosen, state):
         return parts
     return machines.with_this_one(parts, state.epoch + 1, state.step + 1)
@@ -111,6 +118,11 @@ def compiled(chosen: dict):
     return model
 
 
+def is_over(chosen: dict, state) -> bool:
+    """Whether a run that was taken up has nothing left to do: it is shown again, and none of its files is touched."""
+    return state is not None and (state.stopped or state.epoch >= chosen["epochs"])
+
+
 def announce(folder: Path, chosen: dict, state, parts, train, test, args) -> None:
     """Say on stderr what will be done, and by what."""
     lines = {
@@ -131,14 +143,16 @@ def announce(folder: Path, chosen: dict, state, parts, train, test, args) -> Non
         lines["missing"] = f"{folder / BEST}: the best epoch so far is lost, only a better one will be kept there"
     if different := machines.difference(parts):
         lines["warning"] = f"computed on different machines, so other bits than of a run on one: {different}"
-    options.log("".join(f"{name:<11} {text}\n" for name, text in lines.items()))
+    for name, text in lines.items():
+        options.log(f"{name:<11} {text}")
+    options.log("")
 
 
 def fit(model, train, config: dict, folder: Path, state, parts, interrupts, verbose: str) -> float:
     """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
     chosen = config["settings"]
     x, y = model_input(model, train[0]), train[1]
-    prepare_kernels(model, x[: chosen["batch_size"]], y[: chosen["batch_size"]])
+    prepare_kernels(model, x, y, chosen["batch_size"])
     bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
     keeper = Keeper(folder, config, state, parts)
     best = [ModelCheckpoint(_literal(folder / BEST), save_best_only=True)] if chosen["validation_split"] else []
@@ -157,7 +171,7 @@ def fit(model, train, config: dict, folder: Path, state, parts, interrupts, verb
     finally:
         bar.close()
     if model.stop_after_batch:
-        command = shlex.join(["cnn", "train", "--resume", str(folder)])
+        command = streams.command_line(["cnn", "train", "--resume", str(folder)])
         raise Interrupted(interrupts.received, f"stopped and saved. To go on:\n  {command}")
     return keeper.seconds()
 
@@ -167,14 +181,19 @@ def _literal(path):
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def prepare_kernels(model, x, y) -> None:
-    """Run one batch and forget it, so that the kernels are compiled before the clock starts; say so if that takes time."""
+def prepare_kernels(model, x, y, batch_size: int) -> None:
+    """Compile all that training will use before the clock starts, by a step that is forgotten.
+
+    A photo for each shard, and two at least, take the way that whole batches take, without their memory. Says so if
+    that takes time.
+    """
+    few = slice(min(max(2, model.shards), batch_size, len(x)))
     patience = threading.Timer(1.0, options.log, ["Compiling the kernels, once on this machine ..."])
     patience.daemon = True
     patience.start()
     try:
-        result = step.run_batch(model, x, y.astype(np.int64))
-        rehearsal = type(model.optimizer)()
+        result = step.run_batch(model, x[few], y[few].astype(np.int64), fast=True)
+        rehearsal = copy.deepcopy(model.optimizer)
         rehearsal.update({key: value.copy() for key, value in model.params.items()}, result.grads)
     finally:
         patience.cancel()
@@ -201,10 +220,11 @@ class Keeper(BackupAndRestore):
         super().__init__(folder, delete_checkpoint=False, extra=extra)
         self.folder, self.config, self.state = folder, config, state
         self.before, self.started = state.extra["seconds"] if state else 0.0, time.monotonic()
+        self.over = is_over(config["settings"], state)
 
     def seconds(self) -> float:
         """How long the run has trained, over all its parts."""
-        return self.before + time.monotonic() - self.started
+        return self.before if self.over else self.before + time.monotonic() - self.started
 
     def on_restore(self, run):
         if self.state and self.state.data != run.data:
@@ -220,39 +240,59 @@ class Keeper(BackupAndRestore):
             raise
         if self.state:
             resuming.check_progress(self.path, self.model, self.state, run.steps)
-        if not is_over(self.config["settings"], self.state):
-            runs.write_json(self.folder / runs.CONFIG, self.config)
+        if not self.over:
+            files.write_json(self.folder / runs.CONFIG, self.config)
 
     def save(self, run):
+        runs.remove_results(self.folder)
         self.extra["seconds"] = self.seconds()
         super().save(run)
         runs.write_history(self.folder / runs.HISTORY, run.state().history)
 
 
-def report(folder: Path, chosen: dict, seconds: float, test, plots: bool, again: bool = False) -> None:
-    """The result on the test photos of the model that the folder stands for: metrics.json, pictures, and RESULT ...
+def report(folder: Path, chosen: dict, seconds: float, test, plots: bool, again: bool) -> None:
+    """The result on the test photos of the model that the folder stands for: RESULT, then metrics.json and pictures.
 
-    again: it was told before; files that are there stay as they are.
+    again: of a finished run only the files that are missing are made. A picture that cannot be made is a warning.
     """
     path = file_in(folder)
     model, history = saving.load_model(path), saving.load_training(folder / LAST)[1].history
     result = evaluation.evaluate(model, *test)
     about = {"model": path.name, "epochs": len(history["loss"]), "seed": chosen["seed"], "time_s": round(seconds, 1)}
+    unread = tell(path, result, f"seed={chosen['seed']} time_s={seconds:.1f}")
     if not (again and (folder / runs.METRICS).exists()):
-        runs.write_json(folder / runs.METRICS, {**result.as_dict(), **about})
-    if plots and not (again and all((folder / name).exists() for name in PICTURES)):
-        draw(folder, history, result)
-    print(f"model          {path}")
-    print(result.text())
-    print(
-        f"RESULT test_accuracy={result.accuracy:.4f} test_loss={result.loss:.4f} seed={chosen['seed']} time_s={seconds:.1f}"
-    )
+        files.write_json(folder / runs.METRICS, {**result.as_dict(), **about})
+    for name, figure in figures(history, result).items() if plots else ():
+        if not (again and (folder / name).exists()):
+            draw(figure, folder / name)
+    if unread:
+        raise unread
 
 
-def draw(folder: Path, history: dict, result) -> None:
-    """curves.png and confusion_matrix.png."""
-    from cnn import plots
+def tell(path: Path, result, about: str) -> OSError | None:
+    """Print the result; the error of a stdout that takes none, for the files are made all the same."""
+    try:
+        print(f"model          {terminal.visible(str(path))}")
+        print(result.text())
+        print(f"RESULT test_accuracy={result.accuracy:.4f} test_loss={result.loss:.4f} {about}", flush=True)
+    except OSError as error:
+        return error
+    return None
 
-    figures = plots.learning_curves(history), plots.confusion_matrix(result.confusion, result.class_names)
-    for name, figure in zip(PICTURES, figures, strict=True):
-        figure.savefig(folder / name)
+
+def figures(history: dict, result) -> dict:
+    """{"curves.png": a function that gives the figure, ...}."""
+    return {
+        runs.CURVES: lambda plots: plots.learning_curves(history),
+        runs.CONFUSION: lambda plots: plots.confusion_matrix(result.confusion, result.class_names),
+    }
+
+
+def draw(figure, path: Path) -> None:
+    """One picture; why there is none, where it cannot be drawn or written: no result is lost to its picture."""
+    try:
+        from cnn import plots
+
+        files.write(path, pictures.drawn(figure(plots), str(path)))
+    except Exception as error:
+        options.log(f"warning: {path} is missing: {streams.one_line(error).removeprefix(f'{path}: ')}")

@@ -78,8 +78,7 @@ def _terminate(number, frame):
 
 def write(text: str) -> None:
     """To the terminal, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    terminal.draw(sys.stdout, text)
 
 
 def run(walk: Walk, style: terminal.Style) -> int:
@@ -109,7 +108,7 @@ def draw(walk: Walk, style: terminal.Style) -> None:
         lines = [line[: size.columns] for line in lines]
     else:
         lines = walk.screen(size.columns, size.lines, style)
-    write("\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
+    write("\x1b[H" + "\r\n".join(f"{terminal.shown(line)}\x1b[K" for line in lines) + "\x1b[J")
 
 
 def read_key(fd: int) -> str:
