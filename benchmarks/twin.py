@@ -1,7 +1,8 @@
-"""What each kernel of the fast twin buys: `python -m benchmarks.twin [--quick]` prints the table of cnn/training/twin.py.
+"""What each kernel of the fast twin buys: `python -m benchmarks.twin [--quick]`, the table of cnn/training/twin.py.
 
 The article's network trains with one thing left out, in turn with the whole twin, so that both
-meet the same machine. The ratios are of neighbouring turns.
+meet the same machine. The ratios are of neighbouring turns, and of the time that the processor
+works for this process: on a machine with others it says more than the clock.
 """
 
 import argparse
@@ -30,15 +31,15 @@ LEFT_OUT = {  # what the twin's module is given instead
 
 
 def trainer(batch: int, left_out):
-    """A function that trains some steps with a twin made while this was left out, and returns the seconds of one."""
+    """A function that trains some steps with a twin made without this, and returns the processor's seconds a step."""
     model = convolutional(seed=0)
     model.compile("adam", "sparse_categorical_crossentropy")
     x, y = article.photos("train", batch * STEPS[batch])
 
     def turn() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         model.fit(x, y, batch_size=batch, verbose=0)
-        return (time.perf_counter() - start) / STEPS[batch]
+        return (time.process_time() - start) / STEPS[batch]
 
     with contextlib.ExitStack() as choices:
         for name, value in left_out(model).items():

@@ -9,6 +9,7 @@ import ctypes
 import os
 import sys
 import threading
+from typing import Any
 
 _SET_THREADS = (
     "scipy_openblas_set_num_threads64_",
@@ -115,7 +116,7 @@ def single_threaded():
                 set_threads(_users_threads)
 
 
-_found = {}
+_found: dict[tuple[str, ...], Any] = {}
 
 
 def _function(names):

@@ -117,7 +117,7 @@ def _helpers() -> SimpleQueue:
     """Where the helpers look for work. SimpleQueue is the one queue that an exception cannot leave locked."""
     global _queue
     if _queue is None:
-        queue = SimpleQueue()
+        queue: SimpleQueue = SimpleQueue()
         for _ in range(get_threads()):
             threading.Thread(target=_help, args=(queue,), name="cnn", daemon=True).start()
         _queue = queue  # only now: there is somebody to take what is put

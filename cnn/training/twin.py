@@ -1,10 +1,16 @@
 """The fast twin of a network: what fit, evaluate and predict really run. Read layers.py first; this is optional.
 
 A twin is a list of layers that shares the parameters of its model and gives the plain layers' results to
-rounding, which tests/test_twin.py holds it to. It is faster for four reasons. Without one of them,
-a training step of the article's network with batches of 32 takes so many times as long (`python -m benchmarks.twin`):
+rounding, which tests/test_twin.py holds it to. What each idea buys is how many times as much work a training
+step of the article's network is without it (`python -m benchmarks.twin`, processor time, AVX-512):
 
-@TABLE@
+| a training step without                            | batch 32 | batch 128 |
+| -------------------------------------------------- | -------: | --------: |
+| skipping zeros (simd/sparse_backward)              |     1.7x |      1.8x |
+| Winograd (simd/winograd)                           |     1.1x |      1.2x |
+| sums in registers, Winograd too (simd/conv_pool)   |     1.3x |      1.4x |
+| all three, for columns and BLAS                    |     2.0x |      2.2x |
+| the twin, for plain layers                         |     4.7x |      5.5x |
 
 Since large arrays are kept from batch to batch, one twin serves one pass at a time, unlike the layers, and what it
 returns is valid until its next pass. lend() sees to that.
@@ -26,6 +32,7 @@ from kernels.simd import conv_pool, sparse_backward, winograd
 from kernels.simd.vectors import LANES
 
 Array = np.ndarray
+Pair = tuple[int, int]
 BLOCK_BYTES = 2**20  # of columns and products at a time: a processor's second cache holds them
 KEPT_BYTES = (
     2**26
@@ -61,13 +68,28 @@ class ConvPoolCache(NamedTuple):
 
 
 class Way:
-    """A way to compute the convolution of a TwinConvPool. Its `fits` is that of the kernel it runs."""
+    """A way to compute the convolution of a TwinConvPool: forward, backward or both, on shapes that fit."""
 
     def __init__(self, conv: Conv2D, buffer: Buffers):
         self.conv, self.buffer = conv, buffer
+        assert conv.input_shape and conv.output_shape  # the model is built
         self.out_h, self.out_w, self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)
-        self.channels, self.filters = conv.input_shape[2], conv.output_shape[2]
+        self.input_shape, (*_, self.channels) = conv.input_shape, conv.input_shape
+        *_, self.filters = conv.output_shape
         self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
+
+    @staticmethod
+    def fits(kernel_size: Pair, strides: Pair, channels: int, filters: int, out_w: int) -> bool:
+        """Whether it can: its kernels know. out_w is the width of the pooled maps."""
+        raise NotImplementedError
+
+    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
+        """Fill y and winners (N, P, Q, F)."""
+        raise NotImplementedError
+
+    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
+        """(dkernel, dx); dx is None where it is not needed."""
+        raise NotImplementedError
 
     def contiguous_params(self) -> tuple[Array, Array]:
         """Kernel and bias as the kernels take for granted that they are. Raises ValueError for other shapes."""
@@ -109,7 +131,7 @@ class ThroughColumns(Way):
     """Forward and backward as Conv2D, a few photos at a time, so that columns and products never leave the cache."""
 
     @staticmethod
-    def fits(*shape) -> bool:
+    def fits(kernel_size, strides, channels, filters, out_w) -> bool:
         return True
 
     def blocks(self, photos: int) -> Iterator[tuple[slice, Array, Array]]:
@@ -131,10 +153,10 @@ class ThroughColumns(Way):
             relu_pool.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
 
     def backward(self, dy, cache, need_dx):
-        """(dkernel, dx). The columns are made again rather than kept."""
+        # The columns are made again rather than kept.
         kernel = self.conv.params["kernel"].reshape(-1, self.filters)
         dkernel = np.zeros_like(kernel)
-        dx = self.buffer("dx", len(dy), *self.conv.input_shape)
+        dx = self.buffer("dx", len(dy), *self.input_shape)
         for block, columns, dz in self.blocks(len(dy)):
             im2col_into(columns, cache.x_padded[block], self.conv.strides)
             relu_pool.unpool(dz, dy[block], cache.winners[block])
@@ -153,7 +175,7 @@ class SkippingZeros(Way):
 
     def __init__(self, conv, buffer):
         super().__init__(conv, buffer)
-        width = self.pads[2] + conv.input_shape[1] + self.pads[3]
+        width = self.pads[2] + self.input_shape[1] + self.pads[3]
         self.where = sparse_backward.window_starts(
             self.out_h // 2, self.out_w // 2, width * self.channels, self.channels
         )
@@ -166,7 +188,7 @@ class SkippingZeros(Way):
     def input_gradient(self, dy, cache):
         kernel = self.buffer("kernel", self.channels // LANES, self.filters, 3, 3, LANES)
         kernel[:] = self.conv.params["kernel"].reshape(3, 3, -1, LANES, self.filters).transpose(2, 4, 0, 1, 3)
-        dx = self.buffer("dx", len(dy), *self.conv.input_shape)
+        dx = self.buffer("dx", len(dy), *self.input_shape)
         photo = self.buffer("photo", *cache.x_padded.shape[1:])
         sparse_backward.input_gradient(dx, dy, cache.winners, kernel, (self.pads[0], self.pads[2]), photo)
         return dx
@@ -186,8 +208,8 @@ class SkippingZerosOfGrey(ThroughColumns):
 
 
 # The first that fits is taken.
-FORWARD = (Winograd, InRegisters, ThroughColumns)
-BACKWARD = (SkippingZeros, SkippingZerosOfGrey, ThroughColumns)
+FORWARD: tuple[type[Way], ...] = (Winograd, InRegisters, ThroughColumns)
+BACKWARD: tuple[type[Way], ...] = (SkippingZeros, SkippingZerosOfGrey, ThroughColumns)
 
 
 class TwinConvPool:
@@ -196,9 +218,12 @@ class TwinConvPool:
     draws = False
 
     def __init__(self, conv: Conv2D, pool: MaxPooling2D):
+        assert conv.input_shape and pool.output_shape  # the model is built
         self.conv, self.name, self.pool_shape, self.buffer = conv, conv.name, pool.output_shape, Buffers()
         self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)[2]
-        shape = conv.kernel_size, conv.strides, conv.input_shape[2], conv.output_shape[2], self.pool_shape[1]
+        *_, channels = conv.input_shape
+        _, out_w, filters = self.pool_shape
+        shape = conv.kernel_size, conv.strides, channels, filters, out_w
         self.forward_way, self.backward_way = (
             next(way for way in ways if way.fits(*shape))(conv, self.buffer) for ways in (FORWARD, BACKWARD)
         )
@@ -276,12 +301,13 @@ class TwinDense:
 
 def twin_of(layers: list) -> list:
     """Layers that compute the same logits as these: pairs that fit are one, a closing softmax is left out."""
-    twin, todo = [], list(layers)
+    twin: list = []
+    todo = list(layers)
     while todo:
         layer = todo.pop(0)
         if todo and TwinConvPool.fits(layer, todo[0]):
             twin.append(TwinConvPool(layer, todo.pop(0)))
-        elif type(layer) is Dense and len(layer.input_shape) == 1:
+        elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
             twin.append(TwinDense(layer, Linear() if closing else layer.activation))
         elif todo or not isinstance(layer, Softmax):
@@ -304,7 +330,7 @@ _pools: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by model
 
 @contextlib.contextmanager
 def lend(model, count: int = 1) -> Iterator[list[list]]:
-    """So many twins of a model in float32, for a pass that no other pass shares them with; the layers of one in float64.
+    """So many twins of a model in float32, which no other pass uses meanwhile; the plain layers of one in float64.
 
     They are kept for the next pass, unless this one ends in an exception: after a second Ctrl-C a thread may still
     be at work with them, and then they go when it ends.

@@ -38,11 +38,12 @@ def _processor() -> tuple[int, int]:
     """(float32 numbers in a vector register, such registers) of the processor that Numba compiles for."""
     if llvmlite.binding.get_default_triple().startswith(("aarch64", "arm64")):
         return 4, 32  # NEON
-    if config.CPU_FEATURES is not None:  # another processor than this one is meant
-        has = set(config.CPU_FEATURES.split(","))
+    named = getattr(config, "CPU_FEATURES", None)
+    if named is not None:  # another processor than this one is meant
+        has = set(named.split(","))
     else:
         has = {f"+{name}" for name, present in llvmlite.binding.get_host_cpu_features().items() if present}
-    if not config.ENABLE_AVX:
+    if not getattr(config, "ENABLE_AVX", True):
         return 4, 16
     return (16, 32) if "+avx512f" in has else (8, 16) if "+avx" in has else (4, 16)
 
@@ -55,6 +56,18 @@ ALIGNED = {F32: 4, U8: 1, I64: 8}
 WIDE = {kind: ir.VectorType(kind, LANES) for kind in (F32, U8)}
 
 
+def _operator(whole: str, real: str | None = None, **options: str) -> Callable:
+    """A method that writes this instruction of llvmlite, for whole numbers or for others."""
+
+    def method(self, other):
+        kind = self.without_plus.type
+        other = other.llvm if isinstance(other, Value) else _constant(kind, other)
+        name = whole if isinstance(getattr(kind, "element", kind), ir.IntType) else real
+        return Value(self.builder, getattr(self.builder, name)(*options.values(), self.llvm, other))
+
+    return method
+
+
 class Value:
     """A number, or LANES of them, in the code that is being written; `plus` is a constant still to be added."""
 
@@ -65,15 +78,6 @@ class Value:
     def llvm(self) -> ir.Value:
         value = self.without_plus
         return self.builder.add(value, value.type(self.plus)) if self.plus else value
-
-    def _operator(whole, real=None, **options):
-        def method(self, other):
-            kind = self.without_plus.type
-            other = other.llvm if isinstance(other, Value) else _constant(kind, other)
-            name = whole if isinstance(getattr(kind, "element", kind), ir.IntType) else real
-            return Value(self.builder, getattr(self.builder, name)(*options.values(), self.llvm, other))
-
-        return method
 
     _added = _operator("add", "fadd")
     __sub__ = _operator("sub", "fsub")
@@ -209,14 +213,14 @@ def vector_code(text: Callable[..., None]) -> Callable[..., None]:
         given = outside.bind(*args, **kwargs).args
         text(NumPyVectors, *(NumPyArray(value) if isinstance(value, np.ndarray) else value for value in given))
 
-    by_numpy.__signature__ = outside
+    vars(by_numpy)["__signature__"] = outside  # what help() shows
 
     @type_callable(by_numpy)
     def typing(context):
         def returns(*arguments):
             return types.void if all(map(_is_known, arguments)) else None
 
-        returns.pysig = outside
+        vars(returns)["pysig"] = outside  # so that a kernel may name the arguments
         return returns
 
     @lower_builtin(by_numpy, types.VarArg(types.Any))
@@ -232,7 +236,7 @@ def _is_known(kind) -> bool:
     """Whether vector code may be given this: a float32, a number of 64 bits, a contiguous array."""
     if isinstance(kind, types.Array):
         return kind.layout == "C" and kind.dtype in KINDS
-    return kind == types.float32 or (isinstance(kind, types.Integer) and kind.bitwidth == 64)
+    return kind in (types.float32, types.int64, types.uint64)
 
 
 def _argument(context, builder, kind, value) -> Any:
