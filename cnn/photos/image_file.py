@@ -132,9 +132,10 @@ def _factor(size: Size) -> int:
 
 
 def _orientation(image) -> int:
-    """1 to 8, as the camera noted it; 1, upright, where its notes are damaged: the picture may still be whole."""
+    """2 to 8, as the camera noted it; else 1, upright: its notes may be damaged where the picture is whole."""
     try:
-        return int(image.getexif().get(ORIENTATION, 1))
+        noted = image.getexif().get(ORIENTATION)
+        return noted if noted in TURNS else 1
     except Exception:  # Pillow reads the notes only now, and raises whatever the damage leads to
         return 1
 
