@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import cnn  # noqa: F401  before NumPy, as a user's program does
 from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, write
-from cnn import article
+from cnn.article import convolutional
 from cnn.training.twin import twin
 from kernels import adam, blas, fused, im2col, pooling, vectors
 
@@ -185,7 +185,7 @@ def conv_pool_cases() -> list[Case]:
     """Convolution, ReLU and pooling as the twin runs them, sums in registers and no zeros, against columns and BLAS."""
     if not vectors.AVAILABLE:
         return []
-    first, second = twin(article.convolutional(seed=0).layers)[:2]
+    first, second = twin(convolutional(seed=0).layers)[:2]
     cases = []
     for layer, x, need_dx in (
         (first, normal(PHOTOS, 28, 28, 1), False),

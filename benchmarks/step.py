@@ -15,11 +15,11 @@ import cnn  # before NumPy, as a user's program does
 from benchmarks import article
 from benchmarks.contenders import CORES
 from benchmarks.report import figures, machine, progress, table, with_range, write
-from cnn import article
 from cnn.callbacks import Callback
 
 clock = time.perf_counter
 BATCHES = (32, 128)
+from cnn.article import convolutional
 
 
 class Clocks(Callback):
@@ -53,7 +53,7 @@ class Clocks(Callback):
 
 def watched_model(shards: int):
     """The article's network, the clocks in it, and the (layer, pass) that they watch."""
-    model, clocks, watched = article.convolutional(seed=0), Clocks(), {}
+    model, clocks, watched = convolutional(seed=0), Clocks(), {}
     model.shards = shards
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     twins = [model.twins.borrow(model) for _ in range(shards)]

@@ -16,7 +16,13 @@ The modules are loaded when they are first used, so that `import cnn` is quick.
 
 import importlib
 
-import kernels  # noqa: F401  before NumPy: it may still ask for the processor's best matrix product
+import kernels  # before NumPy: it may still ask for the processor's best matrix product
+
+if not hasattr(kernels, "blas"):
+    raise ImportError(
+        f"cnn: expected the package 'kernels' that comes with it, got another of this name, {kernels.__spec__.origin}: "
+        "give numpy-cnn a virtual environment of its own, and a file of yours another name"
+    )
 
 __version__ = "0.1.0"
 

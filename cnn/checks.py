@@ -2,27 +2,36 @@
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
 
-def whole(where: str, name: str, value, low: int = 1, high: int = 1_000_000) -> int:
+def whole(where: str, name: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
     """value as an int in [low, high], else ValueError."""
-    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and low <= value <= high:
+    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and low <= int(value) <= high:
         return int(value)
     raise ValueError(f"{where}: {name}: expected a whole number from {low} to {high:,}, got {value!r}")
 
 
-def number(where: str, name: str, value, low: float = 0.0, high: float = math.inf, below: bool = False) -> float:
+def number(where: str, name: str, value: Any, low: float = 0.0, high: float = math.inf, below: bool = False) -> float:
     """value as a finite float in [low, high], or in [low, high) where `below` is set; else ValueError."""
-    if isinstance(value, Real) and not isinstance(value, bool | np.bool_) and math.isfinite(value):
-        if low <= value and (value < high or (value == high and not below)):
-            return float(value)
+    real = _real(value)
+    if math.isfinite(real) and low <= real and (real < high or (real == high and not below)):
+        return real
     limits = f" of at least {low:g}" if high == math.inf else f" in [{low:g}, {high:g}{')' if below else ']'}"
     raise ValueError(f"{where}: {name}: expected a number{limits}, got {value!r}")
 
 
-def pair(where: str, name: str, value) -> tuple[int, int]:
+def _real(value: Any) -> float:
+    """value as a float; NaN for what is no number, infinity for a whole number too large to be a float."""
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool | np.bool_) else math.nan
+    except OverflowError:
+        return math.inf
+
+
+def pair(where: str, name: str, value: Any) -> tuple[int, int]:
     """A size along height and width: one whole number for both, or two. Else ValueError."""
     both = value if isinstance(value, tuple | list) else (value, value)
     if len(both) == 2:
@@ -30,14 +39,33 @@ def pair(where: str, name: str, value) -> tuple[int, int]:
     raise ValueError(f"{where}: {name}: expected one or two whole numbers, got {value!r}")
 
 
-def choice(where: str, name: str, value, allowed: tuple[str, ...]) -> str:
+def choice(where: str, name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """value, in lower case, when it is one of the allowed words; else ValueError."""
     if isinstance(value, str) and value.lower() in allowed:
         return value.lower()
     raise ValueError(f"{where}: {name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
 
-def shape(where: str, name: str, value) -> tuple[int, ...]:
+def padding(where: str, name: str, value: Any) -> str:
+    """How a window treats the border: 'valid' or 'same', in lower case; else ValueError."""
+    return choice(where, name, value, ("valid", "same"))
+
+
+def boolean(where: str, name: str, value: Any) -> bool:
+    """True or False, also as 1 or 0; else ValueError."""
+    if isinstance(value, bool | np.bool_ | Integral) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{where}: {name}: expected True or False, got {value!r}")
+
+
+def layer_name(where: str, name: str, value: Any) -> str | None:
+    """A name for a layer, which stands before the '/' in the names of its parameters, or None; else ValueError."""
+    if value is None or (isinstance(value, str) and value and "/" not in value):
+        return value
+    raise ValueError(f"{where}: {name}: expected a word without '/', got {value!r}")
+
+
+def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
     """The shape of one photo or row of numbers, without the batch axis; else ValueError."""
     if isinstance(value, Integral):
         value = (value,)
@@ -46,7 +74,7 @@ def shape(where: str, name: str, value) -> tuple[int, ...]:
     raise ValueError(f"{where}: {name}: expected a tuple of whole numbers such as (28, 28, 1), got {value!r}")
 
 
-def numeric_array(where: str, name: str, value) -> np.ndarray:
+def numeric_array(where: str, name: str, value: Any) -> np.ndarray:
     """value as an array of real numbers (lists are accepted, nothing is copied that need not be); else ValueError."""
     try:
         array = np.asarray(value)
@@ -57,46 +85,62 @@ def numeric_array(where: str, name: str, value) -> np.ndarray:
     return array
 
 
-def inputs(where: str, x, input_shape: tuple[int, ...] | None, dtype=np.float64) -> np.ndarray:
-    """A batch x of at least one photo with the shape that the model takes, all numbers finite in its dtype; else ValueError.
+def inputs(
+    where: str,
+    x: Any,
+    input_shape: tuple[int, ...] | None,
+    dtype: Any = np.float64,
+    *,
+    name: str = "x",
+    least_axes: int = 2,
+) -> np.ndarray:
+    """x as a batch of at least one photo of the model's input shape, all numbers finite in dtype; else ValueError.
 
-    input_shape None (a model not yet built) accepts any shape with a batch axis.
+    input_shape None (a model not yet built) accepts any shape of at least `least_axes`, the batch axis among them.
+    name: what errors call x.
     """
-    x = numeric_array(where, "x", x)
+    array = numeric_array(where, name, x)
     expected = "(N, ...)" if input_shape is None else batch_shape(input_shape)
-    if x.ndim < 2 or (input_shape is not None and x.shape[1:] != input_shape):
-        raise ValueError(f"{where}: x: expected shape {expected}, got {x.shape}{_shape_hint(x.shape, input_shape)}")
-    if x.size == 0:
-        raise ValueError(f"{where}: x: expected at least one photo, got shape {x.shape}")
-    if x.dtype.kind == "f":
-        for start in range(0, len(x), 4096):  # in parts: a mask of the whole set would take a quarter of its memory
-            with np.errstate(over="ignore"):
-                finite = np.isfinite(x[start : start + 4096].astype(dtype, copy=False))
-            if not finite.all():
-                place = tuple(int(i) for i in np.argwhere(~finite)[0])
-                place = (start + place[0], *place[1:])
-                why = f", too large for {np.dtype(dtype)}" if np.isfinite(x[place]) else ""
-                raise ValueError(
-                    f"{where}: x: expected finite numbers, got {x[place]} at x[{', '.join(map(str, place))}]{why}"
-                )
-    return x
+    if array.ndim < least_axes or (input_shape is not None and array.shape[1:] != input_shape):
+        hint = _shape_hint(name, array.shape, input_shape)
+        raise ValueError(f"{where}: {name}: expected shape {expected}, got {array.shape}{hint}")
+    if array.size == 0:
+        raise ValueError(f"{where}: {name}: expected at least one photo, got shape {array.shape}")
+    if array.dtype.kind == "f":
+        _check_finite(where, name, array, dtype)
+    return array
 
 
-def labels(where: str, y, count: int, classes: int) -> np.ndarray:
+def _check_finite(where: str, name: str, x: np.ndarray, dtype: Any) -> None:
+    for start in range(0, len(x), 4096):  # in parts: a mask of the whole set would take a quarter of its memory
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(x[start : start + 4096].astype(dtype, copy=False))
+        if not finite.all():
+            place = tuple(int(i) for i in np.argwhere(~finite)[0])
+            place = (start + place[0], *place[1:])
+            at = f"{name}[{', '.join(map(str, place))}]"
+            why = f", too large for {np.dtype(dtype)}" if np.isfinite(x[place]) else ""
+            raise ValueError(f"{where}: {name}: expected finite numbers, got {x[place]} at {at}{why}")
+
+
+def labels(where: str, y: Any, count: int, classes: int) -> np.ndarray:
     """y as int64 class numbers (N,), one for each of `count` photos, each in [0, classes); else ValueError."""
-    y = numeric_array(where, "y", y)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        one_hot = " (one-hot rows? pass y.argmax(axis=1))" if y.ndim == 2 and y.shape[1] == classes else ""
-        raise ValueError(f"{where}: y: expected class numbers of shape (N,), got shape {y.shape}{one_hot}")
-    if len(y) != count:
-        raise ValueError(f"{where}: x and y: expected as many labels as photos, got {count} photos and {len(y)} labels")
-    wrong = ~((y >= 0) & (y < classes) & (y == np.floor(y)))
+    numbers = numeric_array(where, "y", y)
+    if numbers.ndim == 2 and numbers.shape[1] == 1:
+        numbers = numbers[:, 0]
+    if numbers.ndim != 1:
+        is_one_hot = numbers.ndim == 2 and numbers.shape[1] == classes
+        hint = " (one-hot rows? pass y.argmax(axis=1))" if is_one_hot else ""
+        raise ValueError(f"{where}: y: expected class numbers of shape (N,), got shape {numbers.shape}{hint}")
+    if len(numbers) != count:
+        raise ValueError(
+            f"{where}: x and y: expected as many labels as photos, got {count} photos and {len(numbers)} labels"
+        )
+    wrong = ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
     if wrong.any():
-        index = int(np.argmax(wrong))
-        raise ValueError(f"{where}: y: expected whole numbers from 0 to {classes - 1}, got {y[index]} at y[{index}]")
-    return y.astype(np.int64)
+        at = int(np.argmax(wrong))
+        raise ValueError(f"{where}: y: expected whole numbers from 0 to {classes - 1}, got {numbers[at]} at y[{at}]")
+    return numbers.astype(np.int64)
 
 
 def batch_shape(input_shape: tuple[int, ...]) -> str:
@@ -104,13 +148,13 @@ def batch_shape(input_shape: tuple[int, ...]) -> str:
     return f"(N, {', '.join(map(str, input_shape))})"
 
 
-def _shape_hint(given, expected) -> str:
+def _shape_hint(name: str, given: tuple[int, ...], expected: tuple[int, ...] | None) -> str:
+    if given == expected or (expected is None and len(given) == 1):
+        return f" (one photo alone? pass {name}[None])"
     if expected is None:
-        return " (one photo alone? pass x[None])" if len(given) == 1 else ""
-    if given == expected:
-        return " (one photo alone? pass x[None])"
+        return ""
     if expected[-1] == 1 and given[1:] == expected[:-1]:
-        return " (the channel axis is missing: pass x[..., None])"
+        return f" (the channel axis is missing: pass {name}[..., None])"
     if len(given) == 4 and (*given[2:], given[1]) == expected:
-        return " (channels come last here: pass x.transpose(0, 2, 3, 1))"
+        return f" (channels come last here: pass {name}.transpose(0, 2, 3, 1))"
     return ""

@@ -4,9 +4,12 @@ The mean over the batch lives here and nowhere else: every gradient behind it is
 sum over the photos.
 """
 
+from typing import Any
+
 import numpy as np
 
 from cnn import checks
+from cnn.configurable import Configurable, find, table
 
 Array = np.ndarray
 EPSILON = 1e-7  # how close to 0 or 1 a probability is taken at most, as in Keras
@@ -15,7 +18,7 @@ EPSILON = 1e-7  # how close to 0 or 1 a probability is taken at most, as in Kera
 NEGLIGIBLE = 2.0**62
 
 
-class SparseCategoricalCrossentropy:
+class SparseCategoricalCrossentropy(Configurable):
     """L = -1/N * sum_n log p[n, y_n]        p (N, C): probabilities, y (N,): the right class of each photo
 
     With from_logits=True the network ends in logits z, and p = softmax(z).
@@ -24,24 +27,33 @@ class SparseCategoricalCrossentropy:
         -log p_y = log S - z_y    so    d(-log p_y)/dz_k = exp(z_k)/S - [k = y] = p_k - [k = y].
     So dz = (p - onehot(y)) / N: no logarithm of a vanishing p, no division by it. A model
     that ends in softmax therefore hands this loss its logits when it trains.
+
+    >>> loss = SparseCategoricalCrossentropy()
+    >>> round(loss([1, 0], [[0.25, 0.75], [0.5, 0.5]]), 4)  # the mean of -log 0.75 and -log 0.5
+    0.4904
+    >>> SparseCategoricalCrossentropy(from_logits=True)
+    SparseCategoricalCrossentropy(from_logits=True)
     """
 
-    name = "sparse_categorical_crossentropy"
+    identifier = name = "sparse_categorical_crossentropy"
+    from_logits: bool
+    arguments = {"from_logits": checks.boolean}
 
-    def __init__(self, from_logits: bool = False, name: str | None = None, **unsupported):
-        for argument in unsupported:
-            raise ValueError(f"SparseCategoricalCrossentropy: the argument {argument!r} is not supported here")
-        self.from_logits = bool(from_logits)
+    def __init__(self, from_logits: bool = False, name: str | None = None, **unsupported: Any):
+        self.set_arguments(locals())
         self.name = name or self.name
 
-    def __call__(self, y_true, y_pred) -> float:
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **super().get_config()}
+
+    def __call__(self, y_true: Any, y_pred: Any) -> float:
         """The loss of predictions y_pred (N, C) for the classes y_true (N,). Raises ValueError."""
-        y_pred = checks.inputs("SparseCategoricalCrossentropy", y_pred, None)
+        y_pred = checks.inputs(str(self), y_pred, None, name="y_pred")
         y_true = self.check(y_true, y_pred.shape)
         y_pred = y_pred if y_pred.dtype == np.float64 else y_pred.astype(np.float32)
         return self.loss_and_gradient(y_true, y_pred, len(y_pred), self.from_logits)[0]
 
-    def check(self, y_true, shape: tuple[int, ...]) -> Array:
+    def check(self, y_true: Any, shape: tuple[int, ...]) -> Array:
         """y_true as class numbers (N,) for predictions of this shape. Raises ValueError for what does not fit."""
         if len(shape) != 2:
             raise ValueError(
@@ -54,17 +66,20 @@ class SparseCategoricalCrossentropy:
         self, y_true: Array, y_pred: Array, batch_size: int, from_logits: bool
     ) -> tuple[float, Array]:
         """(L, dL/dy_pred) for a part of a batch of batch_size photos: the parts' losses and gradients add up."""
-        per_photo = _on_logits if from_logits else _on_probabilities
+        per_photo = cross_entropy_of_logits if from_logits else cross_entropy_of_probabilities
         losses, gradient = per_photo(y_true, y_pred)
         return float(losses.sum()) / batch_size, gradient / y_pred.dtype.type(batch_size)
 
-    def get_config(self) -> dict:
-        """The constructor's arguments, as JSON can hold them."""
-        return {"name": self.name, "from_logits": self.from_logits}
 
+def cross_entropy_of_logits(y_true: Array, z: Array) -> tuple[Array, Array]:
+    """(-log p_y, p - onehot(y)) of each photo, for p = softmax(z).
 
-def _on_logits(y_true, z):
-    """-log p_y = log sum_j exp(z_j - m) - (z_y - m),  gradient p - onehot(y);  m, the largest z, keeps exp finite."""
+    -log p_y = log sum_j exp(z_j - m) - (z_y - m);  m, the largest z, changes nothing and keeps exp finite
+
+    >>> losses, gradient = cross_entropy_of_logits(np.array([0]), np.array([[1000.0, 1000.0]]))
+    >>> losses.round(4), gradient
+    (array([0.6931]), array([[-0.5,  0.5]]))
+    """
     photo = np.arange(len(z))
     shifted = z - z.max(axis=1, keepdims=True)
     e = np.exp(shifted)
@@ -76,10 +91,10 @@ def _on_logits(y_true, z):
     return losses, gradient
 
 
-def _on_probabilities(y_true, p):
-    """-log q_y with q = p / sum(p) clipped to [EPSILON, 1 - EPSILON], as Keras does
+def cross_entropy_of_probabilities(y_true: Array, p: Array) -> tuple[Array, Array]:
+    """(-log q_y, its gradient) of each photo, q = p / sum(p) clipped to [EPSILON, 1 - EPSILON], as Keras does.
 
-    gradient_k = 1/sum(p) - [k = y]/p_y, and 0 where q_y was clipped
+    -log q_y = log sum(p) - log p_y,  so  gradient_k = 1/sum(p) - [k = y]/p_y, and 0 where q_y was clipped
     """
     photo = np.arange(len(p))
     total = p.sum(axis=1)
@@ -95,17 +110,10 @@ def _on_probabilities(y_true, p):
     return -np.log(clipped), gradient * (q == clipped)[:, None]
 
 
-def get(identifier) -> SparseCategoricalCrossentropy:
+TABLE: dict[str, type[SparseCategoricalCrossentropy]] = table(SparseCategoricalCrossentropy)
+
+
+def get(identifier: Any) -> SparseCategoricalCrossentropy:
     """A loss from its name, its class or itself, as in Keras. Raises ValueError for anything else."""
-    if isinstance(identifier, str) and identifier.lower() in (
-        "sparse_categorical_crossentropy",
-        "sparsecategoricalcrossentropy",
-    ):
-        return SparseCategoricalCrossentropy()
-    if identifier is SparseCategoricalCrossentropy:
-        return SparseCategoricalCrossentropy()
-    if isinstance(identifier, SparseCategoricalCrossentropy):
-        return identifier
-    raise ValueError(
-        f"loss: expected 'sparse_categorical_crossentropy' or SparseCategoricalCrossentropy(), got {identifier!r}"
-    )
+    expected = "loss: expected 'sparse_categorical_crossentropy' or SparseCategoricalCrossentropy()"
+    return find(TABLE, SparseCategoricalCrossentropy, identifier, expected)

@@ -5,34 +5,52 @@ between steps lies in `state`: one array for each slot and parameter.
 """
 
 import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from cnn import checks
+from cnn.configurable import Configurable, find, table
 from kernels.adam import adam_update
 
-Params = dict[str, np.ndarray]
+Array = np.ndarray
+Params = dict[str, Array]
+BELOW_ONE = partial(checks.number, low=0, high=1, below=True)
 
 
-class Optimizer:
-    """What all optimizers share: a learning rate, a step counter, and slots the shape of the parameters."""
+class Optimizer(Configurable):
+    """What all optimizers share: a learning rate, a step counter, and slots the shape of the parameters.
+
+    One of your own lists its `arguments` as a layer does (see Configurable), the names of its `slots`, and its `step`.
+
+    >>> class SignDescent(Optimizer):
+    ...     '''w -= learning_rate * sign(g)'''
+    ...
+    ...     def step(self, w, g):
+    ...         w -= self.learning_rate * np.sign(g)
+    >>> params = {"w": np.array([1.0, 1.0])}
+    >>> SignDescent(0.25).update(params, {"w": np.array([7.0, -0.1])})
+    >>> params["w"]
+    array([0.75, 1.25])
+    """
 
     slots: tuple[str, ...] = ()
 
-    def __init__(self, learning_rate, name, **unsupported):
+    def __init__(self, learning_rate: float, name: str | None = None, **unsupported: Any):
         self.name = name or type(self).__name__.lower()
-        for argument in unsupported:
-            raise ValueError(f"{self.name}: the argument {argument!r} is not supported here")
+        self.set_arguments(locals())
         self.learning_rate = learning_rate
         self.iterations = 0  # steps taken
         self.state: dict[str, Params] = {}  # slot -> parameter's name -> array
 
     @property
     def learning_rate(self) -> float:
+        """How long a step is; checked whenever it is set."""
         return self._learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: float) -> None:
         self._learning_rate = checks.number(self.name, "learning_rate", value)
 
     def update(self, params: Params, grads: Params) -> None:
@@ -52,15 +70,23 @@ class Optimizer:
         for key, value in params.items():
             self.step(value, grads[key], *(self.state[slot][key] for slot in self.slots))
 
-    def _check_slot(self, slot, key, old, param):
+    def _check_slot(self, slot: str, key: str, old: Array, param: Array) -> None:
         if (old.shape, old.dtype) != (param.shape, param.dtype):  # the kernels behind `step` would not notice
             raise ValueError(
-                f"{self.name}: {slot} of {key}: expected shape {param.shape}, {param.dtype}, got {old.shape}, {old.dtype}: "
+                f"{self.name}: {slot} of {key}: expected shape {param.shape}, {param.dtype}, "
+                f"got {old.shape}, {old.dtype}: "
                 "the layers have changed, or this optimizer trains another model. Call compile() with a new one."
             )
 
-    def step(self, w, g, *slots):
+    def step(self, w: Array, g: Array, *slots: Array) -> None:
+        """Change w, and what is remembered of it in the slots, in place, by the gradient g."""
         raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "learning_rate": self.learning_rate, **super().get_config()}
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class SGD(Optimizer):
@@ -68,30 +94,40 @@ class SGD(Optimizer):
 
     With momentum:  v = momentum * v - learning_rate * g,  w += v
     and Nesterov's: w += momentum * v - learning_rate * g  with that new v.
+
+    >>> params = {"w": np.array([1.0, 1.0])}
+    >>> SGD(learning_rate=0.1).update(params, {"w": np.array([2.0, -1.0])})
+    >>> params["w"]
+    array([0.8, 1.1])
+    >>> SGD(momentum=0.9)
+    SGD(momentum=0.9)
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, name=None, **unsupported):
+    identifier = "sgd"
+    momentum: float
+    nesterov: bool
+    arguments = {"momentum": partial(checks.number, low=0, high=1), "nesterov": checks.boolean}
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        name: str | None = None,
+        **unsupported: Any,
+    ):
         super().__init__(learning_rate, name, **unsupported)
-        self.momentum = checks.number(self.name, "momentum", momentum, 0, 1)
-        self.nesterov = bool(nesterov)
+        self.set_arguments(locals())
         self.slots = ("velocity",) if self.momentum else ()
 
-    def step(self, w, g, v=None):
-        if v is None:
+    def step(self, w: Array, g: Array, *slots: Array) -> None:
+        if not slots:
             w -= self.learning_rate * g
             return
+        (v,) = slots
         v *= self.momentum
         v -= self.learning_rate * g
         w += self.momentum * v - self.learning_rate * g if self.nesterov else v
-
-    def get_config(self) -> dict:
-        """The constructor's arguments, as JSON can hold them."""
-        return {
-            "name": self.name,
-            "learning_rate": self.learning_rate,
-            "momentum": self.momentum,
-            "nesterov": self.nesterov,
-        }
 
 
 class Adam(Optimizer):
@@ -99,36 +135,44 @@ class Adam(Optimizer):
     w -= learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon)      in step t
 
     Kingma and Ba, 2015, in the form before their section 2.1 ("epsilon hat"), as in Keras.
+
+    The first step is the learning rate, whatever the gradient's size:
+
+    >>> params = {"w": np.array([1.0, 1.0])}
+    >>> Adam(0.01).update(params, {"w": np.array([500.0, -0.2])})
+    >>> params["w"].round(6)
+    array([0.99, 1.01])
     """
 
+    identifier = "adam"
     slots = ("momentum", "velocity")
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    arguments = {"beta_1": BELOW_ONE, "beta_2": BELOW_ONE, "epsilon": checks.number}
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, name=None, **unsupported):
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        name: str | None = None,
+        **unsupported: Any,
+    ):
         super().__init__(learning_rate, name, **unsupported)
-        self.beta_1 = checks.number(self.name, "beta_1", beta_1, 0, 1, below=True)
-        self.beta_2 = checks.number(self.name, "beta_2", beta_2, 0, 1, below=True)
-        self.epsilon = checks.number(self.name, "epsilon", epsilon)
+        self.set_arguments(locals())
 
-    def step(self, w, g, m, v):
+    def step(self, w: Array, g: Array, *slots: Array) -> None:
+        m, v = slots
         t = self.iterations
         alpha = self.learning_rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         adam_update(w, g, m, v, alpha, self.beta_1, self.beta_2, self.epsilon)
 
-    def get_config(self) -> dict:
-        """The constructor's arguments, as JSON can hold them."""
-        betas = {"beta_1": self.beta_1, "beta_2": self.beta_2}
-        return {"name": self.name, "learning_rate": self.learning_rate, **betas, "epsilon": self.epsilon}
+
+TABLE: dict[str, type[Optimizer]] = table(SGD, Adam)
 
 
-TABLE = {"sgd": SGD, "adam": Adam}
-
-
-def get(identifier) -> Optimizer:
+def get(identifier: Any) -> Optimizer:
     """An optimizer from its name, its class or itself, as in Keras. Raises ValueError for anything else."""
-    if isinstance(identifier, str) and identifier.lower() in TABLE:
-        return TABLE[identifier.lower()]()
-    if isinstance(identifier, type) and identifier in TABLE.values():
-        return identifier()
-    if isinstance(identifier, Optimizer):
-        return identifier
-    raise ValueError(f"optimizer: expected 'adam', 'sgd' or an optimizer, got {identifier!r}")
+    return find(TABLE, Optimizer, identifier, "optimizer: expected 'adam', 'sgd' or an optimizer")

@@ -17,7 +17,11 @@ _lone_layers = itertools.count()  # layers built outside a model get different w
 
 
 def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0, layer: int = 0) -> np.random.Generator:
-    """The generator for one draw. All five numbers are always given: NumPy would ignore zeros left out at the end."""
+    """The generator for one draw. All five numbers are always given: NumPy would ignore zeros left out at the end.
+
+    >>> generator(seed=0, purpose=SHUFFLE, epoch=3).permutation(5)
+    array([2, 4, 1, 0, 3])
+    """
     return np.random.default_rng([seed, purpose, epoch, step, layer])
 
 
@@ -39,7 +43,13 @@ def lone_layer_generator() -> np.random.Generator:
 
 
 class ShardOfDraws:
-    """Draws numbers for a whole batch and hands out those of one shard: cutting the batch changes no draw."""
+    """Draws numbers for a whole batch and hands out those of one shard: cutting the batch changes no draw.
+
+    >>> whole = np.random.default_rng(0).random((4, 2))
+    >>> second_half = ShardOfDraws(np.random.default_rng(0), batch_size=4, shard=slice(2, 4)).random((2, 2))
+    >>> bool((second_half == whole[2:]).all())
+    True
+    """
 
     def __init__(self, rng: np.random.Generator, batch_size: int, shard: slice):
         self.rng, self.batch_size, self.shard = rng, batch_size, shard
@@ -47,3 +57,6 @@ class ShardOfDraws:
     def random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform in [0, 1), of this shape; the first axis is the shard's photos."""
         return self.rng.random((self.batch_size, *shape[1:]))[self.shard]
+
+
+Rng = np.random.Generator | ShardOfDraws  # what a layer that draws is given

@@ -1,6 +1,6 @@
 """Bias, ReLU and 2x2 pooling in one sweep, and the way back: for shapes that the vector kernels do not take.
 
-The plain path (cnn/layers.py) sweeps over the largest arrays of the network once for the
+The plain path (cnn/layers) sweeps over the largest arrays of the network once for the
 bias, once for ReLU and once for pooling. Here each product is read once, while it is
 still in the cache, and only a quarter of it is written.
 """

@@ -6,10 +6,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from cnn import layers, models
+from cnn import layers, models, pretrained, saving
 from cnn.datasets import fashion_mnist
 
-# Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, which is an error, not a pass.
+# Their fixtures are for all test files, and their assertions show what they compared.
+pytest_plugins = ["commandline", "idx_files", "model_files"]
+
+# Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, an error and not a pass.
 collect_ignore = [] if find_spec("torch") else ["test_parity.py"]
 
 # A shell starts what runs in its background deaf to Ctrl-C, and the programs that tests start would inherit that.
@@ -85,3 +88,21 @@ def trained(photos):
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     model.fit(*photos, verbose=0)
     return model
+
+
+@pytest.fixture(scope="session")
+def data_set():
+    """The 10,000 test photos and their classes, as they come. Nobody may change them."""
+    return fashion_mnist.load_split("test")
+
+
+@pytest.fixture(scope="session")
+def cnn_model():
+    """The convolutional network shipped with the package. Nobody may change it."""
+    return saving.load_model(pretrained.path("cnn"))
+
+
+@pytest.fixture(scope="session")
+def dense_model():
+    """The dense network shipped with the package. Nobody may change it."""
+    return saving.load_model(pretrained.path("dense"))

@@ -84,7 +84,7 @@ def load(path, data: bytes):
 
 
 def refuses(path, data: bytes, reason: str = "") -> str:
-    """Check that loading gives one line that names the file and then the reason, and takes hardly more memory than the file."""
+    """Check that loading gives one line, the file's name and the reason, and takes hardly more memory than the file."""
     path.write_bytes(data)
     tracemalloc.start()
     try:

@@ -1,11 +1,11 @@
-"""Makes photographs such as people take: a thing of the data set large on a wall, lit from one side, with noise and colour."""
+"""Makes photographs such as people take: a thing large on a wall, lit from one side, with noise and colour."""
 
 import numpy as np
 from PIL import Image
 
 
 def photograph(photo, rng, wall=(225, 220, 212), dye=(40, 45, 70), enlarge=14, size=(640, 480), noise=6.0, light=25.0):
-    """uint8 (height, width, 3): `photo` (28, 28) enlarged, its bright cloth dyed dark, somewhere on an unevenly lit wall."""
+    """uint8 (height, width, 3): `photo` (28, 28) large, its bright cloth dyed dark, on an unevenly lit wall."""
     width, height = size
     thing = (
         np.asarray(Image.fromarray(photo).resize((28 * enlarge, 28 * enlarge), Image.Resampling.BICUBIC), float) / 255

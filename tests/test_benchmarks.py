@@ -1,6 +1,7 @@
 """What the benchmarks claim: that their reports are what was measured, and that a wrong network is never timed."""
 
 import importlib
+import itertools
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from test_readme import ROOT
 
 from benchmarks import article, peers, plain_numpy, report, step
 from benchmarks.child import Child, ChildError
-from cnn import article
+from cnn.article import convolutional
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -38,7 +39,7 @@ def test_a_report_says_what_was_measured(name):
 def test_the_yardstick_computes_the_same_network():
     """plain_numpy.py, whose losses all contenders must have, against our plain layers: loss and all gradients."""
     x, y = article.photos("test", 8)
-    model = article.convolutional(seed=1)
+    model = convolutional(seed=1)
     model.compile("adam", "sparse_categorical_crossentropy")
     weights = [w + np.float32(0.01) for w in article.start_weights()]
     model.set_weights(weights)
@@ -93,7 +94,7 @@ def test_ratios_are_taken_round_by_round():
     values = report.alternate(3, {name: lambda name=name: calls.append(name) or len(calls) for name in "abc"})
     assert [sorted(calls[k : k + 3]) for k in range(0, 12, 3)] == [["a", "b", "c"]] * 4
     assert len({"".join(calls[k : k + 3]) for k in range(0, 12, 3)}) > 1  # not always the same one after the same
-    assert sorted(sum(values.values(), [])) == list(range(4, 13))  # the first round only warms up
+    assert sorted(itertools.chain(*values.values())) == list(range(4, 13))  # the first round only warms up
 
 
 def test_a_child_that_fails_says_why():

@@ -6,14 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from commandline import ENVIRONMENT, cnn, refused, result, succeeds, write_photos
+from commandline import ENVIRONMENT, cnn, refused, result, run, succeeds
 
 from cnn.commands.cli import COMMANDS, build_parser
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
 
 
 def test_summary_of_the_articles_network(tmp_path):
@@ -30,10 +25,10 @@ def test_summary_of_the_articles_network(tmp_path):
     assert "Total params: 421,642 (1.61 MB)" in text
 
 
-def test_env_names_everything_a_bug_report_needs(photos, tmp_path):
-    text = succeeds("env", "--data", photos, cwd=tmp_path).stdout
+def test_env_names_everything_a_bug_report_needs(photo_folder, tmp_path):
+    text = succeeds("env", "--data", photo_folder, cwd=tmp_path).stdout
     assert re.search(rf"^NumPy +{re.escape(np.__version__)}$", text, re.M)
-    assert re.search(rf"^Data +300 \+ 200 photos in {re.escape(str(photos))}$", text, re.M)
+    assert re.search(rf"^Data +300 \+ 200 photos in {re.escape(str(photo_folder))}$", text, re.M)
     for name in (
         "numpy-cnn",
         "Python",
@@ -61,10 +56,7 @@ def test_help_of_every_command(tmp_path):
 def test_help_loads_nothing_heavy():
     heavy = "{'numpy', 'numba', 'matplotlib'}"
     code = f"import sys; from cnn.commands.cli import build_parser; build_parser(); print({heavy} & set(sys.modules))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT).stdout
-        == "set()\n"
-    )
+    assert run("-c", code).stdout == "set()\n"
 
 
 def test_no_command_is_a_usage_error(tmp_path):
@@ -82,8 +74,8 @@ def test_a_closed_pipe_is_quiet(tmp_path):
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_closed_streams_stop_nothing(photos, tmp_path, closed):
-    command = f"{sys.executable} -m cnn train --network=dense --epochs=2 --no-plots --data '{photos}' {closed}"
+def test_closed_streams_stop_nothing(photo_folder, tmp_path, closed):
+    command = f"{sys.executable} -m cnn train --network=dense --epochs=2 --no-plots --data '{photo_folder}' {closed}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert result(done.stdout) if ">&-" not in closed.split() else done.stdout == ""
@@ -101,26 +93,11 @@ def test_an_unknown_command_is_a_usage_error(tmp_path):
 
 
 def test_all_that_is_public_is_an_attribute_of_the_package():
-    names = [
-        "layers",
-        "models",
-        "losses",
-        "optimizers",
-        "initializers",
-        "metrics",
-        "callbacks",
-        "datasets",
-        "gradcheck",
-        "explain",
-        "plots",
-        "saving",
-        "utils",
-        "errors",
-        "photos",
-        "pretrained",
-        "article",
-    ]
-    for name in names:
+    names = (
+        "layers models losses optimizers initializers metrics callbacks datasets gradcheck explain plots saving utils "
+        "errors network article photos pretrained training"
+    )
+    for name in names.split():
         code = f"import cnn; print(cnn.{name}.__name__)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
         assert done.stdout == f"cnn.{name}\n", done.stderr

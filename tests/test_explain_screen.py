@@ -342,7 +342,7 @@ def test_play_speed_digits_source_and_command(walk):
     assert lines(walk) != press(walk, "d") != before
     assert "cnn explain 9 --step F3 --cell" in press(walk, "y")
     source = press(walk, "c")
-    assert "cnn/layers.py:" in source and "@ kernel" in source
+    assert "cnn/layers/convolution.py:" in source and "@ kernel" in source
 
 
 def test_the_printed_command_shows_the_same_step(walk):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_files import archive, document_of, load, members, path, refuses, valid, with_document, with_text  # noqa: F401
+from model_files import archive, document_of, load, members, refuses, with_document, with_text
 
-from cnn import callbacks, layers, models, saving
+from cnn import callbacks, layers, models
 from cnn.errors import ModelFileError
 from cnn.saving import document, model_file, strict_json
 
@@ -247,7 +247,7 @@ def test_a_crafted_callback_state_is_one_error(tmp_path, valid):
 def loads_or_refuses(path, data: bytes) -> None:
     path.write_bytes(data)
     try:
-        model, state = model_file._load(str(path), models.Sequential)
+        model, _ = model_file._load(str(path), models.Sequential)
     except ModelFileError as error:
         assert str(error).startswith(str(path)) and str(error).isprintable()
     else:

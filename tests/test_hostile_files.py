@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from model_files import archive, header, load, members, npy, path, refuses, valid, with_document, with_member  # noqa: F401
+from model_files import archive, header, load, members, npy, refuses, with_document, with_member
 
 from cnn import models
 from cnn.errors import ModelFileError
@@ -297,7 +297,7 @@ def test_a_reader_that_trusts_the_header_is_noticed(path, valid, monkeypatch):
     bomb = with_member(valid, "conv2d/kernel", claim)
     refuses(path, bomb, "conv2d/kernel: ")
     monkeypatch.setattr(npz, "_parse_npy_header", trusting)
-    with pytest.raises(AssertionError, match="^800[0-9]{5} bytes for a file of"):
+    with pytest.raises(AssertionError, match="^8[0-9]{7} bytes for a file of"):
         refuses(path, bomb, "conv2d/kernel: ")
 
 

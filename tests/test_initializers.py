@@ -58,7 +58,8 @@ def test_initializers_are_found_by_name_class_or_themselves():
     assert initializers.get(he) is he
     assert isinstance(initializers.get(GlorotUniform), GlorotUniform)
     for name in ("glorot_uniform", "he_normal", "zeros"):
-        assert initializers.name_of(initializers.get(name.upper())) == name
+        assert initializers.get(name.upper()).identifier == name
+    assert isinstance(initializers.get("HeNormal"), HeNormal)  # a class's name will do, as in Keras
 
 
 @pytest.mark.parametrize("identifier", ["random", None, 0, int])

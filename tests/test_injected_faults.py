@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 import cnn.layers
+import cnn.layers.convolution
+import cnn.layers.pooling
+import cnn.models
 import cnn.training.step
 import cnn.training.twin
 from cnn import losses
@@ -72,30 +75,32 @@ def convolution_turned_in_dx(patch):
 
 
 def padding_cropped_on_the_wrong_side(patch):
-    original = cnn.layers.col2im
+    original = cnn.layers.convolution.col2im
 
     def faulty(columns, x_shape, strides, pads):
         top, bottom, left, right = pads
         return original(columns, x_shape, strides, (bottom, top, right, left))
 
-    patch.setattr(cnn.layers, "col2im", faulty)
+    patch.setattr(cnn.layers.convolution, "col2im", faulty)
 
 
 def rows_and_columns_exchanged_in_col2im(patch):
-    original = cnn.layers.col2im
+    original = cnn.layers.convolution.col2im
     patch.setattr(
-        cnn.layers, "col2im", lambda columns, *args: original(columns.swapaxes(3, 4).reshape(columns.shape), *args)
+        cnn.layers.convolution,
+        "col2im",
+        lambda columns, *args: original(columns.swapaxes(3, 4).reshape(columns.shape), *args),
     )
 
 
 def the_last_of_equal_cells_wins(patch):
-    original = cnn.layers.max_pool
+    original = cnn.layers.pooling.max_pool
 
     def faulty(x, size, strides, pads):
         y, winners = original(x[:, ::-1, ::-1], size, strides, pads)
         return y[:, ::-1, ::-1].copy(), size[0] * size[1] - 1 - winners[:, ::-1, ::-1]
 
-    patch.setattr(cnn.layers, "max_pool", faulty)
+    patch.setattr(cnn.layers.pooling, "max_pool", faulty)
 
 
 def every_equal_cell_wins(patch):
@@ -104,16 +109,16 @@ def every_equal_cell_wins(patch):
     def faulty(dy, winners, x_shape, size, strides, pads):
         return np.kron(dy, np.ones((1, *size, 1)))
 
-    patch.setattr(cnn.layers, "max_pool_backward", faulty)
+    patch.setattr(cnn.layers.pooling, "max_pool_backward", faulty)
 
 
 def overlapping_windows_overwrite(patch):
-    original = cnn.layers.max_pool_backward
+    original = cnn.layers.pooling.max_pool_backward
 
     def faulty(dy, winners, *args):
         return np.sign(original(np.ones_like(dy), winners, *args)) * original(dy, winners, *args).max()
 
-    patch.setattr(cnn.layers, "max_pool_backward", faulty)
+    patch.setattr(cnn.layers.pooling, "max_pool_backward", faulty)
 
 
 def relu_open_at_zero(patch):
@@ -193,7 +198,7 @@ def a_layer_that_remembers_its_last_input(patch):
 
 
 def a_column_buffer_used_twice(patch):
-    original, kept = cnn.layers.im2col, {}
+    original, kept = cnn.layers.convolution.im2col, {}
 
     def faulty(x, *args):
         columns = original(x, *args)
@@ -201,7 +206,7 @@ def a_column_buffer_used_twice(patch):
         buffer[:] = columns
         return buffer
 
-    patch.setattr(cnn.layers, "im2col", faulty)
+    patch.setattr(cnn.layers.convolution, "im2col", faulty)
 
 
 def fast_bias_counts_closed_windows(patch):

@@ -1,6 +1,6 @@
 """Every layer: its gradients over a table of shapes, its shapes as in Keras, and what it must not do."""
 
-import warnings
+import math
 
 import numpy as np
 import pytest
@@ -122,7 +122,7 @@ def test_a_pass_writes_to_nothing_that_it_was_given(make, shape):
 @EVERY_LAYER
 def test_a_pass_leaves_no_trace_in_the_layer(make, shape):
     layer = built(make, shape)
-    before = {key: value for key, value in vars(layer).items()}
+    before = dict(vars(layer))
     y, cache = layer.forward(batch(shape), training=True, rng=np.random.default_rng(0))
     layer.forward(batch(shape, seed=1))
     layer.backward(y, cache)
@@ -159,8 +159,34 @@ def test_a_layer_can_be_called_alone(make, shape):
     assert y.shape == (2, *layer.output_shape)
     assert y.dtype == np.float32
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
-    with pytest.raises(ValueError, match=type(layer).__name__):
-        layer(np.zeros((2, *shape, 7), np.float32))
+    second = np.zeros((2, *shape, 7), np.float32)
+    if isinstance(layer, layers.Weighted | layers.MaxPooling2D):
+        with pytest.raises(ValueError, match=type(layer).__name__):
+            layer(second)
+    else:  # what has no weights takes any shape that it can compute with, as in Keras
+        assert layer(second).shape == (2, *layer.infer_shape(second.shape[1:]))
+        assert layer.input_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.ReLU(), [0, 2]),
+        (layers.Softmax(), [1 / (1 + math.exp(3)), 1 / (1 + math.exp(-3))]),
+        (layers.Dropout(0.5), [-1, 2]),
+        (layers.Flatten(), [[-1], [2]]),
+    ],
+)
+def test_layers_without_weights_take_a_row_of_numbers_as_in_keras(layer, expected):
+    np.testing.assert_allclose(layer([-1.0, 2.0]), expected, rtol=1e-15)
+
+
+def test_pooling_takes_photos_of_another_size():
+    layer = layers.MaxPooling2D()
+    assert layer(np.zeros((1, 4, 4, 1))).shape == (1, 2, 2, 1)
+    assert layer(np.zeros((2, 9, 6, 3))).shape == (2, 4, 3, 3)
+    with pytest.raises(ValueError, match="MaxPooling2D: expected input of at least 2 x 2"):
+        layer(np.zeros((1, 1, 6, 3)))
 
 
 def test_an_input_that_does_not_fit_builds_nothing():
@@ -249,124 +275,10 @@ def test_dropout_keeps_the_mean_and_is_silent_outside_training():
     assert not layers.Dropout(1).forward(x, training=True, rng=np.random.default_rng(0))[0].any()
 
 
-# Weights
-
-
-def test_weights_are_copies_on_the_way_out_and_in():
-    layer = layers.Dense(2)
-    x = np.ones((1, 3), np.float32)
-    before = layer(x)
-    layer.get_weights()[0][:] = 7
-    np.testing.assert_array_equal(layer(x), before)
-    kernel = np.zeros((3, 2), np.float32)
-    layer.set_weights([kernel, [0, 0]])
-    kernel[:] = 7
-    assert not layer(x).any()
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ([], "Dense: set_weights: expected 2 arrays, got 0"),
-        ([np.zeros((3, 2))], "Dense: set_weights: expected 2 arrays, got 1"),
-        ([np.zeros((2, 3)), np.zeros(2)], r"Dense: set_weights: kernel: expected shape \(3, 2\), got \(2, 3\)"),
-        ([np.zeros((3, 2)), np.zeros((1, 2))], r"Dense: set_weights: bias: expected shape \(2,\), got \(1, 2\)"),
-        ([np.zeros((3, 2)), ["a", "b"]], "Dense: set_weights: bias: expected an array of numbers, got dtype <U1"),
-    ],
-)
-def test_weights_that_do_not_fit_change_nothing(weights, message):
-    layer = layers.Dense(2)
-    layer(np.ones((1, 3)))
-    before = layer.get_weights()
-    with pytest.raises(ValueError, match=message):
-        layer.set_weights(weights)
-    for old, new in zip(before, layer.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-def test_two_layers_alone_start_with_different_weights():
-    x = np.ones((1, 5), np.float32)
-    assert (layers.Dense(4)(x) != layers.Dense(4)(x)).any()
-
-
-# Arguments
-
-BAD_ARGUMENTS = {
-    "filters 0": (lambda: layers.Conv2D(0, 3), "Conv2D: filters: expected a whole number from 1 to 1,000,000, got 0"),
-    "filters -3": (lambda: layers.Conv2D(-3, 3), "Conv2D: filters: .* got -3"),
-    "filters 1.5": (lambda: layers.Conv2D(1.5, 3), "Conv2D: filters: .* got 1.5"),
-    "filters True": (lambda: layers.Conv2D(True, 3), "Conv2D: filters: .* got True"),
-    "filters huge": (lambda: layers.Conv2D(10**9, 3), "Conv2D: filters: .* got 1000000000"),
-    "kernel 0": (lambda: layers.Conv2D(1, 0), "Conv2D: kernel_size: expected a whole number from 1 to 1,000, got 0"),
-    "kernel of three": (
-        lambda: layers.Conv2D(1, (3, 3, 3)),
-        r"Conv2D: kernel_size: expected one or two whole numbers, got \(3, 3, 3\)",
-    ),
-    "kernel text": (lambda: layers.Conv2D(1, "3x3"), "Conv2D: kernel_size: expected a whole number .*, got '3x3'"),
-    "stride 0": (lambda: layers.Conv2D(1, 3, strides=(1, 0)), "Conv2D: strides: .* got 0"),
-    "padding": (lambda: layers.Conv2D(1, 3, padding="full"), "Conv2D: padding: expected 'valid' or 'same', got 'full'"),
-    "activation": (
-        lambda: layers.Conv2D(1, 3, activation="tanh"),
-        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'",
-    ),
-    "initializer": (
-        lambda: layers.Dense(1, kernel_initializer="ones"),
-        "initializer: expected one of 'glorot_uniform', .* got 'ones'",
-    ),
-    "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
-    "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
-    "input_shape text": (lambda: layers.Dense(1, input_shape="28"), "Dense: input_shape: expected a tuple .* got '28'"),
-    "dilation": (
-        lambda: layers.Conv2D(1, 3, dilation_rate=2),
-        "Conv2D: the argument 'dilation_rate' is not supported here",
-    ),
-    "groups": (lambda: layers.Conv2D(1, 3, groups=2), "Conv2D: the argument 'groups' is not supported here"),
-    "regularizer": (
-        lambda: layers.Dense(1, kernel_regularizer="l2"),
-        "Dense: the argument 'kernel_regularizer' is not supported here",
-    ),
-    "units": (lambda: layers.Dense(0), "Dense: units: .* got 0"),
-    "pool 0": (lambda: layers.MaxPooling2D(0), "MaxPooling2D: pool_size: .* got 0"),
-    "pool padding": (lambda: layers.MaxPooling2D(padding=None), "MaxPooling2D: padding: .* got None"),
-    "pool data_format": (
-        lambda: layers.MaxPooling2D(data_format="channels_first"),
-        "'data_format' is not supported here",
-    ),
-    "rate": (lambda: layers.Dropout(1.1), r"Dropout: rate: expected a number in \[0, 1\], got 1.1"),
-    "rate nan": (lambda: layers.Dropout(float("nan")), "Dropout: rate: .* got nan"),
-    "unknown": (lambda: layers.ReLU(max_value=6), "ReLU: the argument 'max_value' is not supported here"),
-    "kernel above photo": (
-        lambda: layers.Conv2D(1, 5)(np.zeros((1, 4, 9, 1))),
-        r"Conv2D: expected input of at least 5 x 5 \(the window\), got \(4, 9, 1\)",
-    ),
-    "pool on one cell": (
-        lambda: layers.MaxPooling2D()(np.zeros((1, 1, 1, 3))),
-        "MaxPooling2D: expected input of at least 2 x 2",
-    ),
-    "photos without channels": (
-        lambda: layers.Conv2D(1, 3)(np.zeros((2, 28, 28))),
-        r"Conv2D: expected input \(H, W, C\), got \(28, 28\)",
-    ),
-    "one row alone": (
-        lambda: layers.Dense(2)(np.zeros(5)),
-        r"Dense: x: expected shape .*, got \(5,\) \(one photo alone\? pass x\[None\]\)",
-    ),
-}
-
-
-@pytest.mark.parametrize(("make", "message"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        make()
-    assert "\n" not in str(caught.value)
-
-
-def test_the_articles_input_shape_gives_no_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        layers.Conv2D(32, (3, 3), padding="same", activation="relu", input_shape=(28, 28, 1))
-
-
-def test_keras_other_names():
-    assert layers.Convolution2D is layers.Conv2D
-    assert layers.MaxPool2D is layers.MaxPooling2D
+@EVERY_LAYER
+def test_repr_is_one_line_with_shapes_and_number_of_parameters(make, shape):
+    layer = built(make, shape)
+    line = repr(layer)
+    assert line.startswith(f"<{type(layer).__name__}: ")
+    assert line.endswith(f"{shape} -> {layer.output_shape}, {layer.count_params():,} parameters>")
+    assert "\n" not in line

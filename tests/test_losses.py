@@ -115,6 +115,19 @@ def test_labels_that_are_refused(labels, message):
         SparseCategoricalCrossentropy(True)(labels, LOGITS)
 
 
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        ([0.5, 0.5], r"y_pred: expected shape \(N, ...\), got \(2,\)"),
+        ([[0.5, math.nan]], r"y_pred: expected finite numbers, got nan at y_pred\[0, 1\]"),
+        ([["a", "b"]], "y_pred: expected an array of numbers, got dtype <U1"),
+    ],
+)
+def test_errors_about_predictions_name_them(predictions, message):
+    with pytest.raises(ValueError, match=f"SparseCategoricalCrossentropy: {message}"):
+        SparseCategoricalCrossentropy()([0], predictions)
+
+
 def test_numbers_that_are_no_probabilities_are_refused():
     with pytest.raises(ValueError, match=r"expected probabilities, got -2 .*from_logits=True"):
         SparseCategoricalCrossentropy()(CLASSES, LOGITS)
@@ -138,6 +151,11 @@ def test_losses_are_found_by_name_or_class(form):
 def test_unknown_losses_are_refused(form):
     with pytest.raises(ValueError, match="loss: expected 'sparse_categorical_crossentropy' or"):
         losses.get(form)
+
+
+def test_from_logits_is_true_or_false():
+    with pytest.raises(ValueError, match="from_logits: expected True or False, got 'yes'"):
+        SparseCategoricalCrossentropy(from_logits="yes")
 
 
 def test_arguments_that_are_not_supported():

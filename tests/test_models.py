@@ -96,6 +96,11 @@ def test_summary_is_that_of_keras():
     assert "\n".join(lines) == SUMMARY
 
 
+def test_summary_of_a_width_that_is_no_number():
+    with pytest.raises(ValueError, match="summary: line_length: expected a whole number .*, got 'wide'"):
+        article_network().summary(line_length="wide")
+
+
 def test_summary_before_the_input_is_known_and_with_a_long_name():
     lines = []
     models.Sequential([layers.Dense(3, name="a" * 60)]).summary(line_length=70, print_fn=lines.append)

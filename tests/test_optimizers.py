@@ -116,6 +116,8 @@ def test_slots_of_another_shape_are_refused_and_nothing_changes(make, shape, dty
     ("make", "message"),
     [
         (lambda: SGD(-0.1), "sgd: learning_rate: expected a number of at least 0, got -0.1"),
+        (lambda: SGD(10**400), "sgd: learning_rate: .* got 1000"),
+        (lambda: SGD(nesterov="no"), "sgd: nesterov: expected True or False, got 'no'"),
         (lambda: SGD(math.inf), "sgd: learning_rate: .* got inf"),
         (lambda: Adam(math.nan), "adam: learning_rate: .* got nan"),
         (lambda: Adam("0.1"), "adam: learning_rate: .* got '0.1'"),

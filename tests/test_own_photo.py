@@ -10,14 +10,8 @@ from photographs import photograph
 from PIL import Image
 
 from cnn import photos, pretrained, saving
-from cnn.datasets import fashion_mnist
 from cnn.errors import DataError
 from cnn.photos import own
-
-
-@pytest.fixture(scope="module")
-def data_set():
-    return fashion_mnist.load_split("test")
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
-from commandline import ENVIRONMENT, PATIENCE, ROOT, cnn, result, succeeds
+from commandline import ROOT, cnn, result, run, succeeds
 
 from cnn import layers, models
 from cnn.commands.cli import COMMANDS
@@ -44,8 +42,7 @@ def test_the_installing_command_ends_in_a_training(tmp_path):
 def test_the_testing_command_runs_these_tests():
     *install, test = INSTALLING[1].split(" && ")
     assert install == ["python3 -m venv .venv", '.venv/bin/pip install ".[test]"']
-    command = [sys.executable, *shlex.split(test)[1:], "--collect-only", "tests/test_readme.py"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
+    done = run(*shlex.split(test)[1:], "--collect-only", "tests/test_readme.py", cwd=ROOT)
     assert done.returncode == 0 and "test_the_testing_command_runs_these_tests" in done.stdout
 
 

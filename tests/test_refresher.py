@@ -45,7 +45,7 @@ def test_the_comparison_is_of_the_shipped_models(networks, content):
 
 
 def test_the_page_is_what_the_models_give(networks, data_set, content, text):
-    """Measured again: all that `cnn evaluate`, `cnn photos` and `cnn summary` say, and the chief rows of the comparison."""
+    """Measured again: what `cnn evaluate`, `cnn photos` and `cnn summary` say, and the chief rows of the comparison."""
     results = {name: evaluation.evaluate(model, *data_set) for name, model in networks.items()}
     rows = {row["change"]: row for row in content["results"]}
     for name, result in results.items():

@@ -1,5 +1,6 @@
 """A run that was stopped anywhere and taken up again ends with the same bits as one that never stopped."""
 
+import contextlib
 import csv
 import json
 import os
@@ -74,10 +75,8 @@ def interrupted(folder, stops, make=new_model, watchers=list, save_freq="epoch",
         stop = [] if batches is None else [StopAfter(batches, error)]
         # Before the others, because its place in the list must not matter.
         backup = BackupAndRestore(folder, save_freq)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             model.fit(X, Y, **{**FIT, **arguments}, callbacks=[backup, *watchers(), *stop])
-        except KeyboardInterrupt:
-            pass
     assert os.listdir(folder) == []  # fit is done: nothing is left to take up
     return everything(model)
 

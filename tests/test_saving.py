@@ -1,12 +1,7 @@
 """Model files: what is written comes back, always the same bytes, whole or not at all."""
 
-import contextlib
-import errno
-import gc
-import itertools
 import json
 import os
-import sys
 import zipfile
 
 import numpy as np
@@ -14,7 +9,7 @@ import pytest
 
 from cnn import checks, layers, losses, models, optimizers, saving
 from cnn.errors import DivergedError, ModelFileError
-from cnn.saving import document, npz
+from cnn.saving import document
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((12, 6, 6, 1), dtype=np.float32), RNG.integers(0, 3, 12)
@@ -50,10 +45,6 @@ def same_arrays(a: dict, b: dict) -> bool:
     return list(a) == list(b) and all(
         a[key].dtype == b[key].dtype and a[key].tobytes() == b[key].tobytes() for key in a
     )
-
-
-def temporary_files(folder) -> list[str]:
-    return [name for name in os.listdir(folder) if ".tmp" in name]
 
 
 OPTIMIZERS = [
@@ -274,101 +265,6 @@ def test_diverged_weights_do_not_replace_good_ones(tmp_path, bad):
     assert (tmp_path / "model.npz").read_bytes() == good and os.listdir(tmp_path) == ["model.npz"]
 
 
-# Whole or not at all
-
-
-def saved_twice(tmp_path, fault, monkeypatch):
-    """Save, then save another model while `fault` is at work; return what was there before."""
-    path = tmp_path / "model.npz"
-    small_model(seed=1).save(path)
-    before = path.read_bytes()
-    other = small_model(seed=2)
-    fault(monkeypatch)
-    with pytest.raises((OSError, KeyboardInterrupt)) as caught:
-        other.save(path)
-    monkeypatch.undo()
-    return before, path, caught
-
-
-def fail(error):
-    def raise_it(*args, **kwargs):
-        raise error
-
-    return raise_it
-
-
-def fail_in_third_write(monkeypatch):
-    """The disk is full in the middle of the file."""
-    original, count = npz._npy, iter(range(100))
-    monkeypatch.setattr(
-        npz,
-        "_npy",
-        lambda array: original(array) if next(count) < 3 else fail(OSError(errno.ENOSPC, "No space left on device"))(),
-    )
-
-
-FAULTS = {
-    "disk full": fail_in_third_write,
-    "fsync fails": lambda m: m.setattr(os, "fsync", fail(OSError(errno.EIO, "Input/output error"))),
-    "rename fails": lambda m: m.setattr(os, "replace", fail(PermissionError(errno.EACCES, "Permission denied"))),
-    "Ctrl-C before the rename": lambda m: m.setattr(os, "replace", fail(KeyboardInterrupt())),
-}
-
-
-def check_atomic(tmp_path, fault, monkeypatch):
-    before, path, caught = saved_twice(tmp_path, fault, monkeypatch)
-    assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["model.npz"], "a temporary file is left"
-    if isinstance(caught.value, OSError):
-        assert str(caught.value).endswith(f": '{path}'")
-    models.load_model(path)
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, fault, monkeypatch):
-    check_atomic(tmp_path, fault, monkeypatch)
-
-
-def test_the_check_above_finds_a_save_in_place(tmp_path, monkeypatch):
-    """Injected fault: write straight to the path."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def in_place(path):
-        with open(path, "wb") as file:
-            yield file
-            os.fsync(file.fileno())
-
-    with monkeypatch.context() as faulty:
-        faulty.setattr(npz, "replacing", in_place)
-
-        def fault(inner):
-            fail_in_third_write(inner)
-
-        with pytest.raises((AssertionError, ModelFileError)), pytest.MonkeyPatch.context() as inner:
-            check_atomic(tmp_path, fault, inner)
-
-
-def test_everything_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
-    """Order of the system calls: file synced, renamed, folder synced."""
-    calls = []
-    fsync, replace = os.fsync, os.replace
-    kind = lambda fd: "folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(f"sync {kind(fd)}"), fsync(fd)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
-    small_model(trained=False).save(tmp_path / "model.npz")
-    assert calls == ["sync file", "rename", "sync folder"]
-
-
-def test_a_missing_or_unwritable_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere/model.npz'$"):
-        small_model(trained=False).save(tmp_path / "nowhere" / "model.npz")
-    (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(OSError, match="folder.npz"):
-        small_model(trained=False).save(tmp_path / "folder.npz")
-    assert temporary_files(tmp_path) == []
-
-
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "model.npz").symlink_to(tmp_path / "disk" / "real.npz")
@@ -420,43 +316,3 @@ def test_param_shapes_are_those_of_the_parameters():
     for layer in small_model(trained=False).layers:
         assert layer.param_shapes(layer.input_shape) == {key: value.shape for key, value in layer.params.items()}
         assert checks.shape("test", "output_shape", layer.output_shape) == layer.output_shape
-
-
-def interrupted_at(line, function, *args):
-    """Call the function, with Ctrl-C at that line (counted as they are executed) of it or of what it calls."""
-    executed = 0
-
-    def trace(frame, event, arg):
-        nonlocal executed
-        executed += event == "line"
-        if event == "line" and executed == line:
-            raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        function(*args)
-    finally:
-        sys.settrace(None)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a ZipFile half made
-def test_ctrl_c_at_every_line_of_writing(tmp_path):
-    """Whatever line it meets, it comes out as KeyboardInterrupt, and the file is the old one or the new one, whole."""
-    path, old, new = str(tmp_path / "model.npz"), {"a": np.zeros(3)}, {"a": np.ones(3), "b": np.ones(4)}
-    npz.write(path, new)
-    whole = {"new": (tmp_path / "model.npz").read_bytes()}
-    npz.write(path, old)
-    whole["old"] = (tmp_path / "model.npz").read_bytes()
-    found = []
-    for line in itertools.count(1):
-        with contextlib.suppress(KeyboardInterrupt):
-            interrupted_at(line, npz.write, path, new)
-            break
-        gc.collect()
-        found.append(next(name for name, data in whole.items() if data == (tmp_path / "model.npz").read_bytes()))
-        assert os.listdir(tmp_path) == ["model.npz"], line
-        npz.write(path, old)
-    assert len(found) > 400 and found == sorted(found, reverse=True)  # the old one until the moment of the renaming
-    assert set(found) == {"old", "new"}

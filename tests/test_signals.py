@@ -1,20 +1,19 @@
 """What a real process of `cnn train` does when it is stopped, at named moments and at any: nothing is lost.
 
-The moments are hit exactly by patching the production function at which the process is to receive the signal. Each
-stopped run is resumed with the very command that it printed, and must end with the bits of one that never stopped.
+What the library does by itself, without the command, stands in test_interrupts.py. The moments are hit exactly by
+patching the production function at which the process is to receive the signal. Each stopped run is resumed with the
+very command that it printed, and must end with the bits of one that never stopped.
 """
 
 import os
 import random
 import shlex
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from commandline import ENVIRONMENT, PATIENCE, arrays, cnn, result, same_bits, succeeds, write_photos
+from commandline import PATIENCE, arrays, result, run, same_bits, start, succeeds
 
 from cnn import saving
 
@@ -44,24 +43,18 @@ sys.exit(cnn.commands.cli.main(sys.argv[5:]))
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(photos, tmp_path_factory):
+def uninterrupted(photo_folder, tmp_path_factory):
     """The run folder of a training that was left in peace."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    succeeds("train", *FLAGS, "--data", photos, cwd=folder)
+    succeeds("train", *FLAGS, "--data", photo_folder, cwd=folder)
     return folder / "runs/train"
 
 
-def train_with_signal(place, when, signals, photos, cwd):
-    """A training that sends itself signals when a function is called for the `when`-th time."""
+def train_with_signal(place, when, signals, *flags, cwd):
+    """The finished process of a training that sends itself signals at the `when`-th call of a function."""
     module, name = place.rsplit(" ", 1)
     signals = ",".join(str(int(number)) for number in signals)
-    command = [sys.executable, "-c", DRIVER, module, name, str(when), signals, "train", *FLAGS, "--data", str(photos)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
+    return run("-c", DRIVER, module, name, when, signals, "train", *flags, cwd=cwd)
 
 
 def resumed_as_told(stderr, cwd):
@@ -96,8 +89,8 @@ MOMENTS = {
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("place", "when"), MOMENTS.values(), ids=MOMENTS)
-def test_first_signal_saves_and_tells_how_to_go_on(photos, uninterrupted, tmp_path, place, when, number):
-    done = train_with_signal(place, when, [number], photos, tmp_path)
+def test_first_signal_saves_and_tells_how_to_go_on(photo_folder, uninterrupted, tmp_path, place, when, number):
+    done = train_with_signal(place, when, [number], *FLAGS, "--data", photo_folder, cwd=tmp_path)
     assert done.returncode == 128 + number, done.stderr
     assert "Stopping: this batch is finished and saved first." in done.stderr
     assert "Traceback" not in done.stderr and "RESULT" not in done.stdout
@@ -108,8 +101,8 @@ def test_first_signal_saves_and_tells_how_to_go_on(photos, uninterrupted, tmp_pa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("place", ["cnn.training.fit train_step", "cnn.saving.model_file save_training", "os fsync"])
-def test_second_signal_leaves_at_once(photos, uninterrupted, tmp_path, place, number):
-    done = train_with_signal(place, 4, [number, number], photos, tmp_path)
+def test_second_signal_leaves_at_once(photo_folder, uninterrupted, tmp_path, place, number):
+    done = train_with_signal(place, 4, [number, number], *FLAGS, "--data", photo_folder, cwd=tmp_path)
     assert done.returncode == 128 + number, done.stderr
     assert "Traceback" not in done.stderr
     folder = tmp_path / "runs/train"
@@ -119,59 +112,50 @@ def test_second_signal_leaves_at_once(photos, uninterrupted, tmp_path, place, nu
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_after_the_training_loses_only_the_report(photos, uninterrupted, tmp_path, number):
-    done = train_with_signal("cnn.commands.evaluation evaluate", 1, [number], photos, tmp_path)
+def test_signal_after_the_training_loses_only_the_report(photo_folder, uninterrupted, tmp_path, number):
+    done = train_with_signal(
+        "cnn.commands.evaluation evaluate", 1, [number], *FLAGS, "--data", photo_folder, cwd=tmp_path
+    )
     assert done.returncode == 128 + number, done.stderr
     assert "The trained model is kept in runs/train" in done.stderr.splitlines()[-1]
     assert same_run(tmp_path / "runs/train", uninterrupted)
     assert "finished already" in succeeds("train", "--resume=train", "--no-plots", cwd=tmp_path).stderr
 
 
-def test_stopped_again_and_again(photos, uninterrupted, tmp_path):
-    done = train_with_signal("cnn.training.fit train_step", 7, [signal.SIGINT], photos, tmp_path)
+def test_stopped_again_and_again(photo_folder, uninterrupted, tmp_path):
+    done = train_with_signal(
+        "cnn.training.fit train_step", 7, [signal.SIGINT], *FLAGS, "--data", photo_folder, cwd=tmp_path
+    )
     for when in (5, 20, 9):
-        command = [
-            sys.executable,
-            "-c",
-            DRIVER,
-            "cnn.training.fit",
-            "train_step",
-            str(when),
-            "2",
-            "train",
-            "--resume=train",
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
+        done = train_with_signal("cnn.training.fit train_step", when, [signal.SIGINT], "--resume=train", cwd=tmp_path)
         assert done.returncode == 130, done.stderr
     resumed_as_told(done.stderr, tmp_path)
     assert same_run(tmp_path / "runs/train", uninterrupted)
 
 
-def start(cwd, *arguments, **options):
+def begin(*arguments, cwd):
     """A training that runs beside us, once an epoch has begun, or it is over."""
-    command = [sys.executable, "-m", "cnn", "train", *map(str, arguments)]
-    process = subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **options
-    )
+    process = start("-m", "cnn", "train", *arguments, cwd=cwd)
     for line in process.stderr:
         if line.startswith("Epoch "):
             break
     return process
 
 
-def test_ctrl_c_from_outside(photos, tmp_path):
-    process = start(tmp_path, *FLAGS, "--epochs=1000", "--data", photos)
+def test_ctrl_c_from_outside(photo_folder, tmp_path):
+    process = begin(*FLAGS, "--epochs=1000", "--data", photo_folder, cwd=tmp_path)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert stderr.splitlines()[-1] == "  cnn train --resume runs/train"
 
 
-def test_killed_at_any_moment(photos, uninterrupted, tmp_path):
+def test_killed_at_any_moment(photo_folder, uninterrupted, tmp_path):
+    """What a killed process leaves of the command's own files, too: the best model, the table, the folder itself."""
     moments, killed = random.Random(0), 0
     for attempt in range(8):
-        arguments = ["--resume=train", "--no-plots"] if attempt else [*FLAGS, "--data", photos]
-        process = start(tmp_path, *arguments)
+        arguments = ["--resume=train", "--no-plots"] if attempt else [*FLAGS, "--data", photo_folder]
+        process = begin(*arguments, cwd=tmp_path)
         time.sleep(moments.uniform(0, 0.04))
         process.kill()
         process.communicate(timeout=PATIENCE)
@@ -183,8 +167,8 @@ def test_killed_at_any_moment(photos, uninterrupted, tmp_path):
     assert not [name for name in os.listdir(tmp_path / "runs/train") if "tmp" in name]
 
 
-def test_two_trainings_side_by_side(photos, uninterrupted, tmp_path):
-    processes = [start(tmp_path, *FLAGS, "--data", photos) for _ in range(2)]
+def test_two_trainings_side_by_side(photo_folder, uninterrupted, tmp_path):
+    processes = [begin(*FLAGS, "--data", photo_folder, cwd=tmp_path) for _ in range(2)]
     outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert result(outputs[0])[:3] == result(outputs[1])[:3]
@@ -195,16 +179,13 @@ def test_two_trainings_side_by_side(photos, uninterrupted, tmp_path):
 
 def test_many_processes_never_share_a_folder(tmp_path):
     code = "from cnn.commands.shared import runs; print(*[runs.create('runs').name for _ in range(20)])"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        for _ in range(4)
-    ]
+    processes = [start("-c", code, cwd=tmp_path) for _ in range(4)]
     names = " ".join(process.communicate(timeout=PATIENCE)[0] for process in processes).split()
     assert sorted(names) == sorted(["train", *(f"train-{k}" for k in range(2, 81))])
 
 
-def test_nobody_reading_the_progress_stops_nothing(photos, uninterrupted, tmp_path):
-    with start(tmp_path, *FLAGS, "--data", photos) as process:
+def test_nobody_reading_the_progress_stops_nothing(photo_folder, uninterrupted, tmp_path):
+    with begin(*FLAGS, "--data", photo_folder, cwd=tmp_path) as process:
         process.stderr.close()
         stdout = process.stdout.read()
     assert process.returncode == 0
@@ -212,25 +193,26 @@ def test_nobody_reading_the_progress_stops_nothing(photos, uninterrupted, tmp_pa
     assert same_run(tmp_path / "runs/train", uninterrupted)
 
 
-def test_a_diverging_run_keeps_the_model_of_the_last_good_epoch(photos, tmp_path):
-    """The loss is made infinite in the third epoch; the resumed run, with the trouble gone, ends as if it had not been."""
-    module = "import cnn.training.fit as t, cnn.commands.cli, sys, itertools\nn, f = itertools.count(1), t.train_step\n"
-    spoil = "    if next(n) == 60: model.params['dense/bias'][:] = float('inf')\n"
-    patch = f"def step(model, *a, **k):\n{spoil}    return f(model, *a, **k)\nt.train_step = step\n"
-    command = [
-        sys.executable,
-        "-c",
-        f"{module}{patch}sys.exit(cnn.commands.cli.main(sys.argv[1:]))",
-        "train",
-        *FLAGS,
-        "--data",
-        photos,
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE)
+SPOILED = """
+import itertools, sys
+import cnn.commands.cli, cnn.training.fit
+number, train_step = itertools.count(1), cnn.training.fit.train_step
+def spoiled(model, *args, **kwargs):
+    if next(number) == 60:
+        model.params["dense/bias"][:] = float("inf")
+    return train_step(model, *args, **kwargs)
+cnn.training.fit.train_step = spoiled
+sys.exit(cnn.commands.cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_diverging_run_keeps_the_model_of_the_last_good_epoch(photo_folder, uninterrupted, tmp_path):
+    """The loss is made infinite in the third epoch; the resumed run, with the trouble gone, ends as if it never had."""
+    done = run("-c", SPOILED, "train", *FLAGS, "--data", photo_folder, cwd=tmp_path)
     assert done.returncode == 5 and "epoch 3, step 12: the loss became" in done.stderr
-    model, state = saving.load_training(tmp_path / "runs/train")
-    assert state.epoch == 2 and all(
-        np.isfinite(value).all() for value in arrays(tmp_path / "runs/train/last.npz").values()
-    )
-    assert cnn("train", "--resume=train", "--no-plots", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "runs/train"
+    model, state = saving.load_training(folder)
+    assert state.epoch == 2 and all(np.isfinite(value).all() for value in arrays(folder / "last.npz").values())
     assert model.epoch == 2
+    succeeds("train", "--resume=train", "--no-plots", cwd=tmp_path)
+    assert same_run(folder, uninterrupted)

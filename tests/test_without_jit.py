@@ -40,7 +40,7 @@ def run_again(files: list[str], *options, **environment) -> int:
 
 
 def test_kernels_layers_and_the_fast_twin_without_the_compiler():
-    files = ["test_kernels.py", "test_layers.py", "test_fused.py"]
+    files = ["test_kernels.py", "test_layers.py", "test_layer_arguments.py", "test_fused.py"]
     assert run_again(files, "-k", "not any_shape and not groups", NUMBA_DISABLE_JIT="1") > 400
 
 

@@ -12,7 +12,7 @@ from cnn.explain.forward_dense import term_table, top_classes
 from cnn.explain.trace import Trace
 from cnn.explain.view import Cursor, Grid, Line, Map, Row, Step, Table, View, count, gradient, grids, line, percent
 from cnn.layers import Dense, Flatten, Weighted
-from cnn.losses import _on_logits
+from cnn.losses import cross_entropy_of_logits
 
 
 def dlogits_view(t: Trace, step: Step, cursor: Cursor) -> View:
@@ -43,7 +43,7 @@ def dlogits_view(t: Trace, step: Step, cursor: Cursor) -> View:
         cursor.but(unit=k),
         "",
         parts,
-        code=_on_logits,
+        code=cross_entropy_of_logits,
         needle="gradient[photo, y_true] -= 1",
     )
 

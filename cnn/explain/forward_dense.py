@@ -7,7 +7,7 @@ from cnn.explain.forward import TOP, is_relu
 from cnn.explain.trace import Trace
 from cnn.explain.view import Cursor, Num, Row, Step, Table, View, count, line
 from cnn.layers import Dense, Flatten, Softmax
-from cnn.losses import _on_logits
+from cnn.losses import cross_entropy_of_logits
 
 
 def flatten_view(t: Trace, step: Step, cursor: Cursor) -> View:
@@ -207,7 +207,7 @@ def softmax_view(t: Trace, step: Step, cursor: Cursor) -> View:
         cursor,
         "",
         parts,
-        code=Softmax.forward if t.label is None else _on_logits,
+        code=Softmax.forward if t.label is None else cross_entropy_of_logits,
         needle="np.exp(",
     )
 

@@ -104,7 +104,7 @@ CODE = {
     "Dense.backward": layers.Dense.backward,
     "weight_grads": layers.Weighted.weight_grads,
     "Softmax.forward": layers.Softmax.forward,
-    "loss": losses._on_logits,
+    "loss": losses.cross_entropy_of_logits,
     "SGD.step": optimizers.SGD.step,
 }
 STEP_CODE = {
@@ -404,7 +404,7 @@ def source(name: str, function) -> str:
     """A function's own text with its file and line, as it ran."""
     function = inspect.unwrap(getattr(function, "py_func", function))
     lines, first = inspect.getsourcelines(function)
-    file = "/".join(Path(inspect.getsourcefile(function)).parts[-2:])
+    file = f"{function.__module__.replace('.', '/')}.py"
     indent = len(lines[0]) - len(lines[0].lstrip())
     body = tables.escape("".join(line[indent:] if line.strip() else "\n" for line in lines).rstrip())
     return (

@@ -262,8 +262,9 @@ def source_lines(view: View, width: int, height: int) -> list[str]:
     """The function that computes this step, from a few lines before the line that does it, which is marked."""
     if view.code is None:
         return [" this step has no source of its own"]
-    lines, first = inspect.getsourcelines(inspect.unwrap(getattr(view.code, "py_func", view.code)))
-    file = "/".join(inspect.getsourcefile(view.code).rsplit("/", 2)[-2:])
+    function = inspect.unwrap(getattr(view.code, "py_func", view.code))
+    lines, first = inspect.getsourcelines(function)
+    file = f"{function.__module__.replace('.', '/')}.py"
     marked = next((k for k, line in enumerate(lines) if view.needle and view.needle in line), 0)
     start = max(0, min(marked - height // 2, len(lines) - height + 1))
     shown = [f"{'>' if k == marked else ' '} {first + k:4} {line.rstrip()}"[:width] for k, line in enumerate(lines)]

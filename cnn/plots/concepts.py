@@ -6,14 +6,14 @@ from matplotlib.patches import Rectangle
 
 from cnn.layers import place_windows
 from cnn.photos import Photo, model_input
-from cnn.plots.features import _convolutions, activations
+from cnn.plots.features import activations, convolutions
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, show_photo
 from kernels.reference import window_geometry
 
 
 def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: int) -> Figure:
     """One output cell of the first convolution: window times filter, summed, plus bias, through the ReLU."""
-    layer = _convolutions(model)[0]
+    layer = convolutions(model)[0]
     (i, j), f = cell, filter_number
     _, _, pads = place_windows(layer, layer.input_shape, layer.kernel_size)
     pixels = model_input(model, photo.pixels)[..., 0].astype(np.float64)
@@ -94,7 +94,7 @@ def _windows(axes, size, kernel, stride, padding):
 
 def pooling_step(model, photo: Photo, map_number: int, corner: tuple[int, int] = (10, 10), size: int = 6) -> Figure:
     """A part of one feature map and what 2x2 max pooling leaves of it: the largest of each four, framed."""
-    name = _convolutions(model)[0].name
+    name = convolutions(model)[0].name
     names = [layer.name for layer in model.layers]
     values = activations(model, photo.pixels)
     (top, left), f = corner, map_number

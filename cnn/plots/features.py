@@ -15,7 +15,7 @@ def filters(model) -> Figure:
 
     Raises ValueError for a model without a convolution.
     """
-    layer = _convolutions(model)[0]
+    layer = convolutions(model)[0]
     kernel = layer.params["kernel"][:, :, 0]  # what they look for in the first channel: photos have one
     limit, columns = float(np.abs(kernel).max()), 8
     rows = -(-kernel.shape[-1] // columns)
@@ -48,7 +48,7 @@ def feature_maps(model, photo: Photo, layer: str | None = None) -> Figure:
 
     Raises ValueError when there is no such convolution.
     """
-    name = layer or _convolutions(model)[0].name
+    name = layer or convolutions(model)[0].name
     maps = activations(model, photo.pixels)[name]
     if maps.ndim != 3:
         raise ValueError(f"feature_maps: layer: expected a convolution or pooling, got {name!r}")
@@ -75,7 +75,7 @@ def journey(model, photo: Photo, maps: int = 6) -> Figure:
 
     Raises ValueError for a model without a convolution.
     """
-    _convolutions(model)
+    convolutions(model)
     stages = [layer for layer in model.layers if isinstance(layer, Conv2D | MaxPooling2D)]
     values = activations(model, photo.pixels)
     figure = new_figure(2.1 * (len(stages) + 1), 1.62 * maps + 0.9)
@@ -108,7 +108,7 @@ def activations(model, pixels: Array) -> dict[str, Array]:
     return values
 
 
-def _convolutions(model):
+def convolutions(model):
     found = [layer for layer in model.layers if isinstance(layer, Conv2D)]
     if not found:
         raise ValueError(f"{model}: expected a model with a convolution")

@@ -51,11 +51,11 @@ def _archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
         archive.fp = None  # what close itself leaves behind
 
 
-def _npy(array: Array) -> memoryview:
+def _npy(array: Array) -> bytes:
     buffer = io.BytesIO()
     little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     np.lib.format.write_array(buffer, little_endian, version=(1, 0), allow_pickle=False)
-    return buffer.getbuffer()
+    return buffer.getvalue()  # a view would keep the buffer open, which a failed write then could not close
 
 
 # ---- reading

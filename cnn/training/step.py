@@ -101,7 +101,7 @@ def require_finite(network: Network, loss: float, where: str) -> None:
 
 def batch_logs(network: Network, loss: float, correct: int, count: int) -> dict[str, float]:
     """The loss and the metrics that the network was compiled with, by their names."""
-    return {"loss": loss, **{name: correct / count for name in network.metrics}}
+    return {"loss": loss, **dict.fromkeys(network.metrics, correct / count)}
 
 
 def shard_slices(count: int, shards: int) -> list[slice]:

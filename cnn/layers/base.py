@@ -1,0 +1,154 @@
+"""What all layers share: a name, parameters, building, calling, weights in and out. No formula stands here."""
+
+from collections.abc import Sequence, Sized
+from typing import Any
+
+import numpy as np
+
+from cnn import checks, utils
+from cnn.configurable import Configurable
+
+Array = np.ndarray
+Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
+Shape = tuple[int, ...]
+AnyShape = int | Sequence[int]  # a shape as users may write it
+
+
+class Layer(Configurable):
+    """A layer of your own is its formula, forward and backward, and what it is made from:
+
+    - `arguments`, each with its check, and a constructor that shows them and hands them to set_arguments;
+    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says;
+    - `infer_shape(input_shape)`, if the output has another shape than the input;
+    - `forward` and `backward`, as the head of cnn/layers/__init__.py says; `draws = True` if forward needs `rng`.
+
+    `gradcheck.check_layer` tells whether backward is the derivative of forward. Then give it a line in the TABLE of
+    tests/test_layers.py, and one in LAYERS of document.py if it shall be saved.
+
+    >>> class Scale(Layer):
+    ...     '''y = factor * x,  so  dx = factor * dy'''
+    ...     arguments = {"factor": checks.number, **Layer.arguments}
+    ...
+    ...     def __init__(self, factor: float, input_shape=None, name=None, **unsupported):
+    ...         super().__init__(name, input_shape, **unsupported)
+    ...         self.set_arguments(locals())
+    ...
+    ...     def forward(self, x, training=False, rng=None):
+    ...         return self.factor * x, ()
+    ...
+    ...     def backward(self, dy, cache, need_dx=True):
+    ...         return self.factor * dy, {}
+    >>> scale, x = Scale(3, name="triple"), np.array([[1.0, 2.0]])
+    >>> scale(x)
+    array([[3., 6.]])
+    >>> scale
+    <Scale "triple": factor=3.0; (2,) -> (2,), 0 parameters>
+    >>> from cnn.gradcheck import check_layer
+    >>> [result.passed for result in check_layer(scale, x)]
+    [True]
+    """
+
+    arguments = {"name": checks.layer_name}
+    draws = False  # whether forward needs random numbers in training
+    least_axes = 1  # of the smallest batch it takes: (N,)
+
+    def __init__(self, name: str | None = None, input_shape: AnyShape | None = None, **unsupported: Any):
+        self.name: str | None = None
+        self.params: dict[str, Array] = {}
+        self.input_shape: Shape | None = None  # one photo's, known once built
+        self.output_shape: Shape | None = None
+        self.set_arguments(locals())
+        self.declared_shape = None if input_shape is None else checks.shape(str(self), "input_shape", input_shape)
+
+    # ---- building
+
+    def build(self, input_shape: Shape, rng: np.random.Generator, dtype: Any = np.float32) -> Shape:
+        """Allocate the parameters for inputs of this shape (no batch axis); return the output's shape."""
+        input_shape = tuple(input_shape)
+        output_shape = self.infer_shape(input_shape)  # raises for an input that does not fit, which then builds nothing
+        self.params = {
+            key: getattr(self, f"{key}_initializer")(shape, rng, dtype)
+            for key, shape in self.param_shapes(input_shape).items()
+        }
+        self.input_shape, self.output_shape = input_shape, output_shape
+        return output_shape
+
+    def infer_shape(self, input_shape: Shape) -> Shape:
+        """The shape of one output; raises ValueError, naming the layer, for an input it cannot take."""
+        return input_shape
+
+    def param_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """The shape of each parameter, before any is allocated."""
+        return {}
+
+    # ---- passes
+
+    def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, Any]:
+        """(y, cache) for a batch x."""
+        raise NotImplementedError
+
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> tuple[Array | None, Grads]:
+        """(dx, grads) from dy and forward's cache; dx may be None where need_dx is not set."""
+        raise NotImplementedError
+
+    def __call__(self, x: Any) -> Array:
+        """y for a batch x, as in Keras: the layer is built from x if it is not yet. Raises ValueError.
+
+        A layer without parameters takes inputs of any shape that it can compute with, whatever it was built for.
+        """
+        x = checks.inputs(str(self), x, self.input_shape if self.params else None, least_axes=self.least_axes)
+        dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+        if self.input_shape is None:
+            self.build(x.shape[1:], utils.lone_layer_generator(), dtype)
+        else:
+            self.infer_shape(x.shape[1:])  # raises where a second shape does not fit
+        dtype = next((p.dtype for p in self.params.values()), dtype)
+        return self.forward(x.astype(dtype, copy=False))[0]
+
+    # ---- weights
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the parameters, kernel before bias."""
+        return [value.copy() for value in self.params.values()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace the parameters by copies of these arrays. Raises ValueError, and then changes nothing."""
+        count = len(weights) if isinstance(weights, Sized) else repr(weights)
+        if count != len(self.params):
+            raise ValueError(f"{self}: set_weights: expected {len(self.params)} arrays, got {count}")
+        checked = {}
+        for (key, old), new in zip(self.params.items(), weights, strict=True):
+            new = checks.numeric_array(f"{self}: set_weights", key, new)
+            if new.shape != old.shape:
+                raise ValueError(f"{self}: set_weights: {key}: expected shape {old.shape}, got {new.shape}")
+            checked[key] = np.array(new, old.dtype, order="C")
+        self.params = checked
+
+    def count_params(self) -> int:
+        """How many numbers there are to learn."""
+        return sum(value.size for value in self.params.values())
+
+    # ---- names
+
+    def __repr__(self) -> str:
+        """One line: the arguments, the shapes and the number of parameters."""
+        state = "not built"
+        if self.output_shape is not None:
+            state = f"{self.input_shape} -> {self.output_shape}, {self.count_params():,} parameters"
+        elif self.declared_shape is not None:
+            state = f"not built, input {self.declared_shape}"
+        return f"<{self}: {'; '.join(filter(None, [self.arguments_text(), state]))}>"
+
+    def __str__(self) -> str:
+        return f'{type(self).__name__} "{self.name}"' if self.name else type(self).__name__
+
+
+class Input(Layer):
+    """Says the shape of one photo, for the first place in a Sequential.
+
+    >>> Input(shape=(28, 28, 1))
+    <Input: not built, input (28, 28, 1)>
+    """
+
+    def __init__(self, shape: AnyShape, name: str | None = None, **unsupported: Any):
+        super().__init__(name, checks.shape("Input", "shape", shape), **unsupported)

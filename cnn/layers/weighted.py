@@ -1,0 +1,86 @@
+"""What Dense and Conv2D share: a kernel, a bias and an activation."""
+
+from typing import Any, NoReturn
+
+from cnn import checks, initializers
+from cnn.configurable import as_json
+from cnn.layers.activations import Activation, find_activation
+from cnn.layers.base import Array, Grads, Layer, Shape
+
+
+class Weighted(Layer):
+    """z = x @ kernel + bias,  y = activation(z), for rows x; a subclass says what its rows and its kernel's shape are.
+
+    >>> from cnn.layers import Dense
+    >>> layer = Dense(2, use_bias=False, input_shape=3)
+    >>> layer.param_shapes((3,))
+    {'kernel': (3, 2)}
+    >>> layer.kernel
+    Traceback (most recent call last):
+    AttributeError: Dense: kernel: not built yet: call the layer, or give it a place in a model that knows its input
+    """
+
+    arguments = {
+        **Layer.arguments,
+        "activation": find_activation,
+        "use_bias": checks.boolean,
+        "kernel_initializer": initializers.argument,
+        "bias_initializer": initializers.argument,
+    }
+    activation: Activation
+    use_bias: bool
+    kernel_initializer: initializers.Initializer
+    bias_initializer: initializers.Initializer
+    least_axes = 2
+
+    def add_bias(self, z: Array) -> Array:
+        """z with the bias, where there is one."""
+        return z + self.params["bias"] if self.use_bias else z
+
+    def weight_grads(self, x: Array, dz: Array) -> Grads:
+        """For z = x @ kernel + bias, with rows x (M, I), dz (M, O):  dkernel = x^T @ dz,  dbias = sum of dz's rows."""
+        grads = {"kernel": (x.T @ dz).reshape(self.params["kernel"].shape)}
+        if self.use_bias:
+            grads["bias"] = dz.sum(axis=0)
+        return grads
+
+    def kernel_shape(self, input_shape: Shape) -> Shape:
+        """(..., I, O): its last axis is that of the output."""
+        raise NotImplementedError
+
+    def param_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        kernel = self.kernel_shape(input_shape)
+        return {"kernel": kernel, "bias": kernel[-1:]} if self.use_bias else {"kernel": kernel}
+
+    @property
+    def activation_name(self) -> str:
+        """The activation as get_config has it: "relu"."""
+        return str(as_json(self.activation))
+
+    @property
+    def kernel(self) -> Array:
+        """The kernel itself, not a copy. AttributeError before the layer is built."""
+        return self._param("kernel")
+
+    @kernel.setter
+    def kernel(self, value: Any) -> NoReturn:
+        self._refuse_to_set("kernel")
+
+    @property
+    def bias(self) -> Array | None:
+        """The bias itself, None without one (use_bias=False). AttributeError before the layer is built."""
+        return self._param("bias") if self.use_bias else None
+
+    @bias.setter
+    def bias(self, value: Any) -> NoReturn:
+        self._refuse_to_set("bias")
+
+    def _param(self, key: str) -> Array:
+        if key in self.params:
+            return self.params[key]
+        raise AttributeError(
+            f"{self}: {key}: not built yet: call the layer, or give it a place in a model that knows its input"
+        )
+
+    def _refuse_to_set(self, key: str) -> NoReturn:
+        raise AttributeError(f"{self}: {key}: cannot be replaced: write into it, layer.{key}[:] = ..., or set_weights")
