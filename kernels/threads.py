@@ -11,13 +11,16 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from queue import SimpleQueue
 from typing import Any
 
 from kernels import blas
 
+MAX_THREADS = 1024
 _threads = None  # set by set_threads; None means one for each core
 _queue = None  # of work for the helpers
+_hired = 0  # helpers that look there for work
 _here = threading.local()  # .helping: whether this thread is a helper
 
 
@@ -40,15 +43,17 @@ def set_threads(count: int | None) -> None:
     """Use this many threads from now on (None: one for each core). The results stay the same bits.
 
     Call it between passes, not while another thread trains or predicts.
-    Raises ValueError for anything but a whole number of at least 1.
+    Raises ValueError for anything but a whole number from 1 to MAX_THREADS.
     """
     global _threads
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise ValueError(f"set_threads: expected a whole number of at least 1, or None, got {count!r}")
+    whole = isinstance(count, Integral) and not isinstance(count, bool)
+    if count is not None and not (whole and 1 <= count <= MAX_THREADS):
+        limits = f"of at least 1 and at most {MAX_THREADS}"
+        raise ValueError(f"set_threads: expected a whole number {limits}, or None, got {count!r}")
     if _queue is not None:
-        for _ in range(get_threads()):
+        for _ in range(_hired):
             _queue.put(None)  # one of the helpers leaves
-    _threads = count
+    _threads = None if count is None else int(count)
     _forget_helpers()
 
 
@@ -89,7 +94,9 @@ def _let_helpers(work, count, todo, ended, done):
     started = []
     try:
         for _ in range(count):
-            _helpers().put(functools.partial(contextvars.copy_context().run, work))  # np.errstate holds for them too
+            _helpers(count).put(
+                functools.partial(contextvars.copy_context().run, work)
+            )  # np.errstate holds for them too
             started.append(True)
         _wait(started, ended, done)
     except BaseException:
@@ -104,14 +111,22 @@ def _wait(started, ended, done):
         done.get()
 
 
-def _helpers() -> SimpleQueue:
-    """Where the helpers look for work. SimpleQueue is the one queue that an exception cannot leave locked."""
-    global _queue
+def _helpers(count: int) -> SimpleQueue:
+    """Where the helpers look for work: `count` of them, or as many as the system lets us start.
+
+    SimpleQueue is the one queue that an exception cannot leave locked.
+    """
+    global _queue, _hired
     if _queue is None:
-        queue = SimpleQueue()
-        for _ in range(get_threads()):
-            threading.Thread(target=_help, args=(queue,), name="cnn", daemon=True).start()
-        _queue = queue  # only now: there is somebody to take what is put
+        _queue, _hired = SimpleQueue(), 0
+    while _hired < count:
+        try:
+            threading.Thread(target=_help, args=(_queue,), name="cnn", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            if _hired == 0:
+                raise
+            break
+        _hired += 1
     return _queue
 
 

@@ -74,7 +74,7 @@ def _check_file(path) -> None:
 
 
 def _check_image(image) -> None:
-    """Raise DataError for an opened image, of which only the header has been read, that is not one photo of a fit size."""
+    """Raise DataError unless an opened image, of which only the header has been read, is one photo of a fit size."""
     width, height = image.size
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # phones put a preview behind the photo
@@ -97,7 +97,7 @@ def _millions(pixels: int) -> str:
 
 
 def _decodes_at_a_fraction(image) -> bool:
-    """Whether the file can be decoded to half, a quarter or an eighth of its size, without the whole of it in memory."""
+    """Whether the file can be decoded to half, a quarter or an eighth of its size, never whole in memory."""
     return image.format in ("JPEG", "MPO") and not image.info.get("progressive")
 
 
@@ -141,7 +141,7 @@ def _orientation(image) -> int:
 
 
 def _reduced(image):
-    """A decoded image, made smaller where it is very large: "I" or "F" for grey values of more than 8 bits, "RGB" or "RGBA"."""
+    """A decoded image, smaller where it is very large: grey values beyond 8 bits in "I" or "F", else "RGB" or "RGBA"."""
     if image.mode.startswith("I;16"):
         image = image.convert("I")
     elif image.mode not in ("I", "F"):

@@ -28,7 +28,7 @@ class OwnPhoto(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> OwnPhoto:
-    """The photo in an image file, prepared. Raises DataError for a file with no picture, with several, or with nothing to see."""
+    """The photo in an image file, prepared. Raises DataError as read_colours does, or where there is nothing to see."""
     colours, notes, size = read_colours(path)
     try:
         return prepare(colours, notes, size)
@@ -164,7 +164,7 @@ def _box(mask: Array) -> tuple[slice, slice]:
 
 
 def _blank_outside(grey: Array, mask: Array) -> Array:
-    """Zero where the background is; darker parts of the thing, such as a print, stay what they are, but not below zero."""
+    """Zero where the background is; darker parts of the thing, such as a print, stay, but are not below zero."""
     return np.where(mask, np.maximum(grey, 0), 0).astype(np.float32)
 
 

@@ -96,8 +96,13 @@ def model_input(model: Network, photos: Array, dtype=None) -> Array:
 
 
 def class_names(model: Network) -> tuple[str, ...]:
-    """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on."""
+    """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on.
+
+    Raises ValueError where there are more or fewer of its own than outputs.
+    """
     outputs = model.output_shape[-1]
+    if model.class_names is not None and len(model.class_names) != outputs:
+        raise ValueError(f"{model}: class_names: expected {outputs}, one for each output, got {len(model.class_names)}")
     default = CLASS_NAMES if outputs == len(CLASS_NAMES) else (f"class {k}" for k in range(outputs))
     return tuple(model.class_names or default)
 
