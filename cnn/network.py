@@ -225,7 +225,7 @@ class Network:
             layer.params = new.params
 
     def astype(self, dtype) -> Self:
-        """A copy with float32 or float64 parameters, and an optimizer, of its own. Raises ValueError for another dtype."""
+        """A copy with float32 or float64 parameters, and an optimizer, of its own. ValueError for another dtype."""
         self.require_built("astype")
         dtype = checks.float_type(str(self), "astype", dtype)
         network = copy.copy(self)

@@ -141,7 +141,7 @@ def _orientation(image) -> int:
 
 
 def _reduced(image):
-    """A decoded image, smaller where it is very large: grey values beyond 8 bits in "I" or "F", else "RGB" or "RGBA"."""
+    """A decoded image, smaller where very large: grey values beyond 8 bits in "I" or "F", else "RGB" or "RGBA"."""
     if image.mode.startswith("I;16"):
         image = image.convert("I")
     elif image.mode not in ("I", "F"):
