@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 import cnn  # noqa: F401  before NumPy, as a user's program does
 from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, write
 from cnn.article import convolutional
-from cnn.training.twin import twin
-from kernels import adam, blas, fused, im2col, pooling, vectors
+from cnn.training.twin import ThroughColumns, twin_of
+from kernels import adam, blas, im2col, pooling, relu_pool
 
 PHOTOS = 16
 FILTERS1, FILTERS2 = 32, 64
@@ -130,7 +130,7 @@ def fused_pooling(z) -> Case:
     winners = np.empty(y.shape, np.uint8)
 
     def run():
-        fused.bias_relu_pool(y, winners, z, bias, np.float32(0))
+        relu_pool.bias_relu_pool(y, winners, z, bias, np.float32(0))
         return y
 
     rivals = {
@@ -183,31 +183,29 @@ def products() -> list[Case]:
 
 def conv_pool_cases() -> list[Case]:
     """Convolution, ReLU and pooling as the twin runs them, sums in registers and no zeros, against columns and BLAS."""
-    if not vectors.AVAILABLE:
-        return []
-    first, second = twin(convolutional(seed=0).layers)[:2]
+    first, second = twin_of(convolutional(seed=0).layers)[:2]
     cases = []
     for layer, x, need_dx in (
         (first, normal(PHOTOS, 28, 28, 1), False),
         (second, normal(PHOTOS, 14, 14, FILTERS1), True),
     ):
-        bias = layer.params["bias"]
-        bias -= 0.5  # closes some of the windows
+        layer.params["bias"][:] -= 0.5  # closes some of the windows
         y, cache = layer.forward(x)
         dy, y_columns, winners = normal(*y.shape), np.empty_like(y), np.empty_like(cache.winners)
+        columns = ThroughColumns(layer.conv, layer.buffer)
 
         forward = lambda layer=layer, x=x: layer.forward(x)[0]
         backward, backward_columns = (
-            lambda way=way, dy=dy, cache=cache, need_dx=need_dx: way(dy, cache, need_dx)
-            for way in (layer.backward_skipping_zeros, layer.backward_through_columns)
+            lambda way=way, dy=dy, cache=cache, need_dx=need_dx: way.backward(dy, cache, need_dx)
+            for way in (layer.backward_way, columns)
         )
 
-        def forward_columns(layer=layer, cache=cache, y=y_columns, winners=winners, bias=bias):
-            layer.forward_through_columns(y, winners, cache.x_padded, bias)
+        def forward_columns(columns=columns, cache=cache, y=y_columns, winners=winners):
+            columns.forward(y, winners, cache.x_padded)
             return y
 
         kh, kw, channels, filters = layer.params["kernel"].shape
-        flop = 2 * PHOTOS * layer.out_h * layer.out_w * kh * kw * channels * filters
+        flop = 2 * PHOTOS * columns.out_h * columns.out_w * kh * kw * channels * filters
         cases += [
             Case(f"{layer.name}, ReLU, pool: forward", forward, {"im2col, product, pool": forward_columns}, flop=flop),
             Case(

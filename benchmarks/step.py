@@ -15,11 +15,12 @@ import cnn  # before NumPy, as a user's program does
 from benchmarks import article
 from benchmarks.contenders import CORES
 from benchmarks.report import figures, machine, progress, table, with_range, write
+from cnn.article import convolutional
 from cnn.callbacks import Callback
+from cnn.training import twin
 
 clock = time.perf_counter
 BATCHES = (32, 128)
-from cnn.article import convolutional
 
 
 class Clocks(Callback):
@@ -56,15 +57,14 @@ def watched_model(shards: int):
     model, clocks, watched = convolutional(seed=0), Clocks(), {}
     model.shards = shards
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    twins = [model.twins.borrow(model) for _ in range(shards)]
-    for shard, twin in enumerate(twins):
-        for layer in (
-            layer for layer in twin if layer not in model.layers
-        ):  # Flatten serves all shards, and does nothing
-            for method in ("forward", "backward"):
-                clocks.watch(layer, method, (layer.name, method, shard))
-                watched[layer.name, method] = True
-        model.twins.give_back(twin)
+    with twin.lend(model, shards) as twins:  # fit will be lent the same
+        for shard, layers in enumerate(twins):
+            for layer in (
+                layer for layer in layers if layer not in model.layers
+            ):  # Flatten serves all, and does nothing
+                for method in ("forward", "backward"):
+                    clocks.watch(layer, method, (layer.name, method, shard))
+                    watched[layer.name, method] = True
     clocks.watch(model.optimizer, "update", "optimizer")
     clocks.watch(model, "run_batch", "batch")
     return model, clocks, list(watched)

@@ -1,7 +1,9 @@
-"""The performance core. Nothing outside this folder compiles code or starts threads.
+"""The performance core: everything that is compiled, and the threads that compute.
 
-im2col, pooling and Adam are plain loops compiled by Numba, defined in reference.py: read
-that first. The others (fused, vectors, windows, winograd, sparse) serve cnn/fused.py alone.
+reference.py defines im2col, pooling and Adam as plain loops: read that first. im2col.py,
+pooling.py and adam.py are the same loops compiled, geometry.py says where windows lie.
+relu_pool.py and simd/ serve the fast twin of a network (cnn/training/twin.py) alone.
+threads.py and blas.py deal with the machine, compiled.py with Numba.
 """
 
 from kernels import blas

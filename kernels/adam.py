@@ -12,7 +12,8 @@ A gradient whose square would be denormal counts as 0 in v, which that square wo
 import math
 
 import numpy as np
-from numba import njit
+
+from kernels.compiled import compiled
 
 
 def adam_update(
@@ -33,18 +34,21 @@ def adam_update(
     if not w.shape == g.shape == m.shape == v.shape:
         raise ValueError(f"adam_update: expected arrays of one shape, got {w.shape}, {g.shape}, {m.shape}, {v.shape}")
     tiny = float(np.finfo(w.dtype).tiny)  # the smallest number that is not denormal
-    almost_nothing = max(
-        tiny, min(2**26 * tiny, 2**-50 * epsilon**2)
-    )  # products with it are normal, and epsilon hides its root
-    numbers = (alpha, 1 - beta_1, 1 - beta_2, epsilon, almost_nothing, math.sqrt(tiny))
+    numbers = (alpha, 1 - beta_1, 1 - beta_2, epsilon, negligible(w.dtype, epsilon), math.sqrt(tiny))
     scalars = [w.dtype.type(value) for value in numbers]
     flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
     adam_into(flat_w, np.ascontiguousarray(g).reshape(-1), flat_m, flat_v, *scalars)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, almost_nothing, smallest_root):
-    """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates; moments below almost_nothing become 0,
+def negligible(dtype: np.dtype, epsilon: float) -> float:
+    """Moments below it become 0: products of larger ones are normal, and epsilon hides the root of smaller ones."""
+    tiny = float(np.finfo(dtype).tiny)  # the smallest number that is not denormal
+    return max(tiny, min(2**26 * tiny, 2**-50 * epsilon**2))
+
+
+@compiled(error_model="numpy")
+def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, threshold, smallest_root):
+    """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates; moments below threshold become 0,
     and so do gradients below smallest_root before they are squared.
     """
     zero = w.dtype.type(0)
@@ -53,6 +57,6 @@ def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, almost_nothing, smalle
         mk = m[k] + rate_1 * (gk - m[k])
         root = zero if abs(gk) < smallest_root else gk
         vk = v[k] + rate_2 * (root * root - v[k])
-        m[k] = zero if abs(mk) < almost_nothing else mk  # in this form NaN stays NaN
-        v[k] = zero if vk < almost_nothing else vk
+        m[k] = zero if abs(mk) < threshold else mk  # in this form NaN stays NaN
+        v[k] = zero if vk < threshold else vk
         w[k] -= alpha * mk / (np.sqrt(vk) + epsilon)

@@ -1,11 +1,13 @@
 """im2col and its transpose col2im, compiled: they move data, the matrix product is left to BLAS.
 
 Both equal their loops in reference.py. What lies side by side in memory runs innermost, so
-that the inner loop is one straight copy (or sum) of neighbours.
+that the inner loop is one straight copy (or sum) of neighbours: over the channels of a cell,
+or, in photos of one channel, over the cells of a row, that is over windows.
 """
 
 import numpy as np
-from numba import njit
+
+from kernels.compiled import compiled
 
 Pads = tuple[int, int, int, int]  # top, bottom, left, right
 
@@ -37,7 +39,7 @@ def col2im(columns: np.ndarray, x_shape: tuple[int, int, int, int], strides: tup
     return dx
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def im2col_into(columns, x_padded, strides):
     """Fill columns (N, OH, OW, kh, kw, C) from x_padded (N, H, W, C)."""
     sh, sw = strides
@@ -46,12 +48,12 @@ def im2col_into(columns, x_padded, strides):
         for i in range(out_h):
             for u in range(kh):
                 row = x_padded[n, i * sh + u]
-                if channels == 1 and sw == 1:  # then the longest straight run is along the row
+                if channels == 1 and sw == 1:  # windows side by side read cells side by side
                     for v in range(kw):
                         source, target = row[v:, 0], columns[n, i, :, u, v, 0]
                         for j in range(out_w):
                             target[j] = source[j]
-                else:  # else it is over the channels
+                else:
                     for j in range(out_w):
                         for v in range(kw):
                             source, target = row[j * sw + v], columns[n, i, j, u, v]
@@ -59,7 +61,7 @@ def im2col_into(columns, x_padded, strides):
                                 target[c] = source[c]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def col2im_into(dx, columns, strides, offset):
     """Fill dx (N, H, W, C) from columns (N, OH, OW, kh, kw, C); offset is (top, left) of the padding.
 

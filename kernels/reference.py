@@ -4,79 +4,73 @@ Start reading here. These functions are slow on purpose; the compiled kernels be
 this file must equal them, and the tests hold them to it.
 
 Photos are (N, H, W, C): photo, row, column, channel. A window of kernel_size (kh, kw)
-slides over each photo in steps of strides (sh, sw) after pads (top, bottom, left, right)
-cells have been added around it; there are (OH, OW) places where it fits.
+slides over each photo in steps of strides (sh, sw), and may hang over its edges by pads
+(top, bottom, left, right); there are (OH, OW) places where it fits. The cell (u, v) of the
+window at place (i, j) is the photo's cell (i*sh + u - top, j*sw + v - left), if there is one.
 """
 
 import numpy as np
 
 
-def window_geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[int, int, int]:
-    """Along one axis: how many windows fit, and the padding before and after.
-
-    'valid' pads nothing: out = ceil((size - kernel + 1) / stride). 'same' makes
-    out = ceil(size / stride), and when the padding is odd the smaller half goes first,
-    as in Keras: size 28, kernel 3, stride 2 is padded by 0 before and 1 after.
-    """
-    if padding == "valid":
-        return max(0, (size - kernel) // stride + 1), 0, 0
-    out = -(-size // stride)  # ceil(size / stride)
-    total = max((out - 1) * stride + kernel - size, 0)
-    return out, total // 2, total - total // 2
-
-
 def im2col(x, kernel_size, strides, pads):
-    """columns[n,i,j, u,v,c] = x_padded[n, i*sh + u, j*sw + v, c]
+    """columns[n,i,j, u,v,c] = x[n, i*sh + u - top, j*sw + v - left, c], and 0 outside the photo
 
     One row of columns is one window of the photo laid flat, so that a convolution
     becomes one matrix product: columns (N*OH*OW, kh*kw*C) @ kernel (kh*kw*C, F).
     """
     (kh, kw), (sh, sw), (top, bottom, left, right) = kernel_size, strides, pads
-    x_padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-    photos, height, width, channels = x_padded.shape
-    out_h, out_w = (height - kh) // sh + 1, (width - kw) // sw + 1
+    photos, height, width, channels = x.shape
+    out_h, out_w = (top + height + bottom - kh) // sh + 1, (left + width + right - kw) // sw + 1
     columns = np.zeros((photos, out_h, out_w, kh, kw, channels), x.dtype)
     for n, i, j, u, v, c in np.ndindex(columns.shape):
-        columns[n, i, j, u, v, c] = x_padded[n, i * sh + u, j * sw + v, c]
+        row, column = i * sh + u - top, j * sw + v - left
+        if 0 <= row < height and 0 <= column < width:
+            columns[n, i, j, u, v, c] = x[n, row, column, c]
     return columns
 
 
 def col2im(columns, x_shape, strides, pads):
-    """dx_padded[n, i*sh + u, j*sw + v, c] += dcolumns[n,i,j, u,v,c], then the padding cut off.
+    """dx[n, i*sh + u - top, j*sw + v - left, c] += dcolumns[n,i,j, u,v,c], but nothing outside the photo
 
     The transpose (adjoint) of im2col: each cell of a photo receives the sum of all the
     places in columns that im2col copied it to.
     """
-    (sh, sw), (top, bottom, left, right) = strides, pads
-    photos, height, width, channels = x_shape
-    dx_padded = np.zeros((photos, height + top + bottom, width + left + right, channels), columns.dtype)
+    (sh, sw), (top, _, left, _) = strides, pads
+    _, height, width, _ = x_shape
+    dx = np.zeros(x_shape, columns.dtype)
     for n, i, j, u, v, c in np.ndindex(columns.shape):
-        dx_padded[n, i * sh + u, j * sw + v, c] += columns[n, i, j, u, v, c]
-    return dx_padded[:, top : top + height, left : left + width, :]
+        row, column = i * sh + u - top, j * sw + v - left
+        if 0 <= row < height and 0 <= column < width:
+            dx[n, row, column, c] += columns[n, i, j, u, v, c]
+    return dx
 
 
 def max_pool(x, pool_size, strides, pads):
-    """y[n,i,j,c] = max over u,v of x_padded[n, i*sh + u, j*sw + v, c], padded with -infinity
+    """y[n,i,j,c] = max over u,v of x[n, i*sh + u - top, j*sw + v - left, c], of the cells inside the photo
 
     Also returns winners[n,i,j,c] = u*pw + v, the place of that maximum in its window.
     The first of several equal cells, in row-major order, wins alone. NaN beats everything.
     """
     (ph, pw), (sh, sw), (top, bottom, left, right) = pool_size, strides, pads
-    x_padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=-np.inf)
-    photos, height, width, channels = x_padded.shape
-    out_h, out_w = (height - ph) // sh + 1, (width - pw) // sw + 1
+    photos, height, width, channels = x.shape
+    out_h, out_w = (top + height + bottom - ph) // sh + 1, (left + width + right - pw) // sw + 1
     y = np.zeros((photos, out_h, out_w, channels), x.dtype)
     winners = np.zeros(y.shape, np.int32)
     for n, i, j, c in np.ndindex(y.shape):
-        window = x_padded[n, i * sh : i * sh + ph, j * sw : j * sw + pw, c]
-        winners[n, i, j, c] = np.argmax(window)
-        y[n, i, j, c] = window.flat[winners[n, i, j, c]]
+        inside = {}  # the cells of the window that lie inside the photo
+        for u, v in np.ndindex(ph, pw):
+            row, column = i * sh + u - top, j * sw + v - left
+            if 0 <= row < height and 0 <= column < width:
+                inside[u * pw + v] = x[n, row, column, c]
+        first = np.argmax(list(inside.values()))  # of the largest; NaN counts as larger than all
+        winners[n, i, j, c] = list(inside)[first]
+        y[n, i, j, c] = inside[winners[n, i, j, c]]
     return y, winners
 
 
 def max_pool_backward(dy, winners, x_shape, pool_size, strides, pads):
-    """dx[n, i*sh + u, j*sw + v, c] += dy[n,i,j,c]   for the winner (u, v) of each window, no other cell"""
-    (ph, pw), (sh, sw), (top, bottom, left, right) = pool_size, strides, pads
+    """dx[n, i*sh + u - top, j*sw + v - left, c] += dy[n,i,j,c]   for the winner (u, v) of each window, no other cell"""
+    (_, pw), (sh, sw), (top, _, left, _) = pool_size, strides, pads
     dx = np.zeros(x_shape, dy.dtype)
     for n, i, j, c in np.ndindex(dy.shape):
         u, v = divmod(int(winners[n, i, j, c]), pw)

@@ -19,8 +19,7 @@ from kernels import blas
 
 MAX_THREADS = 1024
 _threads = None  # set by set_threads; None means one for each core
-_queue = None  # of work for the helpers
-_hired = 0  # helpers that look there for work
+_crew = None  # (queue of work, the helpers that look there for it)
 _here = threading.local()  # .helping: whether this thread is a helper
 
 
@@ -50,9 +49,10 @@ def set_threads(count: int | None) -> None:
     if count is not None and not (whole and 1 <= count <= MAX_THREADS):
         limits = f"of at least 1 and at most {MAX_THREADS}"
         raise ValueError(f"set_threads: expected a whole number {limits}, or None, got {count!r}")
-    if _queue is not None:
-        for _ in range(_hired):
-            _queue.put(None)  # one of the helpers leaves
+    if _crew is not None:
+        queue, hired = _crew
+        for _ in hired:
+            queue.put(None)  # one of the helpers leaves
     _threads = None if count is None else int(count)
     _forget_helpers()
 
@@ -65,50 +65,57 @@ def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
     It works itself where nobody could wait for such a lock, with one part or one thread, in a
     debugger, so that breakpoints are met, and in a helper, whose task must not wait for helpers.
     """
-    parts = list(parts)
-    results, errors, ended = [None] * len(parts), [], []
-    todo, done = iter(range(len(parts))), SimpleQueue()
+    job = _Job(task, list(parts))
+    count = min(get_threads(), len(job.parts)) if blas.controllable() else 1  # else BLAS starts threads of its own
+    if count <= 1 or sys.gettrace() or getattr(_here, "helping", False):
+        job.work()
+    else:
+        job.have_helpers_work(count)
+    if job.errors:
+        raise job.errors.pop(0)
+    return job.results
 
-    def work():
+
+class _Job:
+    """One call of run: what is to be done, and what has come of it."""
+
+    def __init__(self, task, parts):
+        self.task, self.parts = task, parts
+        self.results, self.errors = [None] * len(parts), []
+        # Shared by the threads that work. Each number goes to one of them, because `next` of an iterator written
+        # in C is one step under the interpreter's global lock; an interpreter without it would need a lock here.
+        self.todo = iter(range(len(parts)))
+        self.ended, self.done = [], SimpleQueue()
+
+    def work(self):
+        """Take parts until none is left, or one fails."""
         try:
             with blas.single_threaded():
-                for index in todo:
-                    results[index] = task(parts[index])
+                for index in self.todo:
+                    self.results[index] = self.task(self.parts[index])
         except BaseException as error:
-            errors.append(error)
-        ended.append(True)
-        done.put(None)
+            self.errors.append(error)
+        self.ended.append(True)
+        self.done.put(None)
 
-    count = min(get_threads(), len(parts)) if blas.controllable() else 1  # else BLAS starts threads of its own
-    if count <= 1 or sys.gettrace() or getattr(_here, "helping", False):
-        work()
-    else:
-        _let_helpers(work, count, todo, ended, done)
-    if errors:
-        raise errors.pop(0)
-    return results
+    def have_helpers_work(self, count):
+        """Have so many helpers do the work, and come back when they have ended, also after an exception."""
+        started = []
+        try:
+            for _ in range(count):
+                context = contextvars.copy_context()  # np.errstate holds for them too
+                _helpers(count).put(functools.partial(context.run, self.work))
+                started.append(True)
+            self.wait(started)
+        except BaseException:
+            deque(self.todo, maxlen=0)  # nothing more is begun
+            self.wait(started)
+            raise
 
-
-def _let_helpers(work, count, todo, ended, done):
-    """Have so many helpers do the work, and come back when they have ended, also after an exception."""
-    started = []
-    try:
-        for _ in range(count):
-            _helpers(count).put(
-                functools.partial(contextvars.copy_context().run, work)
-            )  # np.errstate holds for them too
-            started.append(True)
-        _wait(started, ended, done)
-    except BaseException:
-        deque(todo, maxlen=0)  # nothing more is begun
-        _wait(started, ended, done)
-        raise
-
-
-def _wait(started, ended, done):
-    """Until as many have ended as were started. The list tells, for an exception may swallow what the queue brought."""
-    while len(ended) < len(started):
-        done.get()
+    def wait(self, started):
+        """Until as many have ended as were started: by the list, since an exception may swallow what the queue gave."""
+        while len(self.ended) < len(started):
+            self.done.get()
 
 
 def _helpers(count: int) -> SimpleQueue:
@@ -116,18 +123,21 @@ def _helpers(count: int) -> SimpleQueue:
 
     SimpleQueue is the one queue that an exception cannot leave locked.
     """
-    global _queue, _hired
-    if _queue is None:
-        _queue, _hired = SimpleQueue(), 0
-    while _hired < count:
+    global _crew
+    crew = _crew
+    if crew is None:
+        crew = _crew = SimpleQueue(), []
+    queue, hired = crew
+    while len(hired) < count:
+        helper = threading.Thread(target=_help, args=(queue,), name="cnn", daemon=True)
         try:
-            threading.Thread(target=_help, args=(_queue,), name="cnn", daemon=True).start()
+            helper.start()
         except RuntimeError:  # the system gives no more threads
-            if _hired == 0:
+            if not hired:
                 raise
             break
-        _hired += 1
-    return _queue
+        hired.append(helper)
+    return queue
 
 
 def _help(queue: SimpleQueue) -> None:
@@ -138,8 +148,8 @@ def _help(queue: SimpleQueue) -> None:
 
 
 def _forget_helpers() -> None:
-    global _queue
-    _queue = None
+    global _crew
+    _crew = None
 
 
 # Threads do not survive a fork: the child makes its own when it needs them.

@@ -20,12 +20,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def small_network(seed=0, shards=2, photo=(8, 8, 1), classes=10, optimizer="adam", compiled=True):
+def small_network(seed=0, shards=2, photo=(8, 8, 1), classes=10, optimizer="adam", compiled=True, filters=4):
     """A network of every kind of layer that a few photos of 8 x 8 can go through in no time."""
     model = models.Sequential(
         [
             layers.Input(photo),
-            layers.Conv2D(4, 3, padding="same", activation="relu"),
+            layers.Conv2D(filters, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(2),
             layers.Conv2D(5, (3, 2), padding="same"),
             layers.ReLU(),

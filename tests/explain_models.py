@@ -11,7 +11,7 @@ import numpy as np
 from cnn import article
 from cnn.datasets import fashion_mnist
 from cnn.explain import trace
-from cnn.explain.text import piped
+from cnn.explain.terminal.text import piped
 from cnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D, ReLU, Softmax
 from cnn.models import Sequential
 from cnn.terminal import Style

@@ -3,8 +3,9 @@
 import numpy as np
 from conftest import random_batch, random_biases, small_network
 
-from cnn import gradcheck, layers
+from cnn import gradcheck, layers, models
 from cnn.training.step import run_batch
+from kernels import reference
 
 
 def spread(shape, count=2):
@@ -66,13 +67,56 @@ def independence_gate():
             np.testing.assert_array_equal(alone[1][key], after[1][key])
 
 
-def fast_gate(model=None):
+def fast_gate(model=None, count=12):
     """The fast twin that fit runs has the gradients of the plain layers, to the rounding of float32."""
-    model = model or random_biases(small_network(shards=2))
-    x, y = random_batch(12, model.input_shape)
+    model = model or random_biases(small_network(shards=2, filters=3))  # fill no vector register: the columns
+    x, y = random_batch(count, model.input_shape)
     plain, fast = (run_batch(model, x, y, step=3, fast=fast) for fast in (False, True))
     assert abs(plain.loss - fast.loss) <= 1e-6 * abs(plain.loss)
     assert plain.correct == fast.correct
     assert plain.grads.keys() == fast.grads.keys()
     for key, grad in plain.grads.items():
         assert gradcheck.relative_error(grad, fast.grads[key]) <= 1e-6, key
+
+
+def wide_network(seed=0):
+    """A network that fills the vector registers of any processor: its steps run every kernel that there is."""
+    model = models.Sequential(
+        [
+            layers.Conv2D(32, 3, padding="same", activation="relu", input_shape=(28, 28, 1)),  # registers; grey
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),  # Winograd; both ways without zeros
+            layers.MaxPooling2D(2),
+            layers.Conv2D(5, 2, activation="relu"),  # columns
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        seed=seed,
+    )
+    model.shards = 2
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    return random_biases(model)
+
+
+def vector_gate():
+    """The same for a network whose gradients the vector kernels compute."""
+    fast_gate(wide_network())
+
+
+def step_gate():
+    """Three steps of fit move the weights as Adam's formula moves them along the plain layers' gradients."""
+    fitted, by_hand = wide_network(), wide_network()
+    x, y = random_batch(12, fitted.input_shape)
+    fitted.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    moments = {key: (np.zeros_like(w), np.zeros_like(w)) for key, w in by_hand.params.items()}
+    before = {key: w.copy() for key, w in by_hand.params.items()}
+    for step in range(3):
+        part = slice(4 * step, 4 * step + 4)
+        grads = run_batch(by_hand, x[part], y[part], step=step).grads
+        alpha = 0.001 * np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+        for key, w in by_hand.params.items():
+            reference.adam_update(w, grads[key], *moments[key], alpha, 0.9, 0.999, 1e-7)
+    for key, w in by_hand.params.items():
+        moved, right = fitted.params[key] - before[key], w - before[key]
+        assert gradcheck.relative_error(right, moved) <= 1e-4, key

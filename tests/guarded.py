@@ -1,4 +1,4 @@
-"""Trains networks of many shapes with each kept array and parameter of the fast twin between two pages that must not be touched.
+"""Trains networks of many shapes, each kept array and parameter of the twin between two pages that none may touch.
 
 A process of its own, for a kernel that reads or writes beside its array ends it: see test_bounds.py.
 `python guarded.py SEED NETWORKS`, or with `beyond` behind it: does that once, to show that it is noticed.

@@ -4,13 +4,15 @@ import base64
 import functools
 import json
 import re
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
 
 from cnn import pretrained, saving
 from cnn.datasets import fashion_mnist
-from cnn.explain import html, trace
+from cnn.explain import trace
+from cnn.explain.page import build
 
 NUMBER = 9
 
@@ -37,7 +39,7 @@ def traced(number=NUMBER):
 @functools.cache
 def text(number=NUMBER):
     """The page about one test photo."""
-    return html.page(*networks(), html.Example(number, *test_set(), small_comparison()))
+    return build.page(*networks(), build.Example(number, *test_set(), small_comparison()))
 
 
 @functools.cache
@@ -88,11 +90,25 @@ def data(number=NUMBER):
 
 
 def block(name, dtype):
-    """One of the page's blocks of numbers."""
-    return np.frombuffer(base64.b64decode(parts().scripts[name], validate=True), dtype)
+    """One of the page's blocks of numbers: base64, deflated, the bytes sorted by their place in a number."""
+    packed = base64.b64decode(parts().scripts[name], validate=True)
+    planes = np.frombuffer(zlib.decompress(packed, -15), np.uint8)
+    return np.frombuffer(planes.reshape(np.dtype(dtype).itemsize, -1).T.tobytes(), dtype)
+
+
+def tensors(name, dtype):
+    """A block cut into its tensors, by the layout that the page tells."""
+    numbers, at, found = block(name, dtype), 0, {}
+    for tensor, shape in data()["blocks"][name]["layout"]:
+        size = int(np.prod(shape))
+        found[tensor] = numbers[at : at + size].reshape(shape)
+        at += size
+    assert at == len(numbers), name
+    return found
 
 
 def damaged(page, block_id, position, letter="A"):
-    """The page with one letter of a block of numbers changed."""
-    start = re.search(rf'id="{block_id}">', page).end() + position
-    return page[:start] + (letter if page[start] != letter else "B") + page[start + 1 :]
+    """The page with one letter of a block of numbers changed; position: from its start, or from its end if negative."""
+    found = re.search(rf'id="{block_id}">([^<]*)', page)
+    at = found.start(1) + position if position >= 0 else found.end(1) + position
+    return page[:at] + (letter if page[at] != letter else "B") + page[at + 1 :]

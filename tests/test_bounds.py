@@ -6,14 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 from test_without_jit import AVX2, X86
 
-from kernels import vectors
-
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="forbids pages as Linux does"),
-    pytest.mark.skipif(not vectors.AVAILABLE, reason="plain Python checks by itself"),
+    pytest.mark.skipif(numba.config.DISABLE_JIT, reason="plain Python checks by itself"),
 ]
 
 

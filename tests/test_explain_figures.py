@@ -4,8 +4,8 @@ import explain_models as nets
 import numpy as np
 import pytest
 
-from cnn.explain import figures, text
-from cnn.explain.tour import show
+from cnn.explain import figures
+from cnn.explain.views import show
 
 
 def make(name, model="tiny", number=9):
@@ -164,4 +164,4 @@ def test_the_command_writes_them_small_and_the_same_each_time(tmp_path, monkeypa
 
 def test_sums_print_what_the_figures_print():
     t = nets.traced("tiny")
-    assert text.number(show(t, "F3").sums[0].total) == f"{t['z1'][show(t, 'F3').sums[0].index]:+.6f}"
+    assert show(t, "F3").sums[0].total.text() == f"{t['z1'][show(t, 'F3').sums[0].index]:+.6f}"

@@ -17,9 +17,10 @@ import pyte
 import pytest
 
 from cnn import photos
-from cnn.explain import screen, text
-from cnn.explain.keys import KEYS
-from cnn.explain.walk import Walk
+from cnn.explain import voice
+from cnn.explain.terminal import screen, text
+from cnn.explain.terminal.keys import ACTIONS
+from cnn.explain.terminal.walk import Walk
 from cnn.terminal import Style
 
 ROOT = Path(__file__).parent.parent
@@ -180,7 +181,7 @@ def test_signals_end_it_and_the_terminal_is_as_before(start, number, code):
 
 
 def test_an_exception_leaves_the_terminal_as_before(start):
-    terminal = start("9", before="import cnn.explain.walk as w; w.Walk.jump = lambda self: 1 / 0")
+    terminal = start("9", before="import cnn.explain.terminal.walk as w; w.Walk.jump = lambda self: 1 / 0")
     terminal.wait_for("F1 of F12")
     os.write(terminal.master, b"j")
     assert terminal.ended() == 1 and terminal.restored() and "division by zero" in terminal.text
@@ -233,7 +234,7 @@ def test_every_key_of_the_help_does_something(walk):
     arrows = ["up", "down", "left", "right", "shift-up", "shift-down", "shift-left", "shift-right"]
     starts = dict.fromkeys([*arrows, "[", "]", "j", "pageup", "pagedown"], "F3")
     starts |= {"{": "F6", "}": "F6", "k": "L", "o": "L", "r": "L", "f": "B8"}
-    shown = [entry for entry in KEYS if entry]
+    shown = list(ACTIONS)
     assert set(starts) <= set(shown)
     for key in shown:
         fresh = Walk(
@@ -256,8 +257,13 @@ def test_every_key_of_the_help_does_something(walk):
 
 def test_the_help_names_every_key(walk):
     said = press(walk, "?")
-    for _, (_, _, words) in KEYS.items():
-        assert words[:30] in said
+    for key in voice.keys_of("terminal"):
+        assert key.help[:30] in said
+    named = {"\x7f": "Backspace", " ": "Space"} | dict.fromkeys(("up", "down", "left", "right"), "arrows")
+    named |= {f"shift-{arrow}": "arrows" for arrow in ("up", "down", "left", "right")}
+    named |= {"pageup": "PageUp", "pagedown": "PageDown"}
+    listed = {one for key in voice.keys_of("terminal") for one in key.keys.split()}
+    assert {named.get(key, key) for key in ACTIONS} == listed
     assert "Keys" not in press(walk, "?")
 
 
@@ -340,6 +346,8 @@ def test_play_speed_digits_source_and_command(walk):
     walk.step = next(s for s in walk.tour if s.id == "F3")
     before = lines(walk)
     assert lines(walk) != press(walk, "d") != before
+    seen = [walk.digits] + [press(walk, "d") and walk.digits for _ in range(7)]
+    assert seen == [5, 6, 7, 8, 9, 3, 4, 5]
     assert "cnn explain 9 --step F3 --cell" in press(walk, "y")
     source = press(walk, "c")
     assert "cnn/layers/convolution.py:" in source and "@ kernel" in source

@@ -1,5 +1,6 @@
 """`cnn explain` as text: golden tours, the same bytes each time, options, errors, JSON."""
 
+import gzip
 import json
 import re
 
@@ -8,7 +9,10 @@ import numpy as np
 import pytest
 
 from cnn.commands import cli
-from cnn.explain import text
+from cnn.explain import figures
+from cnn.explain.parts import Map
+from cnn.explain.terminal import text
+from cnn.explain.terminal.walk import Walk
 from cnn.explain.trace import decode
 from cnn.terminal import Style
 
@@ -172,6 +176,47 @@ def test_wrong_options_are_refused(argv, capsys):
     assert stopped.value.code == 2 and "expected" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("whole", [["--json"], ["--figures", "DIR"], ["--html", "FILE"]])
+@pytest.mark.parametrize("one", [["--step", "F6"], ["--cell", "1,2"], ["--digits", "5"], ["--learning-rate", "0.1"]])
+def test_options_of_one_step_beside_all_steps_are_refused(whole, one, model_file, capsys, tmp_path):
+    whole = [word.replace("DIR", str(tmp_path / "d")).replace("FILE", str(tmp_path / "f")) for word in whole]
+    code, out, errors = run(capsys, "9", *whole, *one, "--model", model_file)
+    assert code == 2 and out == "" and f"{whole[0]} holds all steps: {one[0]} would change nothing" in errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("outputs", [["--json", "--figures", "d"], ["--json", "--html", "f"]])
+def test_one_output_at_a_time(outputs, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["explain", "9", *outputs])
+    assert stopped.value.code == 2 and "not allowed with" in capsys.readouterr().err
+
+
+def small_set(folder, count):
+    """A data set of `count` test photos, as four IDX files."""
+    pixels, labels = nets.test_set()
+    for name in ("train", "t10k"):
+        shape = b"".join(size.to_bytes(4, "big") for size in (count, 28, 28))
+        images, classes = pixels[:count].tobytes(), labels[:count].astype(np.uint8).tobytes()
+        for kind, data in (
+            ("images-idx3", b"\0\0\x08\x03" + shape + images),
+            ("labels-idx1", b"\0\0\x08\x01" + shape[:4] + classes),
+        ):
+            with gzip.open(folder / f"{name}-{kind}-ubyte.gz", "wb") as file:
+                file.write(data)
+    return str(folder)
+
+
+def test_a_small_test_set_will_do(model_file, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {"01-photos": figures.sheet})
+    data = small_set(tmp_path, 5)
+    code, out, errors = run(capsys, "--data", data, "--model", model_file)
+    assert (code, errors) == (0, "") and out.startswith("photo 5 = test[4]: model says ")
+    assert run(capsys, "2", "--data", data, "--model", model_file, "--figures", str(tmp_path / "figures"))[0] == 0
+    walk = Walk(nets.tiny(), None, tuple(array[:5] for array in nets.test_set()))
+    assert "n: begin with photo 5" in "\n".join(walk.screen(80, 24, nets.PLAIN))
+
+
 def test_no_color_has_its_way(monkeypatch, model_file, capsys):
     colourful = run(capsys, "9", "--model", model_file, "--step", "B12", "--color", "always")[1]
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -182,5 +227,5 @@ def test_no_color_has_its_way(monkeypatch, model_file, capsys):
 
 
 def test_maps_are_pointed_at():
-    picture = text.draw_map(text.Map("a", np.eye(4), (2, 3), signed=True), Style(False, False, 80))
+    picture = text.draw_map(Map("a", np.eye(4), (2, 3), signed=True), Style(False, False, 80))
     assert [line.rstrip() for line in picture] == ["a", "     v", "  ##", ">   ##"]

@@ -8,11 +8,14 @@ import explain_models as nets
 import numpy as np
 import pytest
 
-from cnn.explain import backward_conv, extras, text
-from cnn.explain import view as v
-from cnn.explain.tour import show
-from cnn.explain.view import Cursor, Grid, Grids, Line, Num, Row, Sum, Table
-from kernels import reference
+from cnn.explain import formulas, voice
+from cnn.explain.formulas import find_step, steps
+from cnn.explain.parts import Cursor, Grid, Grids, Line, Num, Row, Sum, Table
+from cnn.explain.terminal import text
+from cnn.explain.terms import Tensors, causes, evaluate
+from cnn.explain.views import beside, maps, show
+from cnn.explain.views.scene import receptive_field
+from kernels import geometry, reference
 
 ARTICLE_STEPS = [f"{letter}{n}" for letter in "FB" for n in range(1, 13)]
 CURSORS = [
@@ -29,9 +32,9 @@ def views(name, number=9):
     """Every view of a network, at every cursor; a Dense layer's weight has two numbers."""
     t = nets.traced(name, number)
     for step, cursor in itertools.product(
-        [s.id for s in v.steps(t)] + ["G", "L"] + (["M"] if name != "dense" else []), CURSORS
+        [s.id for s in steps(t)] + ["G", "L"] + (["M"] if name != "dense" else []), CURSORS
     ):
-        kind = v.find_step(t, step).kind
+        kind = find_step(t, step).kind
         if cursor.weight and (kind == "dense-dkernel" or name == "dense"):
             cursor = cursor.but(weight=cursor.weight[:2])
         yield t, show(t, step, cursor)
@@ -63,8 +66,8 @@ def numbers(part):
 
 def test_the_article_network_has_the_steps_of_the_specification():
     t = nets.traced("tiny")
-    assert [step.id for step in v.steps(t)] == ARTICLE_STEPS
-    kinds = {step.id: step.kind for step in v.steps(t)}
+    assert [step.id for step in steps(t)] == ARTICLE_STEPS
+    kinds = {step.id: step.kind for step in steps(t)}
     assert (
         kinds["F9"] == "flatten"
         and kinds["B7"] == kinds["B10"] == "pool-back"
@@ -72,7 +75,7 @@ def test_the_article_network_has_the_steps_of_the_specification():
         and kinds["B9"] == "conv-dx"
     )
     with pytest.raises(ValueError, match="expected F1 to F12, B1 to B12, M, G, L or S, got 'F13'"):
-        v.find_step(t, "F13")
+        find_step(t, "F13")
 
 
 @pytest.mark.parametrize("name", nets.MODELS)
@@ -110,10 +113,10 @@ def test_printed_numbers_parse_back(digits):
     for _, view in itertools.chain(views("tiny"), views("sure"), views("odd")):
         lines = "\n".join(text.render(view, 200, digits))
         for num in itertools.chain(*map(numbers, view.parts)):
-            printed = text.number(num, digits)
+            printed = num.text(digits)
             mantissa, _, exponent = printed.removesuffix(" %").partition("e")
             decimals = len(mantissa.partition(".")[2])
-            assert abs(text.parsed(printed) - num.value) <= 0.5000001 * 10.0 ** (int(exponent or 0) - decimals), (
+            assert abs(voice.parsed(printed) - num.value) <= 0.5000001 * 10.0 ** (int(exponent or 0) - decimals), (
                 view.step,
                 num,
                 printed,
@@ -137,7 +140,7 @@ def test_printed_numbers_parse_back(digits):
     ],
 )
 def test_number(value, kind, printed):
-    assert text.number(Num(value, kind=kind)) == printed
+    assert Num(value, kind=kind).text() == printed
 
 
 def test_what_the_shown_figures_add_to_is_said_where_it_differs():
@@ -150,8 +153,9 @@ def test_what_the_shown_figures_add_to_is_said_where_it_differs():
 
 def test_every_step_names_a_line_of_source():
     for _, view in itertools.chain(views("tiny"), views("dense"), views("odd")):
-        if view.code is not None:
-            assert view.needle in inspect.getsource(inspect.unwrap(getattr(view.code, "py_func", view.code))), view.step
+        for code in view.words.code:
+            assert code.needle in inspect.getsource(inspect.unwrap(getattr(code.function, "py_func", code.function)))
+        if view.words.code:
             assert text.source_lines(view, 80, 15)[0].startswith(" ") and any(
                 line.startswith(">") for line in text.source_lines(view, 80, 15)
             )
@@ -167,8 +171,8 @@ def test_zero_terms_are_counted_once_by_cause():
             stage = t.stages[view.step.stage]
             u, w, c, f = view.cursor.weight
             columns, dz = t.get(stage, "columns")[:, :, u, w, c], t.get(stage, "dz")[..., f]
-            parts = backward_conv.zero_causes(t, view.step.stage, columns, dz, view.cursor.weight)
-            counts = {name.strip(): num.value for num, name in zip(parts[1::3], parts[2::3], strict=True)}
+            terms = evaluate(view.words.sentence, Tensors(t), dict(zip("uvcf", view.cursor.weight, strict=True)))
+            counts = causes(t, view.step.stage, terms)
             assert sum(counts.values()) == np.sum(columns * dz == 0)
             assert counts.get("ReLU closed", 0) == np.sum(t.get(stage, "z")[..., f] <= 0)
 
@@ -177,8 +181,10 @@ def test_zero_terms_are_counted_once_by_cause():
 def test_scatter_equals_gather(place):
     t = nets.traced("tiny")
     stage = t.stages[2]
-    terms, scatter, marks = backward_conv.scattered(stage.layer, t["dz2"], t["W2"], place)
-    gather = backward_conv.gathered(stage.layer, t["dz2"], t["W2"], place)
+    sentence = formulas.formula(t, find_step(t, "B9")).sentence
+    found = evaluate(sentence, Tensors(t), dict(zip("rsc", place, strict=True)))
+    scatter, marks = maps.scattered(found, stage.layer)
+    gather, terms = maps.gathered(stage.layer, t["dz2"], t["W2"], place), found.terms[found.inside]
     np.testing.assert_allclose(scatter[::-1, ::-1], gather, rtol=0, atol=1e-15)
     assert abs(gather.sum() - t["dp1"][place]) <= 1e-12 * np.abs(terms).sum()
     assert len(terms) == 4 * {0: 4, 1: 6, 2: 9}[sum(0 < x < 13 for x in place[:2])]
@@ -200,11 +206,11 @@ def test_pool_winners_and_ties():
 
 def test_receptive_fields():
     t = nets.traced("tiny")
-    assert v.receptive_field(t, 0, (10, 10)) == (9, 11, 9, 11)
-    assert v.receptive_field(t, 1, (5, 5)) == (9, 12, 9, 12)
-    low, high, *_ = v.receptive_field(t, 3, (3, 3))
+    assert receptive_field(t, 0, (10, 10)) == (9, 11, 9, 11)
+    assert receptive_field(t, 1, (5, 5)) == (9, 12, 9, 12)
+    low, high, *_ = receptive_field(t, 3, (3, 3))
     assert high - low + 1 == 10
-    assert v.receptive_field(t, 3, (0, 0)) == (0, 6, 0, 6)
+    assert receptive_field(t, 3, (0, 0)) == (0, 6, 0, 6)
 
 
 @pytest.mark.parametrize(
@@ -222,26 +228,26 @@ def test_receptive_fields():
 )
 def test_twins(step, other):
     t = nets.traced("tiny")
-    assert v.twin(t, v.find_step(t, step)).id == other
-    assert v.twin(t, v.find_step(t, other)).stage == v.find_step(t, step).stage
+    assert formulas.twin(t, find_step(t, step)).id == other
+    assert formulas.twin(t, find_step(t, other)).stage == find_step(t, step).stage
 
 
 # ---- M, G, L, S
 
 
-@pytest.mark.parametrize(("k", "s", "padding"), list(itertools.product(extras.SIZES, extras.STRIDES, extras.PADDINGS)))
+@pytest.mark.parametrize(("k", "s", "padding"), list(itertools.product(voice.SIZES, voice.STRIDES, voice.PADDINGS)))
 def test_lab_equals_the_reference_loops(k, s, padding):
     x = nets.test_set()[0][8] / 255.0
     t = nets.traced("tiny")
-    for image, preset in ((extras.TOY, "outline"), (x, "learned")):
+    for image, preset in ((voice.TOY, "outline"), (x, "learned")):
         if padding == "valid" and k > len(image):
             continue
-        lab = extras.run_lab(
+        lab = beside.run_lab(
             image,
-            extras.preset_kernel(t, extras.LabSettings(k, s, padding, preset), 1),
-            extras.LabSettings(k, s, padding, preset),
+            beside.lab_kernel(t, voice.LabSettings(k, s, padding, preset), 1),
+            voice.LabSettings(k, s, padding, preset),
         )
-        out, before, after = reference.window_geometry(len(image), k, s, padding)
+        out, before, after = geometry.window_geometry(len(image), k, s, padding)
         assert lab.z.shape == (out, out) and lab.pads == (before, after, before, after)
         columns = reference.im2col(image[None, ..., None], (k, k), (s, s), lab.pads)[0, ..., 0]
         np.testing.assert_allclose(lab.z, np.einsum("ijuv,uv->ij", columns, lab.kernel), atol=1e-12)
@@ -259,15 +265,15 @@ def test_lab_equals_the_reference_loops(k, s, padding):
     ],
 )
 def test_the_articles_cases(size, k, s, padding, out, pads, unused):
-    settings = extras.LabSettings(k, s, padding, "blur")
-    lab = extras.run_lab(np.ones((size, size)), extras.preset_kernel(None, settings), settings)
+    settings = voice.LabSettings(k, s, padding, "blur")
+    lab = beside.run_lab(np.ones((size, size)), beside.lab_kernel(None, settings), settings)
     assert lab.z.shape == (out, out) and lab.pads == (*pads, *pads) and lab.unused == (unused, unused)
 
 
 def test_a_window_too_large_for_the_image_is_said():
     t = nets.traced("tiny")
     with pytest.raises(ValueError, match="at least 7 x 7"):
-        show(t, "L", Cursor(lab=extras.LabSettings(7, 1, "valid", "blur", toy=True)))
+        show(t, "L", Cursor(lab=voice.LabSettings(7, 1, "valid", "blur", toy=True)))
 
 
 def test_gradient_check_agrees_or_names_the_kink():
@@ -276,7 +282,7 @@ def test_gradient_check_agrees_or_names_the_kink():
         view = show(t, "G", Cursor(weight=weight))
         words = "".join(part for line in view.parts if isinstance(line, Line) for part in line.parts)
         assert words == "kinks 0: the two slopes agree" or words.startswith("kink: ")
-    results = extras.check_sample(t, samples=30)
+    results = beside.check_sample(t, samples=30).results
     assert {r.name for r in results} == {
         *(f"{s.layer.name}/{key}" for s in t.stages for key in s.layer.params),
         "input",
@@ -310,6 +316,6 @@ def test_moved_photos_move_the_maps():
     words = text.render(view)
     assert sum("exactly" in line for line in words) == 3 and not any("NOT exactly" in line for line in words)
     rows = view.parts[0].rows
-    assert [row[0] for row in rows] == list(extras.CHANGES)
+    assert [row[0] for row in rows] == list(beside.CHANGES)
     right = [sum(row[k] == "+" for row in rows) for k in (1, 4)]
     assert f"this network {right[0]}, dense net {right[1]} of {len(rows)}" in "".join(view.parts[1].parts)

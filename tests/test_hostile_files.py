@@ -280,6 +280,12 @@ def test_weights_of_another_form(path, valid):
         assert np.array_equal(load(path, weights(valid, change)).params["dense/kernel"], model.params["dense/kernel"])
 
 
+def test_means_of_squares_below_zero(path, valid):
+    """Adam would make NaN of them, and the weights would be lost after a step."""
+    velocity = np.load(io.BytesIO(valid))["optimizer/velocity/dense/kernel"] - np.float32(1)
+    refuses(path, with_member(valid, "optimizer/velocity/dense/kernel", npy(velocity)), "expected means of squares")
+
+
 # Injected faults: the checks above must notice
 
 

@@ -1,6 +1,7 @@
 """The gates find faults: each fault here is put into the function that training runs, and its gate must fail.
 
-The faults are those that people really make; several were found in other projects.
+The faults are those that people really make; several were found in other projects. Those in the kernels that
+training runs instead of the layers: test_kernel_faults.py.
 """
 
 import copy
@@ -12,12 +13,10 @@ import pytest
 import cnn.layers
 import cnn.layers.convolution
 import cnn.layers.pooling
-import cnn.models
 import cnn.training.step
-import cnn.training.twin
 from cnn import losses
 
-GATES = [gates.layer_gate, gates.network_gate, gates.corner_gate, gates.independence_gate, gates.fast_gate]
+GATES = [gates.layer_gate, gates.network_gate, gates.corner_gate, gates.independence_gate]
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -209,23 +208,6 @@ def a_column_buffer_used_twice(patch):
     patch.setattr(cnn.layers.convolution, "im2col", faulty)
 
 
-def fast_bias_counts_closed_windows(patch):
-    def faulty(dbias, dy, winners):
-        dbias[:] = dy.sum(axis=(0, 1, 2))
-
-    patch.setattr(cnn.training.twin.fused, "bias_gradient", faulty)
-
-
-def fast_pooling_takes_another_winner(patch):
-    original = cnn.training.twin.fused.bias_relu_pool
-
-    def faulty(y, winners, z, bias, floor):
-        original(y, winners, z, bias, floor)
-        winners[winners == 1] = 2
-
-    patch.setattr(cnn.training.twin.fused, "bias_relu_pool", faulty)
-
-
 FAULTS = [
     (loss_gradient_without_the_mean, gates.network_gate),
     (each_shard_divides_by_its_own_size, gates.network_gate),
@@ -249,8 +231,6 @@ FAULTS = [
     (activation_left_out_of_the_convolution, gates.network_gate),
     (a_layer_that_remembers_its_last_input, gates.independence_gate),
     (a_column_buffer_used_twice, gates.independence_gate),
-    (fast_bias_counts_closed_windows, gates.fast_gate),
-    (fast_pooling_takes_another_winner, gates.fast_gate),
 ]
 
 

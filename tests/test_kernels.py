@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import adam, blas, im2col, pooling, reference, threads
+from kernels import adam, blas, geometry, im2col, pooling, reference, threads
 
 # x (N, H, W, C), kernel, strides, pads (top, bottom, left, right): squares, rectangles, overhanging and skipping windows
 CASES = {
@@ -36,8 +36,8 @@ def windows(draw):
     kernel = draw(st.integers(1, min(height, 5))), draw(st.integers(1, min(width, 5)))
     strides = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     padding = draw(st.sampled_from(["same", "valid"]))
-    _, *rows = reference.window_geometry(height, kernel[0], strides[0], padding)
-    _, *columns = reference.window_geometry(width, kernel[1], strides[1], padding)
+    _, *rows = geometry.window_geometry(height, kernel[0], strides[0], padding)
+    _, *columns = geometry.window_geometry(width, kernel[1], strides[1], padding)
     return (photos, height, width, channels), kernel, strides, (*rows, *columns)
 
 
@@ -148,7 +148,7 @@ def test_im2col_and_col2im_are_adjoint_on_any_shape(case):
     ],
 )
 def test_windows_are_placed_as_by_keras(size, kernel, stride, padding, expected):
-    assert reference.window_geometry(size, kernel, stride, padding) == expected
+    assert geometry.window_geometry(size, kernel, stride, padding) == expected
 
 
 def test_a_tie_goes_to_the_first_cell_alone():

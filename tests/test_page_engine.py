@@ -8,54 +8,25 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import page
 import pytest
+from photographs import photograph
 
 from cnn import layers
-from cnn.explain import html, trace
-from cnn.photos import changes
+from cnn.errors import DataError
+from cnn.explain import formulas, terms, trace
+from cnn.explain.page import build
+from cnn.photos import changes, own
 
 pytestmark = pytest.mark.slow
 
 LAB = [(k, s, padding) for k in (1, 2, 3, 5, 7) for s in (1, 2, 3) for padding in ("same", "valid")]
 
 
-RUNNER = """
-const fs = require("fs"), Engine = require(process.argv[2] + "/engine.js"), Proof = require(process.argv[2] + "/proof.js");
-const file = (name) => new Float64Array(fs.readFileSync(name).buffer.slice(0));
-const job = JSON.parse(fs.readFileSync("job.json"));
-const read = (name) => { const b = fs.readFileSync(name); return new Float64Array(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
-const write = (name, t) => fs.writeFileSync(name, Buffer.from(Float64Array.from(t).buffer));
-if (job.what === "network") {
-  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), D = Object.fromEntries(["W1", "b1", "W2", "b2"].map((n) => [n, read("dense" + n)]));
-  const out = job.photos.map((given) => {
-    const x = Engine.arrange(read(given.file), given), T = Engine.forward(P, x), report = new Proof.Report(1e-12);
-    Proof.splitTies(report, T, given.ties, given.file);
-    if (report.failures.length) throw new Error(report.failures[0]);
-    const G = Engine.backward(P, T, given.target);
-    const all = { ...T, ...G, dense: Engine.denseNet(D, x).p, loss: [Engine.lossOf(T.z4, given.target)] };
-    const names = Object.keys(all);
-    write(given.file + ".out", names.flatMap((n) => Array.from(all[n])));
-    return names.map((n) => [n, all[n].length]);
-  });
-  fs.writeFileSync("out.json", JSON.stringify(out));
-} else if (job.what === "lab") {
-  job.cases.forEach(([k, s, padding, H, W, C, F], n) => {
-    const g = Engine.plan(H, W, C, F, k, s, padding), x = read(n + "x"), w = read(n + "w"), z = Engine.conv(g, x, w, read(n + "b"));
-    const { dW, db, dx } = Engine.convBackward(g, x, w, read(n + "dz"));
-    write(n + "out", [g.OH, g.OW, g.top, g.bottom, g.left, g.right, ...z, ...dW, ...db, ...dx]);
-  });
-} else if (job.what === "check") {
-  const P = Object.fromEntries(Engine.PARAMS.map((n) => [n, read(n)])), T = Engine.forward(P, read("x")), G = Engine.backward(P, T, job.target);
-  fs.writeFileSync("out.json", JSON.stringify(job.entries.map(([name, index]) => Engine.check(P, T, G, job.target, name, index))));
-} else if (job.what === "sha") {
-  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => Proof.sha256(Proof.bytes(t)))));
-} else if (job.what === "base64") {
-  fs.writeFileSync("out.json", JSON.stringify(job.texts.map((t) => { try { Proof.bytes(t); return "taken"; } catch { return "refused"; } })));
-}
-"""
+RUNNER = Path(__file__).with_name("page_runner.js")
 
 
 @functools.cache
@@ -72,10 +43,9 @@ def node(folder, job, **arrays):
     """Run the engine in Node on arrays, written as float64 files, in this folder."""
     for name, array in arrays.items():
         (folder / name).write_bytes(np.ascontiguousarray(array, np.float64).tobytes())
-    (folder / "run.js").write_text(RUNNER)
     (folder / "job.json").write_text(json.dumps(job))
     done = subprocess.run(
-        [node_program(), "run.js", str(html.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300
+        [node_program(), str(RUNNER), str(build.PAGE)], cwd=folder, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -83,7 +53,7 @@ def node(folder, job, **arrays):
 
 def parameters():
     t = page.traced()
-    return {name: t[name] for name in html.PARAMETERS}
+    return {name: t[name] for name in build.PARAMETERS}
 
 
 def dense_parameters():
@@ -115,7 +85,7 @@ def cases():
 def changed(image, change):
     """The same change by the package's own functions: parts, then mirror, then shift."""
     if change.get("parts"):
-        image = getattr(transformations, f"swap_{change['parts']}")(image)
+        image = getattr(changes, f"swap_{change['parts']}")(image)
     if change.get("mirror"):
         # The page mirrors what it then takes apart: in this order it is the same picture.
         image = changes.mirror(image)
@@ -129,7 +99,7 @@ def test_forward_and_backward_equal_the_trace(tmp_path):
     job = {
         "what": "network",
         "photos": [
-            {"file": f"photo{n}", "target": target, "ties": html.split_ties(t), **change}
+            {"file": f"photo{n}", "target": target, "ties": build.split_ties(t), **change}
             for n, (t, (_, change, target)) in enumerate(zip(traces, given, strict=True))
         ],
     }
@@ -182,7 +152,7 @@ def test_the_lab_equals_the_layer_on_all_its_settings(tmp_path):
 
 def test_the_page_checks_gradients_as_python_does(tmp_path):
     t = page.traced(12)
-    entries = [[name, int(n)] for name in html.PARAMETERS for n in np.argsort(-np.abs(t[f"d{name}"]), axis=None)[:4]]
+    entries = [[name, int(n)] for name in build.PARAMETERS for n in np.argsort(-np.abs(t[f"d{name}"]), axis=None)[:4]]
     node(tmp_path, {"what": "check", "target": t.target, "entries": entries}, **parameters(), x=t["x"])
     results = json.loads((tmp_path / "out.json").read_text())
     assert sum(r["kinks"] == 0 for r in results) >= 24
@@ -200,3 +170,65 @@ def test_the_page_hashes_as_the_standard_does_and_takes_only_strict_base64(tmp_p
     assert json.loads((tmp_path / "out.json").read_text()) == [hashlib.sha256(blob).hexdigest() for blob in blobs]
     node(tmp_path, {"what": "base64", "texts": ["QUJD", "QUI=", "QQ==", "QUJ", "QU D", "QUJé", "QUJ=", "QR==", "Q==="]})
     assert json.loads((tmp_path / "out.json").read_text()) == ["taken"] * 3 + ["refused"] * 6
+
+
+def test_sentences_have_the_same_terms_as_in_python(tmp_path):
+    """Every sentence of the tour at random places: value, terms, padding, sums by each letter."""
+    t, rng, cases = page.traced(), np.random.default_rng(8), []
+    for step in formulas.steps(t):
+        found = formulas.formula(t, step)
+        for sentence in filter(None, (found.sentence, *found.also)):
+            for _ in range(3):
+                cases.append((sentence, {letter: int(rng.integers(size)) for letter, size in sentence.places}))
+    assert len(cases) > 70
+    job = {"what": "sentences", "target": t.target, "cases": [(s.as_json(), at) for s, at in cases]}
+    node(tmp_path, job, **parameters(), x=t["x"])
+    tensors = terms.Tensors(t)
+    for (sentence, at), found in zip(cases, json.loads((tmp_path / "out.json").read_text()), strict=True):
+        expected = terms.evaluate(sentence, tensors, at)
+        scale = 1e-9 * max(1.0, expected.size)
+        assert found["value"] == pytest.approx(expected.value, abs=scale), sentence.text
+        assert found["result"] == pytest.approx(expected.value, abs=scale), sentence.text
+        np.testing.assert_allclose(found["terms"], expected.terms.ravel(), rtol=0, atol=scale)
+        assert found["inside"] == np.broadcast_to(expected.inside, expected.terms.shape).ravel().tolist()
+        for letter, sums in found["groups"].items():
+            np.testing.assert_allclose(sums, expected.by(letter), rtol=0, atol=scale)
+
+
+def own_pictures():
+    """Photographs of things of the data set, on a dark wall too, small and huge; photos of the set; and empty ones."""
+    pixels, rng = page.test_set()[0], np.random.default_rng(9)
+    yield from (photograph(pixels[n], rng) for n in range(8))
+    yield photograph(pixels[3], rng, size=(480, 700), wall=(120, 60, 50), dye=(200, 200, 20))
+    yield photograph(pixels[5], rng, size=(70, 60), enlarge=2)
+    yield photograph(pixels[7], rng, size=(2600, 1900), enlarge=50)
+    yield from (np.repeat(photo[..., None], 3, 2) for photo in (pixels[8], 255 - pixels[8]))
+    yield np.full((60, 90, 3), 130, np.uint8)
+    yield np.full((5, 90, 3), 130, np.uint8)
+
+
+def test_a_picture_of_ones_own_is_prepared_as_python_does(tmp_path):
+    from PIL import Image
+
+    pictures = list(own_pictures())
+    for n, picture in enumerate(pictures):
+        (tmp_path / f"picture{n}").write_bytes(picture.tobytes())
+        Image.fromarray(picture).save(tmp_path / f"{n}.png")
+    node(tmp_path, {"what": "own", "shapes": [picture.shape[:2] for picture in pictures]})
+    for n, found in enumerate(json.loads((tmp_path / "out.json").read_text())):
+        try:
+            expected = own.read(tmp_path / f"{n}.png").pixels.ravel().astype(int)
+        except DataError as error:
+            assert found in str(error), n
+            continue
+        difference = np.abs(expected - found)
+        assert difference.max() <= 1 and np.count_nonzero(difference) <= 4, n
+
+
+def test_the_page_unpacks_what_python_packed(tmp_path):
+    names = [name for name in page.data()["blocks"] if name != "photo-bytes"]
+    blocks = [[page.parts().scripts[name], page.data()["blocks"][name]] for name in names]
+    node(tmp_path, {"what": "blocks", "blocks": blocks})
+    for n, (name, (_, told)) in enumerate(zip(names, blocks, strict=True)):
+        expected = page.block(name, f"<f{told['width']}").astype(np.float64)
+        assert (tmp_path / f"{n}out").read_bytes() == expected.tobytes(), name

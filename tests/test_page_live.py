@@ -4,13 +4,17 @@ Slow tests: they need Chromium and the extra `page`; CI has both. Where somethin
 skips itself checks nothing.
 """
 
+import re
+
 import numpy as np
 import page
 import pytest
 from page_browser import browser, focus_lab, folder, state, until, visit  # noqa: F401  fixtures among them
+from photographs import photograph
 
-from cnn.explain import html, trace
-from cnn.photos import changes
+from cnn.explain import formulas, trace, voice
+from cnn.explain.page import build
+from cnn.photos import changes, own
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +22,7 @@ pytestmark = pytest.mark.slow
 def test_it_opens_from_the_disk_and_proves_itself(visit):
     tab = visit()
     report = tab.inner_text("#report")
-    assert report.startswith("self-check ok: 20 photos, ") and page.data()["sha256"]["weights"][:16] in report
+    assert report.startswith("self-check ok: 20 photos, ") and page.data()["blocks"]["weights"]["sha256"][:16] in report
     assert int(report.split(" photos, ")[1].split(" comparisons")[0].replace(",", "")) > 70_000
     assert float(report.split("difference ")[1].split(",")[0]) < 1e-9
     assert tab.inner_text("#verdict").startswith("photo 9 = test[8]: model says Sandal")
@@ -41,7 +45,7 @@ def test_photo_12_can_be_typed(visit):
 
 
 def test_a_target_that_was_asked_for_is_kept_and_its_tiny_gradients_still_agree(visit, folder):
-    chosen = html.page(*page.networks(), html.Example(9, *page.test_set()), target=5)
+    chosen = build.page(*page.networks(), build.Example(9, *page.test_set()), target=5)
     (folder / "target.html").write_text(chosen, "utf-8")
     tab = visit(file="target.html")
     assert tab.evaluate("App.A.target") == 5 and tab.inner_text("#report").startswith("self-check ok")
@@ -124,8 +128,8 @@ def test_small_steps_play_digits_code_and_help(visit):
     until(tab, "document.getElementById('now-F').textContent.startsWith('ReLU')", 20)
     tab.keyboard.press("d")
     assert (
-        tab.evaluate("Show.settings.digits") == 6
-        and tab.locator("#live-F3 .grid tbody td").first.inner_text().split(".")[1].__len__() == 6
+        tab.evaluate("Show.settings.digits") == voice.DIGITS + 1
+        and len(tab.locator("#live-F3 .grid tbody td").first.inner_text().split(".")[1]) == voice.DIGITS + 1
     )
     tab.keyboard.press("c")
     until(tab, "document.querySelector('#step-F3 details.code').innerText.includes('def forward')")
@@ -179,9 +183,10 @@ def test_keys_act_only_in_a_lab_and_can_be_turned_off(visit):
 def test_every_key_of_the_help_is_one_that_the_page_knows(visit):
     tab = visit()
     known = set(tab.evaluate("Object.keys(App.KEYS)"))
+    shown = tab.locator("#help dt kbd").all_text_contents()
     names = {"Space": " ", "←": "ArrowLeft", "↑": "ArrowUp", "→": "ArrowRight", "↓": "ArrowDown"}
-    told = {names.get(key, key) for keys, _ in html.KEYS for key in keys.split()}
-    assert told | {"?"} == known
+    assert {names.get(key, key) for key in shown} == known
+    assert [f"{one.help}" for one in voice.keys_of("page")] == tab.locator("#help dd").all_text_contents()
 
 
 def test_a_weight_is_edited_and_its_effects_seen_and_undone(visit):
@@ -208,7 +213,7 @@ def test_a_weight_is_edited_and_its_effects_seen_and_undone(visit):
         "#photo=9&step=B8&w=0,2,5,27",
         "#photo=12&step=F6&cell=3,4&f=9&c=2&tap=8",
         "#photo=1&step=F3&cell=27,0&f=31&tap=0&dx=-3&dy=2&mirror=1",
-        "#photo=20&step=L&k=7&s=1&pad=valid&filter=blur&toy=0&cell=3,9",
+        "#photo=20&step=L&k=7&s=1&pad=valid&filter=sobel-x&toy=0&cell=3,9",
         "#photo=3&step=F10&u=17&class=4",
         "#photo=5&step=G&w=1,1,3,2&layer=2&target=7",
         "#photo=7&step=S&parts=halves",
@@ -292,20 +297,109 @@ def test_one_can_draw_by_keys_and_by_pointer_and_send_the_drawing_as_an_address(
     assert tab.evaluate("document.activeElement.id") != "paper"
 
 
-def test_a_picture_is_loaded_scaled_and_inverted(visit, tmp_path):
+def test_a_picture_is_loaded_and_prepared_as_cnn_predict_does_it(visit, tmp_path):
     from PIL import Image
 
     picture = np.full((56, 56), 255, np.uint8)
     picture[10:46, 20:36] = 0
     Image.fromarray(picture).save(tmp_path / "dark.png")
+    photograph_of = photograph(page.test_set()[0][8], np.random.default_rng(3))
+    Image.fromarray(photograph_of).save(tmp_path / "sandal.png")
+    Image.fromarray(np.full((40, 40), 9, np.uint8)).save(tmp_path / "wall.png")
     (tmp_path / "none.png").write_text("no picture")
     tab = visit()
-    tab.set_input_files("#load", str(tmp_path / "dark.png"))
-    until(tab, "document.getElementById('paper-state').textContent.includes('144 of 784')")
-    tab.locator("#use").click()
-    assert tab.evaluate("App.A.x[14 * 28 + 14]") == 1 and tab.evaluate("App.A.x[0]") == 0
+    for name, pixels in (("dark.png", 336), ("sandal.png", None)):
+        expected = own.read(tmp_path / name).pixels
+        tab.set_input_files("#load", str(tmp_path / name))
+        until(
+            tab, f"document.getElementById('paper-state').textContent.includes('; {np.count_nonzero(expected)} of 784')"
+        )
+        tab.locator("#use").click()
+        found = np.array(tab.evaluate("[...App.A.S.px]"), int).reshape(28, 28)
+        assert np.abs(found - expected).max() <= 1 and pixels in (None, np.count_nonzero(expected)), name
     tab.set_input_files("#load", str(tmp_path / "none.png"))
     until(tab, "document.getElementById('paper-state').textContent.startsWith('none.png: expected a picture')")
+    tab.set_input_files("#load", str(tmp_path / "wall.png"))
+    until(tab, "document.getElementById('paper-state').textContent.startsWith('wall.png: expected something to see')")
+
+
+def test_numbers_are_printed_as_in_python(visit):
+    tab, rng = visit(), np.random.default_rng(4)
+    values = [
+        *(rng.normal(size=60) * 10.0 ** rng.integers(-9, 6, 60)),
+        0.0,
+        -0.0,
+        1.0,
+        -1e-9,
+        0.00099999,
+        1e-5,
+        123456.0,
+    ]
+    for kind in voice.FORMATS:
+        for digits in (voice.LEAST_DIGITS, voice.DIGITS, voice.MOST_DIGITS):
+            tab.evaluate(f"Show.settings.digits = {digits}")
+            found = tab.evaluate(
+                "([values, kind]) => values.map((v) => Show.number(v, kind))", [list(map(float, values)), kind]
+            )
+            expected = [voice.number(v + 0.0, kind, digits).replace("-", "−") for v in values]  # + 0.0: no minus zero
+            assert found == expected, (kind, digits)
+
+
+def test_the_lab_has_the_filters_of_the_terminal(visit):
+    tab = visit("#photo=9&step=L")
+    kernel = page.traced()["W1"][:, :, 0, tab.evaluate("App.A.S.F.f1")]
+    for k in voice.SIZES:
+        for name in (*voice.PRESETS, "learned"):
+            expected = voice.resized(kernel, k) if name == "learned" else voice.preset(name, k)
+            found = tab.evaluate(f"(App.set({{k: {k}, preset: '{name}'}}), [...Labs.lab(App.A).W])")
+            np.testing.assert_allclose(found, expected.ravel(), atol=1e-12, err_msg=f"{name} {k}")
+    assert tab.evaluate("(App.set({toy: true}), [...Labs.lab(App.A).x])") == voice.TOY.ravel().tolist()
+
+
+def test_a_hostile_name_runs_nothing_at_any_step(visit, folder):
+    """Markup in every name that comes from outside: no dialog, no request, no element; the text is seen as it is."""
+    hostile = "<img src=x onerror=alert(1)><b>'\"&</b>"
+    model = page.networks()[0].astype(np.float32)
+    model.class_names, model.made_by = [f"{k}{hostile}" for k in range(10)], hostile
+    model.input_scale = page.networks()[0].input_scale
+    example = build.Example(9, *page.test_set(), page.small_comparison())
+    (folder / "hostile.html").write_text(build.page(model, page.networks()[1], example), "utf-8")
+    tab, plain, dialogs = visit(file="hostile.html"), visit(), []
+    tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    for step in tab.evaluate("State.ALL"):
+        for one in (tab, plain):
+            one.evaluate(f"App.go('{step}')")
+            one.evaluate(
+                "App.KEYS.t(); [...document.querySelectorAll('.map details')].forEach((d) => { d.open = true; })"
+            )
+            one.wait_for_timeout(30)
+            one.evaluate("App.KEYS.u()")
+            one.wait_for_timeout(100)  # opened tables fill themselves
+        places = (f"#step-{step}", "#sheet", "#verdict", "#target-note", "#now-F", "#now-B", "header", "footer")
+        counts = f"{list(places)}.map((place) => document.querySelectorAll(place + ' *').length)"
+        assert tab.evaluate("document.querySelectorAll('img').length") == 0, step
+        assert tab.evaluate(counts) == plain.evaluate(counts), step
+        assert "onerror" not in tab.evaluate(
+            "[...document.querySelectorAll('*')].flatMap((e) => e.getAttributeNames())"
+        )
+    assert hostile in tab.inner_text("#live-F12") and hostile in tab.inner_text("#verdict") and dialogs == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("(v > 0 ? v : 0)", "(v > 1e-3 ? v : 0)"), ('id="words">{', 'id="words">')],
+    ids=["script", "words"],
+)
+def test_a_script_that_was_changed_does_not_run(browser, folder, old, new):
+    """The policy knows the scripts by their hashes; a foreign one is not run, and the page says that it is damaged."""
+    text = page.text().replace(old, new)
+    (folder / "foreign.html").write_text(text.replace("</main>", "<script>window.ran = 1</script></main>"), "utf-8")
+    tab = browser.new_page()
+    tab.goto(f"file://{folder / 'foreign.html'}")
+    until(tab, "document.documentElement.matches('.ready, .failed')", 60)
+    assert tab.evaluate("typeof window.ran") == "undefined" and "SELF-CHECK FAILED" in tab.inner_text("#alarm")
+    assert tab.locator("td[data-ref], canvas[id^=net-]").count() == 0
+    tab.close()
 
 
 def test_the_two_nets_look_at_the_same_moved_photo(visit):
@@ -323,8 +417,9 @@ def test_nothing_runs_off_the_side(visit, width):
     for step in ("F3", "F6", "F10", "F12", "B1", "B8", "B9", "B12", "L", "M", "G", "T", "S"):
         tab.evaluate(f"App.go('{step}')")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, step
-    small = tab.evaluate("""[...document.querySelectorAll('button, select, input, summary')].filter((e) => e.offsetParent)
-      .filter((e) => e.getBoundingClientRect().height < 24 || e.getBoundingClientRect().width < 24).map((e) => e.outerHTML)""")
+    small = tab.evaluate("""[...document.querySelectorAll('button, select, input, summary')]
+      .filter((e) => e.offsetParent && Math.min(e.getBoundingClientRect().height, e.getBoundingClientRect().width) < 24)
+      .map((e) => e.outerHTML)""")
     assert small == []
 
 
@@ -368,12 +463,9 @@ def test_reduced_motion_stops_what_moves_by_itself(visit):
 def test_without_javascript_it_is_a_document(visit):
     tab = visit(wait=False, java_script_enabled=False)
     text = tab.locator("body").inner_text()
-    for step in (
-        "One cell of the first convolution",
-        "Back to one cell of pool1",
-        "One weight of the second convolution",
-    ):
-        assert step in text
+    for step in ("F3", "B9", "B8", "L"):
+        words = formulas.formula(page.traced(), formulas.find_step(page.traced(), step))
+        assert words.title[1:] in text and words.say in text and words.text in text, step
     assert tab.locator("td[data-ref]").count() == len(page.parts().cells)
     assert (
         tab.locator("#live-F3 table").first.is_visible()
@@ -381,6 +473,13 @@ def test_without_javascript_it_is_a_document(visit):
         and tab.locator("#sheet").is_hidden()
     )
     assert "9 = test[8]" in text
+
+
+def hashed(text):
+    """The page with the hashes of its scripts in the policy, as one would do who changes a script and knows of it."""
+    code = [text for name, text in page.Parts(text).scripts.items() if name.startswith("script")]
+    hashes = " ".join(f"'sha256-{build.fingerprint(script)}'" for script in code)
+    return re.sub(r"script-src [^;]*;", f"script-src {hashes};", text, count=1)
 
 
 def damage(folder, name, position):
@@ -394,11 +493,13 @@ def damage(folder, name, position):
     [
         ("weights", 0),
         ("weights", 1_000_003),
-        ("weights", 2_248_760),
-        ("weights", 2_248_765),
+        ("weights", -6),
+        ("weights", -1),
+        ("weights", 3),
         ("baseline", 5),
-        ("baseline", 542_770),
+        ("baseline", -3),
         ("photo-bytes", 9_000),
+        ("full", 200_000),
     ],
 )
 def test_one_changed_letter_of_the_weights_or_photos_is_found(visit, folder, name, position):
@@ -414,7 +515,7 @@ def test_one_changed_letter_of_the_weights_or_photos_is_found(visit, folder, nam
     [
         ('"label":5', '"label":6'),
         ('"loss":', '"loss":1'),
-        ('data-ref="z4[3]" data-format="signed">', 'data-ref="z4[3]" data-format="signed">9'),
+        ('data-ref="z4[3]" data-format="total">', 'data-ref="z4[3]" data-format="total">9'),
         ("(v > 0 ? v : 0)", "(v > 1e-3 ? v : 0)"),
         ('{"schema"', "{schema"),
     ],
@@ -423,6 +524,6 @@ def test_one_changed_letter_of_the_weights_or_photos_is_found(visit, folder, nam
 def test_a_changed_trace_table_or_engine_is_found(visit, folder, old, new):
     text = page.text()
     assert old in text
-    (folder / "changed.html").write_text(text.replace(old, new), "utf-8")
+    (folder / "changed.html").write_text(hashed(text.replace(old, new, 1)), "utf-8")
     tab = visit(file="changed.html")
     assert tab.is_visible("#alarm") and tab.locator(".live table").count() == 0

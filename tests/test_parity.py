@@ -9,7 +9,7 @@ from conftest import random_batch
 
 from cnn import layers, models, optimizers
 from cnn.losses import SparseCategoricalCrossentropy
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 F = torch.nn.functional
 pytestmark = pytest.mark.parity
@@ -114,7 +114,7 @@ def test_softmax_and_dense(dtype, tolerance):
 
 @pytest.mark.parametrize("size", [1, 100, 1e4])
 @DTYPES
-def test_loss_on_logits(size, dtype, tolerance):
+def test_cross_entropy_of_logits(size, dtype, tolerance):
     rng = np.random.default_rng(0)
     z = (size * rng.standard_normal((7, 10))).astype(dtype)
     y = rng.integers(10, size=7)

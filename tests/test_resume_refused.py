@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from model_files import with_document
 from test_resume import FIT, StopAfter, X, Y, new_model
 
 from cnn import callbacks, layers, models, optimizers, saving
@@ -70,6 +71,40 @@ def test_a_damaged_backup_is_an_error_not_a_new_start(tmp_path):
     (tmp_path / "last.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(ModelFileError, match="last.npz: .*cut short"):
         go_on(tmp_path)
+
+
+def batch(**values):
+    return lambda document: document["training"].update(values)
+
+
+IMPOSSIBLE = {  # of 24 photos in batches of 7, stopped in the second batch of the second epoch
+    "step beyond the epoch": (batch(step=5, count=24), "expected at most 4 batches in an epoch, got 5"),
+    "step far beyond the epoch": (batch(step=2**40, count=2**40), "expected at most 4 batches in an epoch"),
+    "photos of other batches": (batch(count=15), "expected 14 photos in 2 batches, got 15"),
+    "no sums": (batch(sums={}), r"expected sums of \['accuracy', 'loss'\], got \[\]"),
+    "sums of others": (batch(sums={"loss": 1.0, "rate": 1.0}), "expected sums of"),
+    "sums before the first batch": (batch(step=0, count=0), r"expected sums of \[\]"),
+    "more steps than there is time": (
+        lambda d: d["progress"].update(iterations=2**40),
+        "expected at most 549755813888 epochs and steps done",
+    ),
+    "more epochs than there is time": (
+        lambda d: d["progress"].update(epochs=2**40),
+        "expected at most 549755813888 epochs and steps done",
+    ),
+}
+
+
+@pytest.mark.parametrize("change, reason", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_a_place_where_no_run_can_stand_is_refused(tmp_path, change, reason):
+    data = with_document(start(tmp_path), change)
+    (tmp_path / "last.npz").write_bytes(data)
+    model = new_model()
+    weights = [w.copy() for w in model.get_weights()]
+    with pytest.raises(ModelFileError, match=f"last.npz: {reason}"):
+        go_on(tmp_path, model)
+    assert (tmp_path / "last.npz").read_bytes() == data
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
 
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path):

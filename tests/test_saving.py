@@ -109,7 +109,7 @@ def test_float64_and_no_compile(tmp_path):
     assert loaded.optimizer is None and loaded.loss is None
 
 
-def test_loss_on_logits_comes_back(tmp_path):
+def test_cross_entropy_of_logits_comes_back(tmp_path):
     model = models.Sequential([layers.Dense(2, input_shape=(3,))])
     model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
     model.save(tmp_path / "model.npz")
@@ -227,6 +227,29 @@ REFUSED = {
     ),
     "class names": (lambda: broken(class_names=("a", "b")), "m.npz", "class_names: expected 3 names"),
     "class name not text": (lambda: broken(class_names=(1, 2, 3)), "m.npz", "class_names: expected 1 to 100 printable"),
+    "class names twice": (
+        lambda: broken(class_names=["a", "b", "a"]),
+        "m.npz",
+        "class_names: expected names that differ, got 'a' twice",
+    ),
+    "class names a word": (
+        lambda: broken(class_names="abc"),
+        "m.npz",
+        "class_names: expected a list of names, got 'abc'",
+    ),
+    "class names a set": (
+        lambda: broken(class_names={"a", "b", "c"}),
+        "m.npz",
+        "class_names: expected a list of names",
+    ),
+    "class names a dict": (lambda: broken(class_names=dict.fromkeys("abc")), "m.npz", "class_names: expected a list"),
+    "class names bytes": (lambda: broken(class_names=b"abc"), "m.npz", "class_names: expected a list of names"),
+    "class names drawn once": (
+        lambda: broken(class_names=iter("abc")),
+        "m.npz",
+        "class_names: expected a list of names",
+    ),
+    "input scale beyond all photos": (lambda: broken(input_scale=1e38), "m.npz", "input_scale: expected a number in"),
     "input scale": (lambda: broken(input_scale=float("nan")), "m.npz", "not JSON compliant"),
     "escape sequence in the name": (
         lambda: broken(name="\x1b[2J"),
@@ -241,6 +264,11 @@ REFUSED = {
         "expected 1 to 1000 layers",
     ),
 }
+
+
+def test_class_names_may_be_an_array(tmp_path):
+    broken(class_names=np.array(["a", "b", "c"])).save(tmp_path / "m.npz")
+    assert models.load_model(tmp_path / "m.npz").class_names == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("make, name, reason", REFUSED.values(), ids=REFUSED.keys())

@@ -1,24 +1,28 @@
-"""The fast twin in use: batches that change, threads, fits and changed models; and its kernels against plain loops.
+"""The fast twin that fit, evaluate and predict run: the plain layers' results, to the rounding of float32.
 
-What one pass computes is compared with the plain layers here over more shapes than in test_fused.py.
+Networks of many shapes, named by the kernel that they reach; batches that change, threads, fits and changed models.
+The kernels alone: test_vector_kernels.py.
 """
 
-import copy
-import pickle
-import threading
-
+import gates
+import numba
 import numpy as np
 import pytest
+from conftest import random_batch, random_biases
 
 from cnn import layers
 from cnn.errors import DivergedError
+from cnn.gradcheck import relative_error
 from cnn.losses import SparseCategoricalCrossentropy
-from cnn.models import Sequential
-from cnn.optimizers import SGD
-from cnn.training.twin import ConvPool, twin
-from kernels import fused, reference, sparse, vectors
+from cnn.models import Sequential, forward
+from cnn.training import twin
+from cnn.training.step import run_batch
+from cnn.training.twin import InRegisters, SkippingZeros, SkippingZerosOfGrey, ThroughColumns, TwinConvPool, Winograd
+from kernels.simd import conv_pool, winograd
+from kernels.simd.vectors import LANES
 
-JIT = vectors.AVAILABLE  # under NUMBA_DISABLE_JIT=1 the same tests run on smaller networks
+JIT = not numba.config.DISABLE_JIT  # in plain Python the same tests run with fewer photos
+FEW = 7 if JIT else 2
 Conv, Pool, Dense, Flatten, Dropout = layers.Conv2D, layers.MaxPooling2D, layers.Dense, layers.Flatten, layers.Dropout
 
 
@@ -32,78 +36,118 @@ def article(filters=(32, 64), shape=(28, 28, 1), **options):
     return [Conv(first, 3, input_shape=shape, **options), Pool(), Conv(second, 3, **options), Pool(), *head()]
 
 
-# name: (layers, how many convolutions run in one step with their pooling)
+def one(filters, kernel_size, shape, pool=None, **options):
+    """One convolution with ReLU, pooling, and two dense layers."""
+    return [Conv(filters, kernel_size, input_shape=shape, **{"activation": "relu"} | options), pool or Pool(), *head()]
+
+
+# How the twin must compute a convolution and its pooling, forward and backward.
+COLUMNS, BOTH_COLUMNS = ThroughColumns, (ThroughColumns, ThroughColumns)
+NARROW = InRegisters if conv_pool.TILE <= 3 else ThroughColumns  # pooled maps of 3 to 6 columns: it depends on the tile
+SAME = {"padding": "same"}
+# name: (layers, for each convolution that runs in one step with its pooling the two ways)
 NETWORKS = {
-    "the article's": (lambda: article(), 2),
-    "few filters": (lambda: article((8, 12), (12, 12, 1)), 2),
-    "no activation": (lambda: article(activation=None, shape=(12, 12, 1)), 2),
-    "no bias": (lambda: article(use_bias=False, shape=(12, 12, 1)), 2),
-    "no bias, no activation": (lambda: article((8, 12), (12, 12, 2), use_bias=False, activation=None), 2),
-    "odd size, three channels": (lambda: article(shape=(27, 29, 3)), 2),
-    "valid padding": (lambda: article(shape=(14, 15, 1), padding="valid"), 2),
-    "kernel 5": (lambda: [Conv(8, 5, padding="same", activation="relu", input_shape=(11, 12, 2)), Pool(), *head()], 1),
-    "kernel 3x5, valid": (lambda: [Conv(8, (3, 5), activation="relu", input_shape=(11, 12, 32)), Pool(), *head()], 1),
-    "stride 2": (
-        lambda: [Conv(8, 3, strides=2, padding="same", activation="relu", input_shape=(13, 12, 32)), Pool(), *head()],
-        1,
+    "Winograd, in registers, grey: the article's": (
+        article,
+        [(InRegisters, SkippingZerosOfGrey), (Winograd, SkippingZeros)],
     ),
-    "stride 2x1, valid": (
-        lambda: [Conv(8, 3, strides=(2, 1), activation="relu", input_shape=(13, 12, 3)), Pool(), *head()],
-        1,
+    "Winograd": (lambda: one(2 * winograd.FILTERS, 3, (15, 14, LANES), **SAME), [(Winograd, SkippingZeros)]),
+    "Winograd, valid": (
+        lambda: one(winograd.FILTERS, 3, (17, 20, 2 * LANES), activation=None),
+        [(Winograd, SkippingZeros)],
     ),
-    "64 channels": (
-        lambda: [Conv(10, 3, padding="same", activation="relu", input_shape=(8, 9, 64)), Pool(), *head()],
-        1,
+    "Winograd behind three channels, odd size": (
+        lambda: article(shape=(27, 29, 3)),
+        [(InRegisters, COLUMNS), (Winograd, SkippingZeros)],
     ),
-    "96 channels, then 64": (lambda: [*article((64, 8), (8, 8, 96))], 2),
-    "kernel 1": (lambda: [Conv(8, 1, activation="relu", input_shape=(6, 6, 32)), Pool(), *head()], 1),
-    "pooling 3x3": (lambda: [Conv(8, 3, activation="relu", input_shape=(11, 11, 2)), Pool(3), *head()], 0),
-    "pooling that overlaps": (
-        lambda: [Conv(8, 3, activation="relu", input_shape=(9, 9, 2)), Pool(2, strides=1), *head()],
-        0,
+    "in registers": (lambda: one(LANES, (2, 3), (16, 19, 3), use_bias=False), [(InRegisters, COLUMNS)]),
+    "in registers, stride 2": (
+        lambda: one(LANES, 3, (10, 31, 2), strides=(1, 2), activation=None, **SAME),
+        [(InRegisters, COLUMNS)],
     ),
-    "pooling that pads": (
-        lambda: [Conv(8, 3, activation="relu", input_shape=(9, 9, 2)), Pool(2, padding="same"), *head()],
-        0,
+    "in registers, no activation": (
+        lambda: article(activation=None, shape=(14, 14, 1)),
+        [(InRegisters, SkippingZerosOfGrey), (NARROW, SkippingZeros)],
     ),
-    "ReLU a layer of its own": (lambda: [Conv(8, 3, input_shape=(8, 8, 2)), layers.ReLU(), Pool(), *head()], 0),
-    "softmax in a convolution": (lambda: [Conv(8, 3, activation="softmax", input_shape=(8, 8, 2)), Pool(), *head()], 0),
-    "convolutions in a row": (
-        lambda: [Conv(8, 3, input_shape=(9, 9, 1)), Conv(8, 3, activation="relu"), Pool(), *head()],
-        1,
+    "in registers, no bias": (
+        lambda: article(use_bias=False, shape=(14, 15, 1)),
+        [(InRegisters, SkippingZerosOfGrey), (NARROW, SkippingZeros)],
     ),
-    "dropout": (
+    "grey, article in small": (
+        lambda: article((LANES, 6), (8, 8, 1)),
+        [(NARROW, SkippingZerosOfGrey), (COLUMNS, SkippingZeros)],
+    ),
+    "grey, valid": (
+        lambda: article(shape=(14, 15, 1), padding="valid"),
+        [(NARROW, SkippingZerosOfGrey), (COLUMNS, SkippingZeros)],
+    ),
+    "grey, pooling first": (
+        lambda: [Pool(input_shape=(12, 12, 1)), Conv(32, 3, activation="relu"), Pool(), *head()],
+        [(COLUMNS, SkippingZerosOfGrey)],
+    ),
+    "skips zeros, groups of channels": (lambda: one(5, 3, (6, 6, 2 * LANES), **SAME), [(COLUMNS, SkippingZeros)]),
+    "skips zeros, valid": (lambda: one(3, 3, (9, 8, LANES)), [(COLUMNS, SkippingZeros)]),
+    "skips zeros, odd": (lambda: one(3, 3, (7, 9, LANES), **SAME), [(COLUMNS, SkippingZeros)]),
+    "skips zeros, no activation": (
+        lambda: one(3, 3, (8, 8, LANES), activation=None, **SAME),
+        [(COLUMNS, SkippingZeros)],
+    ),
+    "skips zeros, second": (
+        lambda: [Conv(LANES, 1, input_shape=(8, 8, 2)), Conv(3, 3, **SAME), Pool(), *head()],
+        [(COLUMNS, SkippingZeros)],
+    ),
+    "skips zeros, 64 channels": (lambda: one(10, 3, (8, 9, 64), **SAME), [(COLUMNS, SkippingZeros)]),
+    "skips zeros, 96 channels, then 64": (
+        lambda: article((64, 8), (8, 8, 96)),
+        [(NARROW, SkippingZeros), (COLUMNS, SkippingZeros)],
+    ),
+    "columns, few filters": (lambda: article((5, 7), (12, 12, 1)), [BOTH_COLUMNS, BOTH_COLUMNS]),
+    "columns, no bias, no activation": (
+        lambda: article((5, 7), (12, 12, 2), use_bias=False, activation=None),
+        [BOTH_COLUMNS, BOTH_COLUMNS],
+    ),
+    "columns, no bias": (lambda: one(3, 3, (8, 8, 1), use_bias=False), [BOTH_COLUMNS]),
+    "columns, odd maps": (lambda: one(3, 3, (7, 9, 2), **SAME), [BOTH_COLUMNS]),
+    "columns, kernel 1": (lambda: one(10, 1, (6, 6, 32)), [BOTH_COLUMNS]),
+    "columns, kernel 5": (lambda: one(10, 5, (11, 12, 2), **SAME), [BOTH_COLUMNS]),
+    "columns, kernel 5x2": (lambda: one(3, (5, 2), (8, 9, 2), activation=None, **SAME), [BOTH_COLUMNS]),
+    "columns, kernel 3x5, valid": (lambda: one(10, (3, 5), (11, 12, 32)), [BOTH_COLUMNS]),
+    "columns, stride 2": (lambda: one(10, 3, (13, 12, 32), strides=2, **SAME), [BOTH_COLUMNS]),
+    "columns, stride 2, odd": (lambda: one(3, 3, (9, 9, 2), strides=2, **SAME), [BOTH_COLUMNS]),
+    "columns, stride 2x1, valid": (lambda: one(10, 3, (13, 12, 3), strides=(2, 1)), [BOTH_COLUMNS]),
+    "columns, convolutions in a row": (
+        lambda: [Conv(5, 3, input_shape=(9, 9, 1)), Conv(8, 3, activation="relu"), Pool(), *head()],
+        [BOTH_COLUMNS],
+    ),
+    "columns, dropout": (
         lambda: [
-            Conv(8, 3, activation="relu", input_shape=(8, 8, 1)),
-            Pool(),
-            Dropout(0.4),
-            Flatten(),
-            Dropout(0.3),
-            Dense(10, activation="softmax"),
+            Conv(5, 3, activation="relu", input_shape=(8, 8, 1)),
+            *(Pool(), Dropout(0.4), Flatten(), Dropout(0.3), Dense(10, activation="softmax")),
         ],
-        1,
+        [BOTH_COLUMNS],
     ),
-    "pooling first": (lambda: [Pool(input_shape=(12, 12, 1)), Conv(32, 3, activation="relu"), Pool(), *head()], 1),
-    "no convolution": (lambda: [Flatten(input_shape=(7, 6, 1)), *head()[1:]], 0),
-    "softmax a layer of its own": (lambda: [Flatten(input_shape=(7, 6, 1)), Dense(10), layers.Softmax()], 0),
+    "plain, pooling 3x3": (lambda: one(8, 3, (11, 11, 2), Pool(3)), []),
+    "plain, pooling that overlaps": (lambda: one(8, 3, (9, 9, 2), Pool(2, strides=1)), []),
+    "plain, pooling that overlaps and pads": (lambda: one(3, 3, (8, 8, 1), Pool(3, strides=2, padding="same")), []),
+    "plain, pooling that pads": (lambda: one(8, 3, (9, 9, 2), Pool(2, padding="same")), []),
+    "plain, ReLU a layer of its own": (lambda: [Conv(8, 3, input_shape=(8, 8, 2)), layers.ReLU(), Pool(), *head()], []),
+    "plain, softmax in a convolution": (lambda: one(8, 3, (8, 8, 2), activation="softmax"), []),
+    "dense alone": (lambda: [Flatten(input_shape=(7, 6, 1)), *head()[1:]], []),
+    "dense, softmax a layer of its own": (lambda: [Flatten(input_shape=(7, 6, 1)), Dense(10), layers.Softmax()], []),
     "dense without bias": (
         lambda: [Flatten(input_shape=(7, 6, 1)), Dense(9, use_bias=False), Dense(10, use_bias=False)],
-        0,
+        [],
     ),
     "dense before flatten": (
         lambda: [Dense(5, activation="relu", input_shape=(4, 4, 3)), Flatten(), Dense(10, activation="softmax")],
-        0,
+        [],
     ),
 }
-SMALL = (
-    "few filters",
-    "no bias, no activation",
-    "pooling 3x3",
-    "dropout",
-    "no convolution",
-    "softmax a layer of its own",
-)
-NAMES = list(NETWORKS) if JIT else SMALL
+EVERY = pytest.mark.parametrize("name", NETWORKS)
+
+
+def network(name):
+    return compiled(NETWORKS[name][0]())
 
 
 def compiled(network, shards=2):
@@ -137,58 +181,66 @@ def assert_same_pass(model, x, y, **options):
         assert_close(fast.grads[key], plain.grads[key], key)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@EVERY
+def test_the_table_above_says_which_kernels_run(name):
+    steps = [layer for layer in twin.twin_of(network(name).layers) if isinstance(layer, TwinConvPool)]
+    assert [(type(step.forward_way), type(step.backward_way)) for step in steps] == NETWORKS[name][1]
+
+
+def test_what_runs_instead_of_which_layers():
+    kinds = lambda name: [type(layer).__name__ for layer in twin.twin_of(network(name).layers)]
+    assert kinds("grey, article in small") == ["TwinConvPool", "TwinConvPool", "Flatten", "TwinDense", "TwinDense"]
+    assert kinds("plain, pooling 3x3") == ["Conv2D", "MaxPooling2D", "Flatten", "TwinDense", "TwinDense"]
+
+
+@EVERY
 @pytest.mark.parametrize("shards", [1, 2, 3])
 def test_one_pass_equals_the_plain_path(name, shards):
     model = compiled(NETWORKS[name][0](), shards)
-    assert_same_pass(model, *batch_for(model, 7))
+    assert_same_pass(model, *batch_for(model, FEW))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@EVERY
+def test_gradients_pass_the_gate(name):
+    model = random_biases(network(name))
+    gates.fast_gate(model, count=12 if JIT else 3)
+    x, _ = random_batch(3 * FEW, model.input_shape)
+    np.testing.assert_allclose(model.predict(x, batch_size=4, verbose=0), model(x), rtol=0, atol=2e-6)
+    gates.fast_gate(model, count=12 if JIT else 3)  # the buffers have seen other batches meanwhile
+
+
+@EVERY
 def test_predict_and_evaluate_equal_the_plain_path(name):
-    model = compiled(NETWORKS[name][0]())
-    x, y = batch_for(model, 11)
+    model = network(name)
+    x, y = batch_for(model, 11 if JIT else 3)
     plain = model(x)
-    for batch_size in (1, 4, 11, 32):
+    for batch_size in (1, 4, 11, 32) if JIT else (2, 3):
         assert_close(model.predict(x, batch_size=batch_size, verbose=0), plain)
         assert model.evaluate(x, y, batch_size=batch_size, verbose=0)[0] == pytest.approx(
             model.loss(y, plain), rel=1e-5
         )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_runs_as_one_step(name):
-    """The table above tests the fused step only if the twin really uses it."""
-    model = compiled(NETWORKS[name][0]())
-    assert sum(isinstance(layer, ConvPool) for layer in twin(model.layers)) == NETWORKS[name][1]
-
-
-@pytest.mark.skipif(not JIT, reason="vector code has no meaning in plain Python")
-def test_the_article_skips_zeros():
-    steps = [step for step in twin(compiled(article()).layers) if isinstance(step, ConvPool)]
-    assert [step.skips_zeros for step in steps] == [True, True]
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_batches_smaller_than_the_number_of_shards(count):
-    model = compiled(NETWORKS["few filters"][0](), shards=4)
+    model = compiled(article((5, 7), (12, 12, 1)), shards=4)
     assert_same_pass(model, *batch_for(model, count))
 
 
 def test_batch_sizes_that_change():
     """Buffers of one size must not leak into a batch of another."""
-    model = compiled(article(shape=(12, 12, 1)) if JIT else NETWORKS["few filters"][0]())
-    for number, count in enumerate((8, 3, 17, 1, 8, 40 if JIT else 9, 2)):
+    model = compiled(article(shape=(12, 12, 1)))
+    for number, count in enumerate((8, 3, 17, 1, 8, 40, 2) if JIT else (3, 1, 4, 2)):
         assert_same_pass(model, *batch_for(model, count, seed=number))
 
 
-def test_many_blocks():
+def test_many_blocks(monkeypatch):
     """A batch that does not fit the cache at once is cut into blocks, the last one smaller."""
-    model = compiled(article(shape=(20, 20, 1)) if JIT else NETWORKS["few filters"][0](), shards=1)
-    count = 37 if JIT else 5
-    if JIT:
-        assert len(list(twin(model.layers)[0].blocks(count))) > 1
-    assert_same_pass(model, *batch_for(model, count))
+    monkeypatch.setattr(twin, "BLOCK_BYTES", 2**17)
+    model = compiled(article((5, 7), (20, 20, 1)), shards=1)
+    step = twin.twin_of(model.layers)[0]
+    assert [block.stop - block.start for block, _, _ in step.forward_way.blocks(13)] == [5, 5, 3]
+    assert_same_pass(model, *batch_for(model, 13))
 
 
 @pytest.mark.parametrize("activation", ["relu", None])
@@ -206,7 +258,7 @@ def test_ties_and_black_photos(activation, value):
 
 
 def test_dropout_draws_the_same_numbers_in_training():
-    model = compiled(NETWORKS["dropout"][0]())
+    model = network("columns, dropout")
     x, y = batch_for(model, 9)
     assert_same_pass(model, x, y, training=True, step=4)
     drawn, not_drawn = (run_batch(model, x, y, training=training, fast=True).loss for training in (True, False))
@@ -224,287 +276,54 @@ def test_nan_in_the_weights_reaches_the_loss(key):
         model.fit(x, y, verbose=0)
 
 
-@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 1)])
-@pytest.mark.parametrize("others", [-1.0, 1.0])
-def test_nan_goes_through_pooling_from_any_place_of_its_window(place, others):
-    z = np.full((1, 4, 4, 8), others, np.float32)
-    z[0, place[0], place[1], 3] = np.nan
-    y, _ = pooled(z, np.zeros(8, np.float32), 0)
-    assert np.argwhere(np.isnan(y)).tolist() == [[0, 0, 0, 3]]
+def test_both_ways_back_agree():
+    step = twin.twin_of(network("skips zeros, odd").layers)[0]
+    x, _ = random_batch(5, (7, 9, LANES))
+    y, cache = step.forward(x)
+    dy = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
+    columns = ThroughColumns(step.conv, step.buffer)
+    through = [np.copy(part) for part in columns.backward(dy, cache, True)]
+    for a, b in zip(SkippingZeros(step.conv, step.buffer).backward(dy, cache, True), through, strict=True):
+        assert relative_error(a, b) < 1e-6
+    assert columns.backward(dy, cache, False)[1] is None
 
 
-def test_what_follows_a_fit_uses_the_new_weights_and_layers():
-    model = compiled(article((8, 12), (12, 12, 1)))
-    x, y = batch_for(model, 12)
-    model.fit(x, y, batch_size=5, verbose=0)
-    assert_close(model.predict(x, verbose=0), model(x))
-    model.set_weights([w * np.float32(0.5) for w in model.get_weights()])
-    assert_close(model.predict(x, verbose=0), model(x))
-    assert_same_pass(model, x, y)
-    model.pop()
-    model.add(Dense(11, activation="relu"))
-    model.add(Dense(10, activation="softmax"))
-    model.compile("adam", "sparse_categorical_crossentropy")
-    assert_same_pass(model, x, y)
-    model.fit(x, y, batch_size=5, verbose=0)
-    assert_close(model.predict(x, verbose=0), model(x))
+def test_ties_go_to_the_first_cell_as_in_the_plain_layers():
+    """A photo of few grey values: most windows are ties, and black ones stand on ReLU's corner."""
+    model = random_biases(network("grey, article in small"))
+    model.set_weights([w if w.ndim > 1 else 0 * w for w in model.get_weights()])
+    x = np.random.default_rng(0).integers(0, 2, (12, 8, 8, 1)).astype(np.float32)
+    x[:4] = 0
+    y = np.arange(12) % 10
+    plain, fast = (run_batch(model, x, y, fast=fast).grads for fast in (False, True))
+    for key in plain:
+        assert relative_error(plain[key], fast[key]) < 1e-5, key
 
 
-def test_fit_takes_the_same_steps_as_the_plain_path():
-    """Three epochs of SGD with the twin, and by hand from the plain gradients."""
-    model, by_hand = (compiled(article((8, 12), (12, 12, 1))) for _ in range(2))
-    model.optimizer = SGD(0.1)
-    x, y = batch_for(model, 10)
-    model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
-    for _ in range(3):
-        for start in range(0, 10, 4):
-            grads = run_batch(by_hand, x[start : start + 4], y[start : start + 4], fast=False).grads
-            for key, value in by_hand.params.items():
-                value -= np.float32(0.1) * grads[key]
-    for key, value in by_hand.params.items():
-        assert_close(model.params[key], value, key)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # from inf - inf, where the loops are not compiled
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_is_not_lost(value):
+    model = random_biases(network("grey, article in small"))
+    x, _ = random_batch(2)
+    x[1, 3, 4, 0] = value
+    with twin.lend(model) as (lent,):
+        outputs = forward(lent, x)[0]
+    assert np.isfinite(outputs[0]).all()
+    assert np.isnan(outputs[1]).any()
 
 
-def in_threads(*tasks):
-    """Run the tasks at once; raise what any of them raised."""
-    results, errors = [None] * len(tasks), []
-
-    def run(index):
-        try:
-            results[index] = tasks[index]()
-        except BaseException as error:
-            errors.append(error)
-
-    running = [threading.Thread(target=run, args=[index]) for index in range(len(tasks))]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join(timeout=120)
-    assert not any(thread.is_alive() for thread in running), "a thread hangs"
-    if errors:
-        raise errors[0]
-    return results
-
-
-def test_two_threads_train_two_models():
-    def train():
-        model = compiled(article((8, 32), (12, 12, 1)))
-        x, y = batch_for(model, 24)
-        model.fit(x, y, batch_size=6, epochs=3, verbose=0)
-        return model.get_weights()
-
-    alone = train()
-    for weights in in_threads(train, train):
-        assert all(np.array_equal(a, b) for a, b in zip(weights, alone, strict=True))
-
-
-def test_two_threads_predict_with_one_model():
-    model = compiled(article((8, 32), (12, 12, 1)))
-    photos = [batch_for(model, 40, seed=seed)[0] for seed in range(2)]
-    alone = [model.predict(x, batch_size=7, verbose=0) for x in photos]
-    for _ in range(3):
-        together = in_threads(*(lambda x=x: model.predict(x, batch_size=7, verbose=0) for x in photos))
-        assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
-
-
-def halved(layer):
-    """The same kind of layer, but its outputs are half as large."""
-
-    class Halved(type(layer)):
-        def forward(self, x, training=False, rng=None):
-            y, cache = super().forward(x, training, rng)
-            return y / 2, cache
-
-    layer.__class__ = Halved
-    return layer
-
-
-@pytest.mark.parametrize("place", [0, 1, 3])
-def test_a_layer_of_the_users_own_kind_is_not_replaced(place):
-    network = [Conv(8, 3, activation="relu", input_shape=(8, 8, 1)), Pool(), *head()]
-    halved(network[place])
-    model = compiled(network)
-    x, _ = batch_for(model, 5)
-    assert_close(model.predict(x, verbose=0), model(x))
-
-
-def test_what_is_set_in_a_layer_after_a_pass_is_seen():
-    model = compiled(article((8, 32), (12, 12, 1)))
-    x, y = batch_for(model, 6)
-    for index in (0, 2, 5):
-        model.predict(x, verbose=0)
-        model.layers[index].activation = layers.Linear()
-        assert_close(model.predict(x, verbose=0), model(x))
-    model.layers[0].name = "first"
-    assert_same_pass(model, x, y)
-
-
-def test_parameters_in_any_order_in_memory():
-    """The vector kernels read neighbours: what lies otherwise is copied, and another shape refused."""
-    model = compiled(article((32, 32), (16, 16, 1)))
-    x, y = batch_for(model, 5)
-    for layer in (model.layers[0], model.layers[2]):
-        layer.params = {
-            "kernel": np.asfortranarray(layer.params["kernel"]),
-            "bias": np.repeat(layer.params["bias"], 2)[::2],
-        }
-        assert_same_pass(model, x, y)
-    model.layers[2].params["bias"] = model.layers[2].params["bias"][:4]
-    if JIT:
-        with pytest.raises(
-            ValueError, match=r'Conv2D "conv2d_1": expected kernel and bias of shapes .*\(32,\)\), got .*\(4,\)'
-        ):
-            model.predict(x, verbose=0)
-
-
-def test_a_twin_that_comes_back_late_is_not_used_again():
-    model = compiled(article((8, 12), (12, 12, 1)))
-    x, _ = batch_for(model, 4)
-    lent = model.twins.borrow(model)
-    model.pop()
-    model.add(Dense(4, activation="softmax"))
-    assert_close(model.predict(x, verbose=0), model(x))
-    model.twins.give_back(lent)
-    assert_close(model.predict(x, verbose=0), model(x))
-
-
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_of_a_model_answer_for_themselves(duplicate):
-    model = compiled(article((8, 12), (12, 12, 1)))
-    x, _ = batch_for(model, 4)
-    before = model.predict(x, verbose=0)
-    twin_of_it = duplicate(model)
-    twin_of_it.layers = [*twin_of_it.layers]
-    twin_of_it.pop()
-    twin_of_it.add(Dense(10, activation="softmax"))
-    assert_close(twin_of_it.predict(x, verbose=0), twin_of_it(x))
-    assert np.array_equal(model.predict(x, verbose=0), before)
-
-
-def test_a_pickle_holds_the_weights_and_not_what_passes_left():
-    model = compiled(article((8, 12), (12, 12, 1)))
-    model.predict(batch_for(model, 500)[0], batch_size=500, verbose=0)
-    assert len(pickle.dumps(model)) < 2 * sum(w.nbytes for w in model.get_weights()) + 10_000
-
-
-def test_float64_models_take_the_plain_path():
-    model = compiled(article((8, 12), (12, 12, 1))).astype(np.float64)
-    x, y = batch_for(model, 4)
-    fast, plain = (run_batch(model, x.astype(np.float64), y, fast=choice) for choice in (True, False))
-    for key in plain.grads:
-        assert fast.grads[key].dtype == np.float64
-        assert np.array_equal(fast.grads[key], plain.grads[key])
-
-
-# ---- the kernels against their definitions in loops
-
-
-def reference_pooled(z, bias, floor):
-    """y = max(floor, max_pool_2x2(z + bias)), winners CLOSED where nothing is above the floor."""
-    height, width = z.shape[1] // 2 * 2, z.shape[2] // 2 * 2
-    largest, winners = reference.max_pool(z[:, :height, :width] + bias, (2, 2), (2, 2), (0, 0, 0, 0))
-    closed = ~(largest > floor)
-    return np.where(closed & ~np.isnan(largest), np.float32(floor), largest), np.where(closed, fused.CLOSED, winners)
-
-
-def pooled(z, bias, floor):
-    photos, height, width, filters = z.shape
-    y = np.full((photos, height // 2, width // 2, filters), 99, np.float32)
-    winners = np.full(y.shape, 99, np.uint8)
-    fused.bias_relu_pool(y, winners, z, bias, np.float32(floor))
-    return y, winners
-
-
-def random_maps(shape, seed=1):
-    """z with many ties, and a bias."""
-    rng = np.random.default_rng(seed)
-    return (rng.integers(-3, 4, shape) / 4).astype(np.float32), (rng.integers(-2, 3, shape[3]) / 4).astype(np.float32)
-
-
-SHAPES = [(2, 4, 6, 5), (1, 5, 7, 8), (3, 2, 2, 1)]
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("floor", [0.0, -np.inf])
-def test_bias_relu_pool_equals_loops(shape, floor):
-    z, bias = random_maps(shape)
-    y, winners = pooled(z, bias, floor)
-    expected_y, expected_winners = reference_pooled(z, bias, floor)
-    assert np.array_equal(y, expected_y)
-    assert np.array_equal(winners, expected_winners)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_unpool_and_bias_gradient_equal_loops(shape):
-    z, bias = random_maps(shape)
-    y, winners = pooled(z, bias, 0.0)
-    dy = np.random.default_rng(2).standard_normal(y.shape, np.float32)
-    expected_dz, expected_dbias = unpool_in_loops(dy, winners, shape), np.zeros(shape[3])
-    dz = np.full(shape, 99, np.float32)
-    fused.unpool(dz, dy, winners)
-    assert np.array_equal(dz, expected_dz)
-    dbias = np.full(shape[3], 99, np.float32)
-    fused.bias_gradient(dbias, dy, winners)
-    for place in np.ndindex(dy.shape):
-        expected_dbias[place[3]] += dy[place] if winners[place] < fused.CLOSED else 0
-    np.testing.assert_allclose(dbias, expected_dbias, rtol=1e-5, atol=1e-5)
-
-
-def unpool_in_loops(dy, winners, shape, dtype=np.float32):
-    """dz[n, 2p + u, 2q + v, f] = dy[n,p,q,f] for the winner (u, v), 0 elsewhere."""
-    dz = np.zeros(shape, dtype)
-    for n, p, q, f in np.ndindex(dy.shape):
-        if winners[n, p, q, f] < fused.CLOSED:
-            u, v = divmod(int(winners[n, p, q, f]), 2)
-            dz[n, 2 * p + u, 2 * q + v, f] = dy[n, p, q, f]
-    return dz
-
-
-@pytest.mark.skipif(not JIT, reason="vector code has no meaning in plain Python")
-@pytest.mark.parametrize("size", [(4, 4), (5, 7), (6, 4)])
-@pytest.mark.parametrize("pads", [(1, 1, 1, 1), (0, 0, 0, 0)])
-@pytest.mark.parametrize("groups, filters", [(1, 3), (2, 2 * sparse.FILTERS + 8)])
-def test_sparse_gradients_equal_the_products_in_float64(size, pads, groups, filters):
-    """Against reference.im2col and col2im: dkernel = columns^T @ dz, dx = col2im(dz @ kernel^T)."""
-    rng = np.random.default_rng(7)
-    height, width, channels = size[0] + 2, size[1] + 2, groups * vectors.LANES
-    x = rng.standard_normal((2, height, width, channels)).astype(np.float32)
-    kernel = rng.standard_normal((3, 3, channels, filters)).astype(np.float32)
-    top, bottom, left, right = pads
-    x_padded = np.ascontiguousarray(np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))))
-    out_h, out_w = x_padded.shape[1] - 2, x_padded.shape[2] - 2
-    dy = rng.standard_normal((2, out_h // 2, out_w // 2, filters)).astype(np.float32)
-    winners = rng.integers(0, 5, dy.shape).astype(np.uint8)
-    winners[0, 0, 0, :], winners[1, 0, 0, :] = fused.CLOSED, 3  # a window nobody won, and one that all won
-
-    dz = unpool_in_loops(dy, winners, (2, out_h, out_w, filters), np.float64).reshape(-1, filters)
-    columns = reference.im2col(x.astype(np.float64), (3, 3), (1, 1), pads)
-    expected_dkernel = (columns.reshape(-1, 9 * channels).T @ dz).reshape(kernel.shape)
-    dcolumns = dz @ kernel.reshape(-1, filters).T.astype(np.float64)
-    expected_dx = reference.col2im(dcolumns.reshape(columns.shape), x.shape, (1, 1), pads)
-
-    where = sparse.window_starts(*dy.shape[1:3], x_padded.shape[2] * channels, channels)
-    dkernel = np.full((filters, 3, 3, channels), 99, np.float32)
-    sparse.kernel_gradient(dkernel, dy, winners, x_padded, where)
-    assert_close(dkernel.transpose(1, 2, 3, 0).astype(np.float64), expected_dkernel)
-    by_lanes = np.ascontiguousarray(kernel.reshape(9, groups, vectors.LANES, filters).transpose(1, 3, 0, 2))
-    dx, photo = np.full(x.shape, 99, np.float32), np.full(x_padded.shape[1:], 99, np.float32)
-    sparse.input_gradient(dx, dy, winners, by_lanes, where, (top, left), photo)
-    assert_close(dx.astype(np.float64), expected_dx)
-
-
-@pytest.mark.skipif(not JIT, reason="vector code has no meaning in plain Python")
-@pytest.mark.parametrize("size", [(4, 4), (5, 7), (6, 4)])
-@pytest.mark.parametrize("groups", [1, 2])
-def test_the_grey_kernel_gradient_equals_the_product_in_float64(size, groups):
-    """One channel: dkernel = columns^T @ dz, the filters lying side by side."""
-    rng = np.random.default_rng(8)
-    filters = groups * vectors.LANES
-    x_padded = rng.standard_normal((2, size[0] + 2, size[1] + 2, 1)).astype(np.float32)
-    dy = rng.standard_normal((2, size[0] // 2, size[1] // 2, filters)).astype(np.float32)
-    winners = rng.integers(0, 5, dy.shape).astype(np.uint8)
-    dz = unpool_in_loops(dy, winners, (2, *size, filters), np.float64).reshape(-1, filters)
-    columns = reference.im2col(x_padded.astype(np.float64), (3, 3), (1, 1), (0, 0, 0, 0))
-    dkernel = np.full((3, 3, 1, filters), 99, np.float32)
-    sparse.kernel_gradient_of_grey(dkernel, dy, winners, x_padded)
-    assert_close(dkernel.astype(np.float64), (columns.reshape(-1, 9).T @ dz).reshape(dkernel.shape))
+@pytest.mark.parametrize("shape", [(16, 16, 1), (16, 16, LANES)])
+def test_a_layer_that_was_built_for_float64(shape):
+    """The vector kernels read the arrays' bytes as float32: they must never see others."""
+    conv = layers.Conv2D(winograd.FILTERS, 3, padding="same", activation="relu")
+    conv(np.zeros((1, *shape)))
+    assert conv.params["kernel"].dtype == np.float64
+    model = Sequential(
+        [layers.Input(shape), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(10, activation="softmax")]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = random_batch(6, shape)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=0, atol=2e-6)
+    plain, fast = (run_batch(model, x, y, fast=fast).grads for fast in (False, True))
+    for key in plain:
+        assert relative_error(plain[key], fast[key]) < 1e-5, key

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+TWIN = ["test_twin.py", "test_twin_in_use.py", "test_vector_kernels.py"]
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse4.2",
 }  # the environment that means such a processor
+SSE = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2,+sse4.1,+ssse3,+sse3"}
 X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of this family")
 
 
@@ -40,16 +42,28 @@ def run_again(files: list[str], *options, **environment) -> int:
 
 
 def test_kernels_layers_and_the_fast_twin_without_the_compiler():
-    files = ["test_kernels.py", "test_layers.py", "test_layer_arguments.py", "test_fused.py"]
-    assert run_again(files, "-k", "not any_shape and not groups", NUMBA_DISABLE_JIT="1") > 400
+    files = ["test_kernels.py", "test_layers.py", "test_layer_arguments.py", "test_vectors.py", *TWIN]
+    assert run_again(files, "-k", "not any_shape and not pools", NUMBA_DISABLE_JIT="1") > 600
+
+
+def lanes_and_tile(environment) -> list[str]:
+    """What the vector kernels were written for."""
+    code = "from kernels.simd import conv_pool, vectors; print(vectors.LANES, conv_pool.TILE)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, cwd=HERE.parent, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
 
 
 @X86
-def test_the_fast_twin_on_a_processor_without_avx512(tmp_path):
-    features = AVX2 | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    code = "from kernels import vectors, windows; print(vectors.LANES, windows.TILE)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | features, cwd=HERE.parent, capture_output=True, text=True
-    )
-    assert run.stdout.split() == ["8", "3"], run.stderr
-    assert run_again(["test_fused.py", "test_twin.py"], **features) > 200
+@pytest.mark.parametrize(("processor", "lanes"), [(AVX2, "8"), (SSE, "4")], ids=["AVX2", "SSE"])
+def test_the_fast_twin_on_a_processor_without_avx512(tmp_path, processor, lanes):
+    environment = processor | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert lanes_and_tile(environment) == [lanes, "3"]
+    assert run_again([*TWIN, "test_vectors.py", "test_kernel_faults.py"], **environment) > 420
+
+
+@X86
+def test_numbas_switch_for_avx_is_obeyed():
+    assert lanes_and_tile({"NUMBA_ENABLE_AVX": "0"})[0] == "4"

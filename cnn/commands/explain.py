@@ -27,11 +27,7 @@ def add_arguments(parser):
         "--weight", metavar="U,V,C,F", type=numbers(2, 4), help="a weight of the kernel; N,U for a Dense layer"
     )
     parser.add_argument(
-        "--learning-rate",
-        metavar="RATE",
-        type=options.positive,
-        default=0.01,
-        help="of the one step in B12 (default 0.01)",
+        "--learning-rate", metavar="RATE", type=options.positive, help="of the one step in B12 (default 0.01)"
     )
     parser.add_argument(
         "--lab",
@@ -39,12 +35,11 @@ def add_arguments(parser):
         type=lab_words,
         help="for L: such as 7,1,same,blur or 3,2,same,learned (5x5 as a fifth word)",
     )
-    parser.add_argument(
-        "--digits", metavar="3..9", type=options.whole(3, 9), default=4, help="digits after the point (default 4)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
-    parser.add_argument("--figures", metavar="DIR", help="write fifteen pictures into this folder")
-    parser.add_argument(
+    parser.add_argument("--digits", metavar="3..9", type=options.whole(3, 9), help="digits after the point (default 4)")
+    whole = parser.add_mutually_exclusive_group()
+    whole.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
+    whole.add_argument("--figures", metavar="DIR", help="write fifteen pictures into this folder")
+    whole.add_argument(
         "--html", metavar="FILE", help="write the step-through as one page: offline, live, and it checks itself"
     )
     pictures.add_look(parser)
@@ -70,39 +65,48 @@ def lab_words(text):
     """A type for argparse: 7,1,same,blur."""
     import argparse
 
-    from cnn.explain import extras
+    from cnn.explain import voice
 
-    words = text.split(",")
-    try:
-        settings = extras.LabSettings(
-            int(words[0]), int(words[1]), *words[2:4], *[word == "5x5" for word in words[4:5]]
-        )
-        known = (
-            settings.kernel_size in extras.SIZES
-            and settings.stride in extras.STRIDES
-            and settings.padding in extras.PADDINGS
-        )
-    except (ValueError, IndexError, TypeError):
-        known = False
-    if not known or settings.preset not in (*extras.PRESETS, "learned") or words[4:] not in ([], ["5x5"]):
+    words, presets = text.split(","), (*voice.PRESETS, "learned")
+    known = len(words) in (4, 5) and words[0].isdigit() and words[1].isdigit() and words[4:] in ([], ["5x5"])
+    if known:
+        settings = voice.LabSettings(int(words[0]), int(words[1]), *words[2:4], toy=len(words) == 5)
+        choices = voice.SIZES, voice.STRIDES, voice.PADDINGS, presets
+        known = all(value in choice for value, choice in zip(settings, choices, strict=False))
+    if not known:
         raise argparse.ArgumentTypeError(
-            f"expected size {extras.SIZES}, stride {extras.STRIDES}, same or valid, one of "
-            f"{', '.join([*extras.PRESETS, 'learned'])}, such as 7,1,same,blur; got {text!r}"
+            f"expected size {voice.SIZES}, stride {voice.STRIDES}, same or valid, one of {', '.join(presets)}, "
+            f"such as 7,1,same,blur; got {text!r}"
         )
     return settings
+
+
+ONE_STEP = ("step", "cell", "filter", "channel", "unit", "weight", "learning_rate", "lab", "digits")
+
+
+def check_options(args) -> None:
+    """Raises UsageError for options of one step beside an output that holds all steps."""
+    from cnn.errors import UsageError
+
+    whole = "--json" if args.json else "--figures" if args.figures else "--html" if args.html else ""
+    given = [f"--{name.replace('_', '-')}" for name in ONE_STEP if getattr(args, name) is not None]
+    if whole and given:
+        raise UsageError(f"{whole} holds all steps: {', '.join(given)} would change nothing, leave it out")
 
 
 def run(args):
     from cnn import photos
     from cnn.datasets import fashion_mnist
-    from cnn.explain import trace, view
+    from cnn.explain import parts, trace
 
+    check_options(args)
     test = fashion_mnist.load_split("test", args.data)
     photo = photos.find(args.photo, *test) if args.photo else None
     model, path = options.open_model(args.model)
     target = find_class(args.target, photos.class_names(model))
-    cursor = view.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, args.learning_rate, args.lab)
-    shown = photo or photos.test_photo(9, *test)
+    rate = args.learning_rate or parts.Cursor.learning_rate
+    cursor = parts.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, rate, args.lab)
+    shown = photo or photos.shown_first(*test)
     t = trace(model, shown.pixels, target, shown.label, shown.number, "" if shown.number else shown.title)
     check_step(t, args.step, cursor)
     if args.json:
@@ -112,20 +116,29 @@ def run(args):
     if args.html:
         return write_page(model, path, shown, target, test, args.html)
     if sys.stdin.isatty() and sys.stdout.isatty():
-        from cnn.explain import screen
-        from cnn.explain.walk import Walk
+        from cnn.explain.terminal import screen
 
         if not (reason := screen.usable()):
-            walk = Walk(model, shown if args.step else photo, test, target, args.step or "F1", cursor, args.digits)
-            return screen.run(walk, pictures.style(args))
+            return walk(model, photo, shown, test, target, cursor, args)
         print(reason)
     return write_text(t, args, cursor)
+
+
+def walk(model, photo, shown, test, target, cursor, args):
+    """The walk in the terminal; with --step it begins there, else with the sheet of photos or the photo asked for."""
+    from cnn.explain import voice
+    from cnn.explain.terminal import screen
+    from cnn.explain.terminal.walk import Walk
+
+    begin, digits = args.step or "F1", args.digits or voice.DIGITS
+    steps = Walk(model, shown if args.step else photo, test, target, begin, cursor, digits)
+    return screen.run(steps, pictures.style(args))
 
 
 def check_step(t, step, cursor) -> None:
     """Raises UsageError for a step that this network does not have, or that cannot be shown so."""
     from cnn.errors import UsageError
-    from cnn.explain.tour import show
+    from cnn.explain.views import show
 
     try:
         if step:
@@ -152,10 +165,12 @@ def find_class(word, names):
 
 def write_text(t, args, cursor):
     """The tour, or one step of it, as plain text."""
-    from cnn.explain import text
+    from cnn.explain import voice
+    from cnn.explain.terminal import text
 
     style = pictures.style(args)
-    lines = text.piped(t, style._replace(width=max(60, style.width)), args.digits, args.step, cursor)
+    digits = args.digits or voice.DIGITS
+    lines = text.piped(t, style._replace(width=max(60, style.width)), digits, args.step, cursor)
     print("\n".join(lines))
 
 
@@ -182,22 +197,24 @@ def write_figures(t, folder, test):
 
 
 def write_page(model, path, shown, target, test, file):
-    """The page, in one file. Raises UsageError for a photo that is no test photo, or a model that the page does not know."""
+    """The page, in one file. Raises UsageError for a photo that is no test photo, or a model it does not know."""
     import json
+    from importlib import resources
     from pathlib import Path
 
     from cnn import pretrained
     from cnn.errors import UsageError
-    from cnn.explain import html
+    from cnn.explain.page import build
 
     if shown.number is None:
         raise UsageError(
-            f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, in its last part"
+            f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, "
+            "in its last part"
         )
     dense, _ = options.open_model(str(pretrained.path("dense")))
-    measured = Path(pretrained.__file__).parents[1] / "refresher" / "compare.json"
-    ours = Path(path) == pretrained.path("cnn") and measured.exists()
+    measured = resources.files("cnn.refresher") / "compare.json"
+    ours = Path(path) == pretrained.path("cnn") and measured.is_file()
     comparison = json.loads(measured.read_text("utf-8")) if ours else None
-    page = html.page(model, dense, html.Example(shown.number, *test, comparison), target)
+    page = build.page(model, dense, build.Example(shown.number, *test, comparison), target)
     Path(file).write_text(page, "utf-8", newline="\n")
     options.log(f"wrote {file}: {len(page.encode()):,} bytes, for any browser, without a network")

@@ -5,20 +5,22 @@ What cnn.plots draws already is taken from there; the data beside it are the tra
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from cnn import optimizers, photos, plots
-from cnn.explain import extras
-from cnn.explain import view as v
-from cnn.explain.forward import pool_window
-from cnn.explain.text import number
-from cnn.explain.tour import photo_line, show
+from cnn.explain import voice
+from cnn.explain.formulas import Step, first_stage, kind_of, steps
+from cnn.explain.parts import Grids
+from cnn.explain.terms import Tensors, causes, evaluate
 from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forward
-from cnn.explain.view import Num
+from cnn.explain.views import beside, show
+from cnn.explain.views.maps import Window
+from cnn.explain.views.rows import place_in_row
+from cnn.explain.views.scene import window_cells
 from cnn.photos import comparison
 from cnn.plots import concepts
+from cnn.plots.concepts import Matrix, frame
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, open_axes
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 Test = tuple[np.ndarray, np.ndarray]
 Result = tuple[Figure, dict]
@@ -26,63 +28,45 @@ COMPARED = 1000  # photos for the shift curves: enough for a picture; `cnn compa
 STEPS = 30  # of gradient descent on one photo
 
 
+def step_of(t: Trace, kind: str) -> Step:
+    """The first step of this kind."""
+    return next(step for step in steps(t) if step.kind == kind)
+
+
 def sheet(t: Trace, test: Test) -> Result:
     """01: the first 20 test photos, what they are and what the model says."""
-    chosen = [photos.test_photo(k, *test) for k in range(1, 21)]
+    chosen = photos.first(*test)
     said = photos.predict(t.model, chosen)
     data = {
-        "pixels": np.stack([p.pixels for p in chosen]),
-        "labels": [p.label for p in chosen],
-        "predicted": [p.predicted for p in said],
+        "pixels": np.stack([photo.pixels for photo in chosen]),
+        "labels": [photo.label for photo in chosen],
+        "predicted": [one.predicted for one in said],
     }
     return plots.photo_sheet(chosen, t.class_names, said), data
 
 
 def convolution(t: Trace, test: Test) -> Result:
     """02: window times filter, product by product, as the step F3 has it."""
-    step = next(s for s in v.steps(t) if s.kind == "conv")
-    view = show(t, step)
-    grids = [part for part in view.parts if isinstance(part, v.Grids)][0].items
-    total = view.sums[0]
-    figure = new_figure(13, 4.6)
-    axes = figure.subplots(1, 4, width_ratios=(1.15, 1, 1, 1))
-    axes[0].imshow(t["x"][..., 0], cmap="gray", vmin=0, vmax=1)
-    bare(axes[0])
-    axes[0].set_title(photo_line(t).split(":")[0], fontsize=14, loc="left", color=INK)
-    layer = t.stages[step.stage].layer
-    rows, columns = v.window_rows(layer, view.cursor.cell, layer.kernel_size)
-    axes[0].add_patch(
-        Rectangle((columns[0] - 0.5, rows[0] - 0.5), len(columns), len(rows), fill=False, edgecolor=ORANGE, linewidth=3)
-    )
-    for axis, grid, title in zip(
-        axes[1:], grids[::2], ("the window", "times the filter", "= the products"), strict=True
-    ):
-        matrix(
-            axis, grid.values, grid.kind, f"{title}\n{'' if grid.caption == 'products' else grid.caption}", grid.marks
-        )
-    z, a = total.total, max(0.0, total.total.value)
-    words = "   ".join(f"{row.label} {number(row.num)}" for row in total.rows)
-    figure.supxlabel(f"{words}   = {z.ref} {number(z)},   ReLU: {a:.6f}", fontsize=15, color=INK)
-    return figure, {
-        "grids": [grid.values for grid in grids[::2]],
-        "z": z.value,
-        "cell": view.cursor.cell,
-        "filter": view.cursor.filter,
-    }
+    view = show(t, step_of(t, "conv"))
+    shown = next(part for part in view.parts if isinstance(part, Grids)).items[::2]
+    titles = ("the window", "times the filter", "= the products")
+    matrices = [grid_matrix(grid, title) for grid, title in zip(shown, titles, strict=True)]
+    z, layer = view.sums[0].total, t.stages[view.step.stage].layer
+    rows, columns = window_cells(layer, view.cursor.cell, layer.kernel_size)
+    words = "   ".join(f"{row.label} {row.num.text()}" for row in view.sums[0].rows)
+    said = f"{words}   = {z.ref} {z.text()},   ReLU: {voice.number(max(0.0, z.value), digits=6)}"
+    picture = concepts.convolution_picture(t["x"][..., 0], t.title, (rows[0], columns[0]), matrices, said)
+    data = {"grids": [grid.values for grid in shown], "z": z.value}
+    return picture, data | {"cell": view.cursor.cell, "filter": view.cursor.filter}
 
 
-def matrix(axes, values, kind: str, title: str, marks=None) -> None:
-    """Shades and numbers: grey for what is never negative, two colours and a sign for what may be."""
-    signed = kind != "value"
-    limit = float(np.abs(values).max()) or 1.0
-    axes.imshow(values, cmap=DIVERGING if signed else "gray", vmin=-limit if signed else 0, vmax=limit if signed else 1)
-    for u, w in np.ndindex(values.shape):
-        dark = abs(values[u, w]) > 0.6 * limit if signed else values[u, w] < 0.5
-        padding = marks is not None and marks[u, w] == "pad"
-        text = "pad" if padding else number(Num(values[u, w], kind=kind), 3)
-        axes.text(w, u, text, ha="center", va="center", fontsize=14, color="white" if dark else INK)
-    bare(axes)
-    axes.set_title(title, fontsize=13, loc="left", color=INK)
+def grid_matrix(grid, title: str) -> Matrix:
+    """A part of a view as a matrix to draw, with the digits of the step-through; padding says so."""
+    words = np.array([[voice.number(value, grid.kind, 3) for value in row] for row in grid.values], object)
+    if grid.marks is not None:
+        words[grid.marks == "pad"] = "pad"
+    caption = "" if grid.caption == "products" else grid.caption
+    return Matrix(grid.values, f"{title}\n{caption}", grid.kind != "value", words)
 
 
 def stride_and_padding(t: Trace, test: Test) -> Result:
@@ -92,8 +76,8 @@ def stride_and_padding(t: Trace, test: Test) -> Result:
 
 def filters(t: Trace, test: Test) -> Result:
     """04: the filters of the first convolution."""
-    stage = t.stages[v.first_stage(t, v.Conv2D)]
-    return plots.filters(t.model), {"kernel": t.production[stage.names["kernel"]]}
+    stage = t.stages[first_stage(t)]
+    return plots.filters(t.model, stage.name), {"kernel": t.production[stage.names["kernel"]]}
 
 
 def first_maps(t: Trace, test: Test) -> Result:
@@ -108,93 +92,56 @@ def last_maps(t: Trace, test: Test) -> Result:
 
 def feature_maps(t: Trace, which: int) -> Result:
     """All maps of one convolution, on one scale."""
-    stage = [s for s in t.stages if v.kind_of(s) == "conv"][which]
-    figure = plots.feature_maps(t.model, shown_photo(t), stage.layer.name)
+    stage = [s for s in t.stages if kind_of(s) == "conv"][which]
+    figure = plots.feature_maps(t.model, shown_photo(t), stage.layer.name, stage.name)
     return figure, {"maps": t.production[stage.names["y"]]}
 
 
 def shown_photo(t: Trace) -> photos.Photo:
     """The trace's photo as the other pictures take it."""
-    title = f"photo {t.number} = test[{t.number - 1}]" if t.number else t.source or "photo"
-    return photos.Photo(t.photo, title, t.number, t.label)
+    return photos.Photo(t.photo, t.title, t.number, t.label)
 
 
 def pooling(t: Trace, test: Test) -> Result:
     """06: four windows of max pooling: the winners framed, ties named."""
-    step = next(s for s in v.steps(t) if s.kind == "pool")
-    stage = t.stages[step.stage]
-    i, j = show(t, step).cursor.cell
-    f = show(t, step).cursor.filter
-    y = t.get(stage, "y")
-    i, j = min(i, y.shape[0] - 2), min(j, y.shape[1] - 2)
-    figure = new_figure(11, 5.6)
-    left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
-    ph, pw = stage.layer.pool_size
-    (r0, *_), (s0, *_) = v.window_rows(stage.layer, (i, j), stage.layer.pool_size)
-    region = t.get(stage, "x")[max(r0, 0) : r0 + 2 * ph, max(s0, 0) : s0 + 2 * pw, f]
-    matrix(
-        left,
-        region,
-        "value",
-        f"{stage.names['x']}, map {f}: rows {r0}-{r0 + 2 * ph - 1}, columns {s0}-{s0 + 2 * pw - 1}",
-    )
-    after, ties = y[i : i + 2, j : j + 2, f], 0
-    matrix(right, after, "value", f"{stage.names['y']}: the largest of each window")
-    winners = []
-    for a, b in np.ndindex(2, 2):
-        _, _, cells, tie = pool_window(t, stage, (i + a, j + b, f))
-        r, s = cells[int(t.get(stage, "winners")[i + a, j + b, f])]
-        winners.append((r, s))
-        ties += tie > 1
-        left.add_patch(Rectangle((b * pw - 0.5, a * ph - 0.5), pw, ph, fill=False, edgecolor=GREY, linewidth=3))
-        left.add_patch(Rectangle((s - s0 - 0.42, r - r0 - 0.42), 0.84, 0.84, fill=False, edgecolor=ORANGE, linewidth=4))
-        if tie > 1:
-            left.text(
-                b * pw - 0.4,
-                (a + 1) * ph - 0.62,
-                f"{tie} equal: the first wins",
-                fontsize=12,
-                color=ORANGE,
-                fontweight="bold",
-            )
-    for axes in (left, right):
-        axes.images[0].set_clim(0, float(region.max()) or 1.0)
-        for text in axes.texts:
-            value = float(text.get_text()) if text.get_text().replace(".", "").isdigit() else 0
-            text.set_color(
-                ORANGE if "equal" in text.get_text() else "white" if value < 0.5 * (float(region.max()) or 1.0) else INK
-            )
-    return figure, {"region": region, "after": after, "winners": winners, "ties": ties, "filter": f}
+    view = show(t, step_of(t, "pool"))
+    stage, f = t.stages[view.step.stage], view.cursor.filter
+    y, (ph, pw) = t.get(stage, "y"), stage.layer.pool_size
+    i, j = (min(place, size - 2) for place, size in zip(view.cursor.cell, y.shape, strict=False))
+    windows = [Window(t, stage, (i + a, j + b, f)) for a, b in np.ndindex(2, 2)]
+    r0, s0 = max(windows[0].rows[0], 0), max(windows[0].columns[0], 0)
+    last_row, last_column = windows[-1].rows[-1], windows[-1].columns[-1]
+    region, after = t.get(stage, "x")[r0 : last_row + 1, s0 : last_column + 1, f], y[i : i + 2, j : j + 2, f]
+    title = f"{stage.names['x']}, map {f}: rows {r0}-{last_row}, columns {s0}-{last_column}"
+    corners = [(one.rows[0] - r0, one.columns[0] - s0) for one in windows]
+    winners = [(one.winner[0] - r0, one.winner[1] - s0) for one in windows]
+    tied = [(corner, one.ties) for corner, one in zip(corners, windows, strict=True) if one.ties > 1]
+    notes = [(row + ph - 1, column, f"{ties} equal: the first wins") for (row, column), ties in tied]
+    matrices = Matrix(region, title), Matrix(after, f"{stage.names['y']}: the largest of each window")
+    figure = concepts.pooling_picture(*matrices, (ph, pw), corners, winners, notes)
+    data = {"region": region, "after": after, "winners": [one.winner for one in windows]}
+    return figure, data | {"ties": len(tied), "filter": f}
 
 
 def flatten(t: Trace, test: Test) -> Result:
     """07: which number of the row is which cell: the places of one map in the flattened row."""
-    step = next(s for s in v.steps(t) if s.kind == "flatten")
-    stage = t.stages[step.stage]
-    x, y = t.get(stage, "x"), t.get(stage, "y")
+    step = step_of(t, "flatten")
+    x, y = t.get(t.stages[step.stage], "x"), t.get(t.stages[step.stage], "y")
     n = show(t, step).cursor.unit
-    r, s, c = np.unravel_index(n, x.shape)
+    r, s, c = cell = tuple(map(int, np.unravel_index(n, x.shape)))
     indices = np.ravel_multi_index((*np.indices(x.shape[:2]), np.full(x.shape[:2], c)), x.shape)
     figure = new_figure(11, 7.4)
     top, bottom = figure.subplots(2, 1, height_ratios=(5, 1))
-    top.imshow(x[..., c], cmap="gray", vmin=0)
-    half = 0.5 * (float(x[..., c].max()) or 1.0)
-    for a, b in np.ndindex(x.shape[:2]) if x.shape[0] <= 10 else ():
-        top.text(
-            b, a, f"{indices[a, b]}", ha="center", va="center", fontsize=14, color="white" if x[a, b, c] < half else INK
-        )
-    top.add_patch(Rectangle((s - 0.5, r - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=4))
-    bare(top)
-    top.set_title(f"map {c} of {x.shape[2]}: each cell with its place n in the row", fontsize=14, loc="left", color=INK)
+    words = indices.astype(str) if x.shape[0] <= 10 else np.full(indices.shape, "")
+    title = f"map {c} of {x.shape[2]}: each cell with its place n in the row"
+    concepts.numbers(top, Matrix(x[..., c], title, words=words), float(x[..., c].max()) or 1.0)
+    frame(top, r, s, 1, 1)
     bottom.plot(y, color=GREY, linewidth=0.6)
     bottom.plot(indices.ravel(), y[indices.ravel()], "o", color=BLUE, markersize=4, label=f"map {c}")
     bottom.plot([n], [y[n]], "s", color=ORANGE, markersize=9, label=f"n = {n}")
     bottom.legend(frameon=False, fontsize=11, ncols=2)
-    bottom.set_xlabel(
-        f"n = (r*{x.shape[1]} + s)*{x.shape[2]} + c = ({r}*{x.shape[1]} + {s})*{x.shape[2]} + {c} = {n}",
-        fontsize=14,
-        color=INK,
-    )
+    formula = f"n = {place_in_row(tuple('rsc'), x.shape)} = {place_in_row(cell, x.shape)} = {n}"
+    bottom.set_xlabel(formula, fontsize=14, color=INK)
     open_axes(bottom)
     return figure, {"indices": indices, "map": x[..., c], "row": y, "n": n}
 
@@ -207,147 +154,120 @@ def card(t: Trace, test: Test) -> Result:
 
 def gradient_flow(t: Trace, test: Test) -> Result:
     """09: the gradient on its way back, from the logits to the photo, with the share of exact zeros."""
-    names = list(
-        dict.fromkeys(s.names[role] for s in reversed(t.stages) for role in ("dy", "dz", "dx") if role in s.names)
-    )
-    maps = [name for name in names if t[name].ndim == 3]
-    rows = [name for name in names if t[name].ndim == 1]
-    columns = max(len(maps), len(rows))
-    figure = new_figure(2.35 * columns, 6.2)
-    grid = figure.subplots(2, columns, squeeze=False)
-    data = {}
-    for line, chosen in zip(grid, (rows, maps), strict=True):
-        for axes in line[len(chosen) :]:
-            axes.set_visible(False)
-        for axes, name in zip(line, chosen, strict=False):
-            gradient, size = t[name], np.abs(t[name])
-            drawn = size.sum(axis=2) if gradient.ndim == 3 else size
-            data[name] = {"drawn": drawn, "zeros": float(np.mean(gradient == 0))}
-            if gradient.ndim == 3:
-                axes.imshow(drawn, cmap="magma", vmin=0)
-                bare(axes)
-            else:
-                axes.vlines(np.arange(len(drawn)), 0, drawn, color=BLUE, linewidth=max(0.4, 60 / len(drawn)))
-                axes.set_xticks([])
-                axes.tick_params(labelsize=10)
-                open_axes(axes)
-            shape = "x".join(map(str, gradient.shape))
-            axes.set_title(f"|{name}|\n{shape}\n{data[name]['zeros']:.1%} zeros", fontsize=11.5, loc="left", color=INK)
-    figure.suptitle(
-        f"Backward, from the logits (top left) to the photo (bottom right); target {t.class_names[t.target]}",
-        fontsize=15,
-        color=INK,
-    )
+    roles = [stage.names.get(role) for stage in reversed(t.stages) for role in ("dy", "dz", "dx")]
+    names = [name for name in dict.fromkeys(roles) if name]
+    rows, maps = ([name for name in names if t[name].ndim == axes] for axes in (1, 3))
+    figure = new_figure(2.35 * max(len(maps), len(rows)), 6.2)
+    grid, data = figure.subplots(2, max(len(maps), len(rows)), squeeze=False), {}
+    for axes in (*grid[0][len(rows) :], *grid[1][len(maps) :]):
+        axes.set_visible(False)
+    for axes, name in [*zip(grid[0], rows, strict=False), *zip(grid[1], maps, strict=False)]:
+        size = np.abs(t[name])
+        drawn, zeros = size.sum(axis=2) if size.ndim == 3 else size, float(np.mean(size == 0))
+        data[name] = {"drawn": drawn, "zeros": zeros}
+        draw_sizes(axes, drawn)
+        shape = "x".join(map(str, size.shape))
+        axes.set_title(f"|{name}|\n{shape}\n{zeros:.1%} zeros", fontsize=11.5, loc="left", color=INK)
+    words = f"Backward, from the logits (top left) to the photo (bottom right); target {t.class_names[t.target]}"
+    figure.suptitle(words, fontsize=15, color=INK)
     return figure, data
+
+
+def draw_sizes(axes, sizes) -> None:
+    """Numbers without a sign: a map as shades, a row as lines."""
+    if sizes.ndim == 2:
+        axes.imshow(sizes, cmap="magma", vmin=0)
+        return bare(axes)
+    axes.vlines(np.arange(len(sizes)), 0, sizes, color=GREY, linewidth=max(0.4, 60 / len(sizes)))
+    axes.set_xticks([])
+    axes.tick_params(labelsize=10)
+    return open_axes(axes)
 
 
 def weight_terms(t: Trace, test: Test) -> Result:
     """10: the terms of one weight's gradient, sorted, their running sum, and why the others are zero."""
-    step = next(s for s in v.steps(t) if s.kind == "conv-dkernel")
-    view = show(t, step)
-    terms = view.sums[0].terms
-    order = np.argsort(-np.abs(terms), kind="stable")
-    live = int(np.count_nonzero(terms))
-    bars, running = terms[order][: min(live, 60)], np.cumsum(terms[order])
+    view = show(t, step_of(t, "conv-dkernel"))
+    total, at = view.sums[0].total, dict(zip("uvcf", view.cursor.weight, strict=True))
+    terms = evaluate(view.words.sentence, Tensors(t), at)
+    products, live = terms.terms.reshape(-1)[terms.order()], int(np.count_nonzero(terms.terms))
+    bars, running = products[: min(live, 60)], np.cumsum(products)
     figure = new_figure(12, 5.6)
     axes = figure.subplots()
-    places = np.arange(1, len(bars) + 1)
-    axes.bar(
-        places,
-        bars,
-        color=[BLUE if x >= 0 else "white" for x in bars],
-        edgecolor=[BLUE if x >= 0 else ORANGE for x in bars],
-        hatch=["" if x >= 0 else "////" for x in bars],
-        label="product (hatched: negative)",
+    draw_bars(axes, bars)
+    axes.step(
+        np.arange(1, len(bars) + 1), running[: len(bars)], where="mid", color=INK, linewidth=2, label="running sum"
     )
-    axes.step(places, running[: len(bars)], where="mid", color=INK, linewidth=2, label="running sum")
-    total = view.sums[0].total
-    axes.axhline(total.value, color=ORANGE, linestyle="--", linewidth=2, label=f"{total.ref} = {number(total)}")
-    stage, words = t.stages[step.stage], zero_words(view)
-    axes.set_title(
-        f"One weight of {stage.layer.name}: {terms.size} products, {live} count, {terms.size - live} are 0\n({words})",
-        fontsize=14,
-        loc="left",
-        color=INK,
-    )
+    axes.axhline(total.value, color=GREY, linestyle="--", linewidth=2, label=f"{total.ref} = {total.text()}")
+    words = ", ".join(f"{number} {name}" for name, number in causes(t, view.step.stage, terms).items())
+    counts = f"{products.size} products, {live} count, {products.size - live} are 0"
+    axes.set_title(f"One weight of {view.words.layer}: {counts}\n({words})", fontsize=14, loc="left", color=INK)
     axes.set_xlabel("product, the largest first", fontsize=13)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=12.5)
     axes.tick_params(labelsize=12)
-    axes.axhline(0, color=GREY, linewidth=1)
     open_axes(axes)
-    return figure, {"bars": bars, "running": running, "total": view.sums[0].total.value, "live": live}
+    return figure, {"bars": bars, "running": running, "total": total.value, "live": live}
 
 
-def zero_words(view) -> str:
-    """'159 ReLU closed, 17 lost the pool': why products are zero, as the step says it."""
-    said = next(part for part in view.parts if isinstance(part, v.Line))
-    return "".join(part if isinstance(part, str) else number(part) for part in said.parts).partition("are 0: ")[2]
+def draw_bars(axes, bars) -> None:
+    """Positive blue, negative orange and hatched, over one line at zero."""
+    signs = [value >= 0 for value in bars]
+    edges, faces = [BLUE if plus else ORANGE for plus in signs], [BLUE if plus else "white" for plus in signs]
+    hatches, label = ["" if plus else "////" for plus in signs], "product (hatched: negative)"
+    axes.bar(np.arange(1, len(bars) + 1), bars, color=faces, edgecolor=edges, hatch=hatches, label=label)
+    axes.axhline(0, color=GREY, linewidth=1)
 
 
 def gradient_check(t: Trace, test: Test) -> Result:
     """11: numeric against analytic slopes, 40 of each tensor; kinks as open marks."""
-    results = extras.check_sample(t)
-    smooth = np.array([(e.analytic, e.numeric) for r in results for e in r.smooth])
-    kinks = np.array([(e.analytic, e.numeric) for r in results for e in r.entries if e.kinks]).reshape(-1, 2)
+    sample = beside.check_sample(t)
+    smooth = np.array([(e.analytic, e.numeric) for r in sample.results for e in r.smooth])
+    kinks = np.array([(e.analytic, e.numeric) for r in sample.results for e in r.entries if e.kinks]).reshape(-1, 2)
     figure = new_figure(8.6, 7.4)
-    axes = figure.subplots()
+    axes, tensors = figure.subplots(), len(sample.results)
     low = max(1e-12, float(np.abs(smooth[smooth != 0]).min())) if (smooth != 0).any() else 1e-6
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
-    axes.plot(
-        *smooth.T, "o", color=BLUE, markersize=6, alpha=0.7, label=f"{len(smooth)} numbers of {len(results)} tensors"
+    checked, left_out = (
+        f"{len(smooth)} numbers of {tensors} tensors",
+        f"{len(kinks)} at a kink: no slope to compare with",
     )
-    axes.plot(
-        *kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=f"{len(kinks)} at a kink: no slope to compare with"
-    )
-    for scale in (axes.set_xscale, axes.set_yscale):
+    axes.plot(*smooth.T, "o", color=BLUE, markersize=6, alpha=0.7, label=checked)
+    axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=left_out)
+    for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
         scale("symlog", linthresh=max(low, 1e-8))
-    for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0e}" if value else "0")
     axes.set_xlabel("dLoss/dw from backward", fontsize=13)
     axes.set_ylabel("(L(w+h) - L(w-h)) / 2h", fontsize=13)
-    bad = [r.name for r in results if r.verdict == "WRONG"]
-    worst = max((r.error for r in results if r.checked), default=0.0)
-    few = sum(r.verdict == "not comparable" for r in results)
-    said = f"largest error of a tensor {worst:.0e}" + (
-        f"\n{few} of {len(results)} tensors: too few to judge" if few else ""
-    )
-    axes.set_title(f"Gradient check: {'WRONG: ' + ', '.join(bad) if bad else said}", fontsize=15, loc="left", color=INK)
+    few = f"\n{sample.few} of {tensors} tensors: too few to judge" if sample.few else ""
+    said = f"WRONG: {', '.join(sample.wrong)}" if sample.wrong else f"largest error of a tensor {sample.worst:.0e}{few}"
+    axes.set_title(f"Gradient check: {said}", fontsize=15, loc="left", color=INK)
     axes.legend(frameon=False, fontsize=12, loc="center left")
     axes.tick_params(labelsize=11)
     axes.locator_params(axis="both", numticks=9)
     open_axes(axes)
-    return figure, {"smooth": smooth, "kinks": kinks, "results": results}
+    return figure, {"smooth": smooth, "kinks": kinks, "results": sample.results}
 
 
 def shift_curves(t: Trace, test: Test) -> Result:
     """12: the CNN and the dense net on moved and mirrored photos."""
     pixels, labels = (array[:COMPARED] for array in test)
-    result = comparison.compare({"CNN": t.model, "dense": extras.dense_model()}, pixels, labels)
+    result = comparison.compare({"CNN": t.model, "dense": beside.dense_model()}, pixels, labels)
     return plots.comparison(result), {"result": result}
 
 
 def im2col(t: Trace, test: Test) -> Result:
     """13: the convolution as a product of matrices, with their real numbers and shapes."""
-    stage = t.stages[v.first_stage(t, v.Conv2D)]
+    stage = t.stages[first_stage(t)]
     kernel = t.get(stage, "kernel")
     left, right = t.get(stage, "columns").reshape(-1, kernel[..., 0].size), kernel.reshape(-1, kernel.shape[-1])
     result = t.get(stage, "z").reshape(len(left), -1)
     figure = new_figure(12, 7)
     axes = figure.subplots(1, 3, width_ratios=(1, 1.4, 1.4))
     titles = ("columns: a row is a window", "W: a column is a filter", "z: a row is an output cell")
-    for axis, values, title, colours in zip(
-        axes, (left, right, result), titles, ("gray", DIVERGING, DIVERGING), strict=True
-    ):
-        limit = float(np.abs(values).max()) or 1.0
-        axis.imshow(
-            values,
-            cmap=colours,
-            vmin=0 if colours == "gray" else -limit,
-            vmax=limit,
-            aspect="auto",
-            interpolation="nearest",
-        )
+    for axis, values, title, signed in zip(axes, (left, right, result), titles, (False, True, True), strict=True):
+        high = float(np.abs(values).max()) or 1.0
+        look = {"cmap": DIVERGING if signed else "gray", "vmin": -high if signed else 0, "vmax": high}
+        axis.imshow(values, **look, aspect="auto", interpolation="nearest")
         bare(axis)
         axis.set_title(f"{title}\n{values.shape[0]} x {values.shape[1]}", fontsize=13.5, loc="left", color=INK)
     axes[0].set_xlabel("@", fontsize=20, loc="right", color=INK)
@@ -362,12 +282,8 @@ def descent(t: Trace, test: Test) -> Result:
     data = {rate: losses(t, rate) for rate in (0.001, 0.0001)}
     for (rate, values), color, line, mark in zip(data.items(), (BLUE, ORANGE), ("-", "--"), "os", strict=True):
         axes.plot(values, line, color=color, marker=mark, markersize=5, linewidth=2, label=f"learning rate {rate:g}")
-    axes.set_title(
-        f"{photo_line(t).split(':')[0]}, target {t.class_names[t.target]}: the loss falls step by step",
-        fontsize=15,
-        loc="left",
-        color=INK,
-    )
+    title = f"{t.title}, target {t.class_names[t.target]}: the loss falls step by step"
+    axes.set_title(title, fontsize=15, loc="left", color=INK)
     axes.set_xlabel("steps of w - learning rate x gradient, all weights", fontsize=13)
     axes.set_ylabel("loss", fontsize=13)
     axes.set_ylim(bottom=0)
@@ -379,19 +295,17 @@ def descent(t: Trace, test: Test) -> Result:
 
 
 def losses(t: Trace, rate: float, steps: int = STEPS) -> list[float]:
-    """The loss before each of so many steps of gradient descent on this photo, in float64."""
-    model, sgd, found = t.model64.astype(np.float64), optimizers.SGD(rate), [t.loss]
-    for _ in range(steps):
+    """The loss before each of so many steps of gradient descent on this photo, and after the last, in float64."""
+    model, sgd, found = t.model64.astype(np.float64), optimizers.SGD(rate), []
+    for step in range(steps + 1):
         layers = model.logit_layers()
         tensors, caches = run_forward(t.stages, layers, t["x"][None])
-        _, dlogits = loss_and_gradient(tensors[t.stages[-1].names["y"]], t.target)
-        grads = run_backward(t.stages, layers, caches, dlogits)
-        sgd.update(
-            model.params,
-            {f"{s.layer.name}/{key}": grads[s.names[f"d{key}"]] for s in t.stages for key in s.layer.params},
-        )
-        logits = run_forward(t.stages, model.logit_layers(), t["x"][None])[0][t.stages[-1].names["y"]]
-        found.append(loss_and_gradient(logits, t.target)[0])
+        loss, dlogits = loss_and_gradient(tensors[t.stages[-1].names["y"]], t.target)
+        found.append(loss)
+        if step < steps:
+            grads = run_backward(t.stages, layers, caches, dlogits)
+            named = [(stage, key) for stage in t.stages for key in stage.layer.params]
+            sgd.update(model.params, {f"{s.layer.name}/{key}": grads[s.names[f"d{key}"]] for s, key in named})
     return found
 
 

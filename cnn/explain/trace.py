@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 import cnn
-from cnn import models
-from cnn.datasets import fashion_mnist, fingerprint
+from cnn import models, photos
+from cnn.datasets import fingerprint
 from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, Weighted
 from cnn.losses import SparseCategoricalCrossentropy
 
@@ -34,8 +34,11 @@ ARTICLE_NAMES = (
 )
 
 
+ARTICLE_LAYERS = ("conv1", "pool1", "conv2", "pool2", "flatten", "dense", "output")
+
+
 class Stage(NamedTuple):
-    """One layer (its float64 copy) and the names of its tensors by their role.
+    """One layer (its float64 copy), the names of its tensors by their role, and what the steps call it.
 
     Roles: x, y (input, output), z (before the activation), columns, winners, kernel, bias,
     and dx, dy, dz, dkernel, dbias: the loss's derivative by each of them.
@@ -43,6 +46,7 @@ class Stage(NamedTuple):
 
     layer: Layer
     names: dict[str, str]
+    name: str  # conv1, pool1 and so on in the article's network; else the layer's own name
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,12 @@ class Trace:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes' names; plain numbers where the model has none."""
-        return class_names(self.model)
+        return photos.class_names(self.model)
+
+    @property
+    def title(self) -> str:
+        """photo 9 = test[8], or the name of a file"""
+        return photos.title(self.number) if self.number else self.source or "photo"
 
     @property
     def article(self) -> bool:
@@ -100,7 +109,7 @@ def trace(
     stages = name_stages(model64.logit_layers())
     tensors, caches = run_forward(stages, model64.logit_layers(), x)
     target, why = choose_target(tensors["p"], target, label)
-    loss, dlogits = loss_and_gradient(_logits(stages, tensors), target)
+    loss, dlogits = loss_and_gradient(tensors[stages[-1].names["y"]], target)
     tensors |= run_backward(stages, model64.logit_layers(), caches, dlogits)
 
     model32 = model.astype(np.float32)
@@ -108,22 +117,9 @@ def trace(
     production |= run_backward(stages, model32.logit_layers(), caches, dlogits.astype(np.float32))
     for array in (*tensors.values(), *production.values()):
         array.flags.writeable = False
-    predicted = int(np.argmax(tensors["p"]))
-    return Trace(
-        model,
-        model64,
-        stages,
-        tensors,
-        production,
-        np.asarray(photo),
-        label,
-        predicted,
-        target,
-        why,
-        loss,
-        number,
-        source,
-    )
+    photo, predicted = np.asarray(photo), int(np.argmax(tensors["p"]))
+    classes = label, predicted, target, why, loss
+    return Trace(model, model64, stages, tensors, production, photo, *classes, number, source)
 
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
@@ -137,7 +133,7 @@ def network_input(model: models.Sequential, photo: Array) -> Array:
         photo.shape[:2] != model.input_shape[:2] and len(model.input_shape) > 1
     ):
         raise ValueError(f"{model}: expected a photo of shape {model.input_shape}, got {photo.shape}")
-    scale = (model.input_scale or 1 / 255) if photo.dtype == np.uint8 else 1.0
+    scale = photos.input_scale(model) if photo.dtype == np.uint8 else 1.0
     # In float32 first, as in training, so that both passes start from the same numbers.
     return (photo.astype(np.float32) * np.float32(scale)).astype(np.float64).reshape(1, *model.input_shape)
 
@@ -157,9 +153,14 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
             names["dz"] = names["dy"] if same else f"d{names['z']}" if article else f"{layer.name}:dz"
         for role in layer.params:
             names[f"d{role}"] = f"d{names[role]}" if article else f"{names[role]}:gradient"
-        stages.append(Stage(layer, names))
+        stages.append(Stage(layer, names, ARTICLE_LAYERS[k] if article else layer.name))
         x, dx = names["y"], names["dy"]
     return tuple(stages)
+
+
+def is_relu(stage: Stage) -> bool:
+    """Whether this layer's own activation is a ReLU."""
+    return isinstance(getattr(stage.layer, "activation", None), ReLU)
 
 
 def _general_names(layer):
@@ -199,7 +200,7 @@ def run_backward(stages, layers: list[Layer], caches: list, dlogits: Array) -> d
 
 
 def choose_target(p: Array, target: int | None, label: int | None) -> tuple[int, str]:
-    """The class that the backward tour explains, and why: see Trace. Raises ValueError for a class that is not there."""
+    """The class that the backward tour explains, and why: see Trace. Raises ValueError for a class not there."""
     if target is not None:
         if not 0 <= target < len(p):
             raise ValueError(f"target: expected a class from 0 to {len(p) - 1}, got {target}")
@@ -253,14 +254,6 @@ def update(t: Trace, stage: Stage, index: tuple[int, ...], learning_rate: float 
     return Update(learning_rate, w, gradient, one[index], t.loss, loss_with(t, {name: one}), loss_with(t, moved))
 
 
-def class_names(model: models.Sequential) -> tuple[str, ...]:
-    """The model's own class names; Fashion-MNIST's for ten classes without names; else numbers."""
-    count = model.output_shape[0]
-    if model.class_names:
-        return tuple(model.class_names)
-    return fashion_mnist.CLASS_NAMES if count == 10 else tuple(f"class {k}" for k in range(count))
-
-
 def to_json(t: Trace, names: list[str] | None = None) -> dict:
     """The trace as JSON can hold it; names: only these tensors.
 
@@ -274,22 +267,14 @@ def to_json(t: Trace, names: list[str] | None = None) -> dict:
         {"name": s.layer.name, "kind": type(s.layer).__name__, "shape": list(s.layer.output_shape), "tensors": s.names}
         for s in t.stages
     ]
+    digest = fingerprint(*t.model.params.values())
     return {
         "schema": SCHEMA,
         "version": cnn.__version__,
-        "network": {
-            "name": t.model.name,
-            "seed": t.model.seed,
-            "sha256": fingerprint(*t.model.params.values()),
-            "layers": layers,
-        },
+        "network": {"name": t.model.name, "seed": t.model.seed, "sha256": digest, "layers": layers},
         "photo": {"number": t.number, "index": None if t.number is None else t.number - 1, "source": t.source},
         "classes": list(t.class_names),
-        "label": t.label,
-        "predicted": t.predicted,
-        "target": t.target,
-        "why": t.why,
-        "loss": t.loss,
+        **{key: getattr(t, key) for key in ("label", "predicted", "target", "why", "loss")},
         "tensors": {name: encode(array) for name, array in t.tensors.items() if name in chosen - parameters},
         "production": {name: encode(array) for name, array in t.production.items() if name in chosen},
     }
@@ -306,7 +291,3 @@ def decode(entry: dict) -> Array:
     """The array that `encode` wrote."""
     dtype = np.dtype(entry["dtype"]).newbyteorder("<")
     return np.frombuffer(base64.b64decode(entry["data"]), dtype).reshape(entry["shape"]).astype(entry["dtype"])
-
-
-def _logits(stages, tensors):
-    return tensors[stages[-1].names["y"]]

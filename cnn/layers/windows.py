@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 Size = int | tuple[int, int]  # along height and width, as users may write it
 Pads = tuple[int, int, int, int]

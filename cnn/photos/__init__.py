@@ -9,11 +9,15 @@ from cnn.photos.photo import (
     Prediction,
     class_names,
     find,
+    first,
+    input_scale,
     model_input,
     own_photo,
     predict,
     probabilities,
+    shown_first,
     test_photo,
+    title,
 )
 
 __all__ = [
@@ -21,9 +25,13 @@ __all__ = [
     "Prediction",
     "class_names",
     "find",
+    "first",
+    "input_scale",
     "model_input",
     "own_photo",
     "predict",
     "probabilities",
+    "shown_first",
     "test_photo",
+    "title",
 ]

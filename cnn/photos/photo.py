@@ -48,7 +48,22 @@ def test_photo(number: int, photos: Array, labels: Array) -> Photo:
     """The photo that people call `number`, counted from 1. Raises UsageError outside the set."""
     if not 1 <= number <= len(photos):
         raise UsageError(f"photo {number}: expected a number from 1 to {len(photos)}")
-    return Photo(photos[number - 1], f"photo {number} = test[{number - 1}]", number, int(labels[number - 1]))
+    return Photo(photos[number - 1], title(number), number, int(labels[number - 1]))
+
+
+def first(photos: Array, labels: Array, count: int = 20) -> list[Photo]:
+    """The first photos of a set, 20 of them where it has as many."""
+    return [test_photo(number, photos, labels) for number in range(1, min(count, len(photos)) + 1)]
+
+
+def shown_first(photos: Array, labels: Array) -> Photo:
+    """The photo to begin with where none is asked for: the article's photo 9, or the last of a smaller set."""
+    return test_photo(min(9, len(photos)), photos, labels)
+
+
+def title(number: int) -> str:
+    """photo 9 = test[8]: people count from 1, programs from 0."""
+    return f"photo {number} = test[{number - 1}]"
 
 
 def find(word: str, photos: Array, labels: Array) -> Photo:
@@ -91,8 +106,12 @@ def model_input(model: Network, photos: Array, dtype=None) -> Array:
 
     dtype: float32 or float64 (default: the model's).
     """
-    scale = 1 / 255 if model.input_scale is None else model.input_scale
-    return photos[..., None] * np.dtype(dtype or model.dtype).type(scale)
+    return photos[..., None] * np.dtype(dtype or model.dtype).type(input_scale(model))
+
+
+def input_scale(model: Network) -> float:
+    """What bytes are multiplied by; 1/255 where the model does not say."""
+    return 1 / 255 if model.input_scale is None else model.input_scale
 
 
 def class_names(model: Network) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Pictures that explain one idea each with real numbers: one step of a convolution, stride and padding, max pooling."""
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -7,8 +9,10 @@ from matplotlib.patches import Rectangle
 from cnn.layers import place_windows
 from cnn.photos import Photo, model_input
 from cnn.plots.features import activations, convolutions
-from cnn.plots.style import BLUE, DIVERGING, GREY, INK, ORANGE, PALE, bare, new_figure, show_photo
-from kernels.reference import window_geometry
+from cnn.plots.style import BLUE, DIVERGING, GREY, INK, MARK, ORANGE, PALE, bare, new_figure, show_photo
+from kernels.geometry import window_geometry
+
+Array = np.ndarray
 
 
 def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: int) -> Figure:
@@ -22,35 +26,58 @@ def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: 
     window = padded[top : top + layer.kernel_size[0], left : left + layer.kernel_size[1]]
     kernel = layer.params["kernel"][:, :, 0, f].astype(np.float64)
     products, bias = window * kernel, float(layer.params["bias"][f])
-    figure = new_figure(14, 4.5)
-    axes = figure.subplots(1, 4)
-    show_photo(axes[0], photo.pixels, photo.title, size=14)
-    corner = left - pads[2] - 0.5, top - pads[0] - 0.5
-    axes[0].add_patch(Rectangle(corner, *window.T.shape, fill=False, edgecolor=ORANGE, linewidth=3))
-    _numbers(axes[1], window, f"window around row {i}, column {j}", "gray", 0, 1)
-    limit = float(np.abs(kernel).max())
-    _numbers(axes[2], kernel, f"×  filter {f}", DIVERGING, -limit, limit, signed=True)
-    limit = float(np.abs(products).max()) or 1.0
-    _numbers(axes[3], products, "=  nine products", DIVERGING, -limit, limit, signed=True)
+    matrices = [
+        Matrix(window, f"window around row {i}, column {j}"),
+        Matrix(kernel, f"×  filter {f}", signed=True),
+        Matrix(products, "=  nine products", signed=True),
+    ]
     z = float(products.sum()) + bias
-    text = (
+    said = (
         f"sum {products.sum():+.4f},  plus bias {bias:+.4f}  =  {z:+.4f},   ReLU: max(0, {z:+.4f}) = {max(0.0, z):.4f}"
     )
-    figure.supxlabel(text, fontsize=17, color=INK)
+    return convolution_picture(photo.pixels, photo.title, (top - pads[0], left - pads[2]), matrices, said)
+
+
+class Matrix(NamedTuple):
+    """A small matrix. signed: it may hold negative numbers. words: what stands in the cells instead of digits."""
+
+    values: Array
+    title: str
+    signed: bool = False
+    words: Array | None = None
+
+
+def convolution_picture(photo: Array, title: str, corner: tuple[int, int], matrices: list[Matrix], said: str) -> Figure:
+    """A photo with a window at this corner (row, column), the matrices window, filter and products, and their sum."""
+    figure = new_figure(14, 4.5)
+    axes = figure.subplots(1, 4)
+    show_photo(axes[0], photo, title, size=14)
+    height, width = matrices[0].values.shape
+    frame(axes[0], corner[0], corner[1], height, width)
+    for one, matrix in zip(axes[1:], matrices, strict=True):
+        numbers(one, matrix)
+    figure.supxlabel(said, fontsize=16, color=INK)
     return figure
 
 
-def _numbers(axes, values, title, colours, low, high, signed=False):
-    """A small matrix: shades, and every number in its cell."""
+def frame(axes, row: float, column: float, height: float, width: float, color: str = MARK, inset: float = 0.0) -> None:
+    """A frame around some cells of an image."""
+    corner, size = (column - 0.5 + inset, row - 0.5 + inset), (width - 2 * inset, height - 2 * inset)
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=3))
+
+
+def numbers(axes, matrix: Matrix, high: float | None = None) -> None:
+    """Shades, and every number in its cell: grey for what is never negative, else blue and orange with signs."""
+    values = matrix.values
+    high = high or (float(np.abs(values).max()) or 1.0 if matrix.signed else 1.0)
+    low, colours = (-high, DIVERGING) if matrix.signed else (0, "gray")
     axes.imshow(values, cmap=colours, vmin=low, vmax=high)
-    middle = (low + high) / 2
     for u, v in np.ndindex(values.shape):
-        strong = values[u, v] < middle if colours in ("gray", "magma") else abs(values[u, v]) > 0.6 * high
-        axes.text(
-            v, u, _digits(values[u, v], signed), ha="center", va="center", fontsize=14, color="white" if strong else INK
-        )
+        dark = abs(values[u, v]) > 0.4 * high if matrix.signed else values[u, v] < 0.5 * high
+        word = _digits(values[u, v], matrix.signed) if matrix.words is None else matrix.words[u, v]
+        axes.text(v, u, word, ha="center", va="center", fontsize=14, color="white" if dark else INK)
     bare(axes)
-    axes.set_title(title, fontsize=14, color=INK, loc="left")
+    axes.set_title(matrix.title, fontsize=14, color=INK, loc="left")
 
 
 def _digits(value, signed):
@@ -100,16 +127,29 @@ def pooling_step(model, photo: Photo, map_number: int, corner: tuple[int, int] =
     (top, left), f = corner, map_number
     before = values[name][top : top + size, left : left + size, f]
     after = values[names[names.index(name) + 1]][top // 2 : (top + size) // 2, left // 2 : (left + size) // 2, f]
-    figure = new_figure(11, 5.4)
-    axes = figure.subplots(1, 2, width_ratios=(1.35, 1))
-    high = float(before.max()) or 1.0
+    fours = before.reshape(size // 2, 2, size // 2, 2).transpose(0, 2, 1, 3).reshape(size // 2, size // 2, 4)
+    winners = [(2 * i + w // 2, 2 * j + w % 2) for (i, j), w in np.ndenumerate(fours.argmax(axis=2))]
     place = f"rows {top}-{top + size - 1}, columns {left}-{left + size - 1}"
-    _numbers(axes[0], before, f"{photo.title}, map {f} of {name}:\n{place}", "magma", 0, high)
-    title = "after 2x2 max pooling: the largest of each four\nstays, and where it stood is forgotten"
-    _numbers(axes[1], after, title, "magma", 0, high)
-    for i, j in np.ndindex(size // 2, size // 2):
-        axes[0].add_patch(Rectangle((2 * j - 0.5, 2 * i - 0.5), 2, 2, fill=False, edgecolor="white", linewidth=3))
-        u, v = divmod(int(before[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].argmax()), 2)
-        corner = 2 * j + v - 0.42, 2 * i + u - 0.42
-        axes[0].add_patch(Rectangle(corner, 0.84, 0.84, fill=False, edgecolor="#35b6ff", linewidth=3))
+    said = "after 2x2 max pooling: the largest of each four\nstays, and where it stood is forgotten"
+    matrices = Matrix(before, f"{photo.title}, map {f} of {name}:\n{place}"), Matrix(after, said)
+    corners = [(2 * i, 2 * j) for i, j in np.ndindex(after.shape)]
+    return pooling_picture(*matrices, (2, 2), corners, winners)
+
+
+def pooling_picture(before: Matrix, after: Matrix, pool_size, corners, winners, notes=()) -> Figure:
+    """A part of a map and what pooling makes of it: windows at these corners, winners and notes at these cells.
+
+    corners, winners: (row, column) in `before`; notes: (row, column, words).
+    """
+    figure = new_figure(11, 5.5)
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    high = float(before.values.max()) or 1.0
+    numbers(left, before, high)
+    numbers(right, after, high)
+    for row, column in corners:
+        frame(left, row, column, *pool_size, color=GREY)
+    for row, column in winners:
+        frame(left, row, column, 1, 1, inset=0.08)
+    for row, column, words in notes:
+        left.text(column - 0.4, row - 0.3, words, fontsize=12, color=ORANGE, fontweight="bold")
     return figure

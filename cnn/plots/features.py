@@ -10,8 +10,10 @@ from cnn.plots.style import DIVERGING, GREY, INK, bare, new_figure, show_photo
 Array = np.ndarray
 
 
-def filters(model) -> Figure:
+def filters(model, called: str | None = None) -> Figure:
     """The filters of the first convolution, each weight as a shade with its number; one scale for all.
+
+    called: what the title calls the layer, if not by its name.
 
     Raises ValueError for a model without a convolution.
     """
@@ -33,7 +35,9 @@ def filters(model) -> Figure:
                 grid[f].text(v, u, _short(kernel[u, v, f]), ha="center", va="center", fontsize=9.5, color=color)
     _scale(figure, shown, f"weight, {-limit:.2f} to {limit:.2f}")
     height, width, count = kernel.shape
-    figure.suptitle(f"What {layer.name} looks for: its {count} filters of {height} x {width}", fontsize=16, color=INK)
+    figure.suptitle(
+        f"What {called or layer.name} looks for: its {count} filters of {height} x {width}", fontsize=16, color=INK
+    )
     return figure
 
 
@@ -43,8 +47,10 @@ def _short(value):
     return f"{rounded:+.2f}".replace("0.", ".", 1).replace("-", "−") if rounded else "0"
 
 
-def feature_maps(model, photo: Photo, layer: str | None = None) -> Figure:
+def feature_maps(model, photo: Photo, layer: str | None = None, called: str | None = None) -> Figure:
     """All feature maps of a photo behind one convolution (default: the first) and its activation; one scale for all.
+
+    called: what the title calls the layer, if not by its name.
 
     Raises ValueError when there is no such convolution.
     """
@@ -65,7 +71,7 @@ def feature_maps(model, photo: Photo, layer: str | None = None) -> Figure:
         grid[f].set_title(f"{f}{silent}", fontsize=11, color=INK, pad=2, loc="left")
     _scale(figure, shown, f"activation, 0 to {maps.max():.2f}")
     size, zeros = f"{maps.shape[0]} x {maps.shape[1]}", float((maps == 0).mean())
-    title = f"{photo.title} behind {name}: {count} feature maps of {size}, {zeros:.0%} of the cells are 0"
+    title = f"{photo.title} behind {called or name}: {count} feature maps of {size}, {zeros:.0%} of the cells are 0"
     figure.suptitle(title, fontsize=16, color=INK)
     return figure
 
@@ -108,7 +114,8 @@ def activations(model, pixels: Array) -> dict[str, Array]:
     return values
 
 
-def convolutions(model):
+def convolutions(model) -> list[Conv2D]:
+    """The convolutions of a model. Raises ValueError where there is none."""
     found = [layer for layer in model.layers if isinstance(layer, Conv2D)]
     if not found:
         raise ValueError(f"{model}: expected a model with a convolution")

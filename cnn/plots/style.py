@@ -1,11 +1,14 @@
 """The look that all pictures share. Figures are made without pyplot: they need no screen and leave nothing open."""
 
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 BLUE, ORANGE, INK, GREY = "#1f5fa8", "#c8501e", "#222222", "#8a8a8a"
 PALE = "#e8eef6"
-DIVERGING = "PuOr_r"  # negative purple, positive orange: told apart by all eyes
+DARK_BLUE, DARK_ORANGE, MARK = "#0b3d75", "#8f3409", "#b3006b"
+# Negative orange, positive blue, as everywhere: told apart by all eyes.
+DIVERGING = LinearSegmentedColormap.from_list("signs", [DARK_ORANGE, ORANGE, "white", BLUE, DARK_BLUE])
 DPI = 150
 
 
@@ -26,8 +29,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def show_photo(axes, photo, title: str | None = None, frame: str = GREY, width: float = 1.0, size: float = 12) -> None:
-    """A photo (H, W), uint8, with a frame and no ticks."""
-    axes.imshow(photo, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    """A photo (H, W), bytes or numbers from 0 to 1, with a frame and no ticks."""
+    axes.imshow(photo, cmap="gray", vmin=0, vmax=255 if photo.dtype == "uint8" else 1, interpolation="nearest")
     bare(axes, frame, width)
     if title:
         axes.set_title(title, fontsize=size, color=INK, loc="left")

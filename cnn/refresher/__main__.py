@@ -10,7 +10,7 @@ from cnn.commands import compare
 from cnn.commands.shared import evaluation, options, runs
 from cnn.datasets import fashion_mnist
 from cnn.photos import comparison
-from kernels.reference import window_geometry
+from kernels.geometry import window_geometry
 
 FOLDER = Path(__file__).parent
 DPI = 110

@@ -1,11 +1,24 @@
 """Files that are the old one or the new one, whole, whatever happens between."""
 
 import contextlib
+import errno
 import glob
 import os
 import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
+
+# How file systems say that they have no such call; a disk that fails says EIO, a full one ENOSPC or EDQUOT.
+UNKNOWN = {
+    errno.EINVAL,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.EBADF,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EROFS,
+}
 
 
 @contextlib.contextmanager
@@ -17,9 +30,9 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(os.path.dirname(path))
+        sync_folder(os.path.dirname(path))
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -28,14 +41,29 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         raise
 
 
-def _sync_folder(folder: str) -> None:
-    """Put the rename itself on the disk, where the system has a call for that."""
-    if hasattr(os, "O_DIRECTORY"):
+def sync(descriptor: int) -> bool:
+    """Put on the disk what was written; False where the file system has no such call (network and shared folders)."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNKNOWN:
+            raise
+        return False
+    return True
+
+
+def sync_folder(folder: str) -> bool:
+    """Put a rename itself on the disk; False where the system has no call for that, and a power cut may undo it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return False
+    try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except OSError:  # the file is in its place already: a folder that nobody may list is no failure
+        return False
+    try:
+        return sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(path: str) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 from cnn import checks, layers, losses, metrics, optimizers
 from cnn.errors import ModelFileError
 from cnn.network import Network
-from cnn.saving import strict_json
+from cnn.saving import limits, strict_json
 from cnn.saving.state import TrainingState, read_training
 
 FORMAT = 1
 MAX_LAYERS = 1000
-MAX_WORK = 100_000_000  # numbers that one photo may become inside one layer
+MIN_SCALE, MAX_SCALE = 1e-6, 1e6  # what bytes are multiplied by: 1/255 or 1 is usual, 1/65535 has been seen
 LAYERS = {
     kind.__name__: kind
     for kind in (
@@ -71,6 +71,14 @@ def describe_compile(model: Network) -> dict:
     }
 
 
+def describe_class_names(model: Network) -> list[str] | None:
+    """The names in the order of the outputs. Raises ValueError for what has no such order: a set, one word, a dict."""
+    names = model.class_names
+    if names is not None and not isinstance(names, list | tuple | np.ndarray):
+        raise ValueError(f"{model}: save: class_names: expected a list of names, got {names!r:.100}")
+    return None if names is None else list(names)
+
+
 def _describe_object(model, what, thing, table):
     name = type(thing).__name__
     if table.get(name) is not type(thing):
@@ -113,11 +121,9 @@ def read(document, kind: type[Network] = Network) -> tuple[Network, Shapes, Trai
     if compiled:
         model.optimizer.iterations = iterations
     model.class_names = None if class_names is None else _read_class_names(model, class_names)
-    model.input_scale = None if scale is None else checks.number("json", "input_scale", scale)
-    if model.input_scale == 0:
-        raise ModelFileError("input_scale: 0 would turn every photo black")
+    model.input_scale = None if scale is None else _read_input_scale(scale)
     model.made_by = None if made_by is None else strict_json.text("made_by", made_by, 2000)
-    return model, shapes, None if training is None else read_training(training)
+    return model, shapes, None if training is None else read_training(training, model.metrics)
 
 
 def _read_model(described, kind: type[Network]) -> tuple[Network, Shapes]:
@@ -136,24 +142,13 @@ def _read_model(described, kind: type[Network]) -> tuple[Network, Shapes]:
     if len({layer.name for layer in read_layers}) != len(read_layers):
         raise ModelFileError("model: two layers have the same name")
     model.lay_out(read_layers, checks.shape("model", "input_shape", shape))
-    shapes = {}
-    for layer in model.layers:
-        _check_work(layer)
-        shapes |= {f"{layer.name}/{key}": shape for key, shape in layer.param_shapes(layer.input_shape).items()}
+    shapes = {
+        f"{layer.name}/{key}": shape
+        for layer in model.layers
+        for key, shape in layer.param_shapes(layer.input_shape).items()
+    }
+    limits.check(model, weights=sum(map(math.prod, shapes.values())))
     return model, shapes
-
-
-def _check_work(layer) -> None:
-    """Raise where a few weights would make a photo as large as the memory: its output, or the columns of a convolution."""
-    numbers = math.prod(layer.output_shape)
-    if isinstance(layer, layers.Conv2D):
-        numbers = max(
-            numbers, math.prod(layer.output_shape[:-1]) * math.prod(layer.kernel_shape(layer.input_shape)[:-1])
-        )
-    if numbers > MAX_WORK:
-        raise ModelFileError(
-            f"{layer}: needs {numbers:.1e} numbers for one photo; a model in a file may need {MAX_WORK:.0e}"
-        )
 
 
 def _read_compile(model, described) -> None:
@@ -179,7 +174,18 @@ def _read_object(what, described, table):
     return thing
 
 
+def _read_input_scale(scale) -> float:
+    if checks.number("json", "input_scale", scale) == 0:
+        raise ModelFileError("input_scale: 0 would turn every photo black")
+    return checks.number("json", "input_scale", scale, MIN_SCALE, MAX_SCALE)
+
+
 def _read_class_names(model, names) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) != model.output_shape[-1]:
         raise ModelFileError(f"class_names: expected {model.output_shape[-1]} names, one for each output")
-    return tuple(strict_json.text("class_names", name) for name in names)
+    for name in names:
+        strict_json.text("class_names", name)
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelFileError(f"class_names: expected names that differ, got {twice!r} twice")
+    return tuple(names)

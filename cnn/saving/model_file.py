@@ -17,6 +17,7 @@ import numpy as np
 
 from cnn.errors import DivergedError, ModelFileError
 from cnn.network import Network
+from cnn.optimizers import Adam
 from cnn.saving import document, npz, strict_json
 from cnn.saving.document import Shapes
 from cnn.saving.state import WEIGHTS, TrainingState
@@ -74,7 +75,7 @@ def _describe(model, state, include_optimizer) -> tuple[bytes, dict[str, Array]]
         "model": document.describe_model(model),
         "compile": None if model.optimizer is None else document.describe_compile(model),
         "progress": {"epochs": model.epoch, "iterations": iterations},
-        "class_names": None if model.class_names is None else list(model.class_names),
+        "class_names": document.describe_class_names(model),
         "input_scale": model.input_scale,
         "made_by": model.made_by,
         "training": None if state is None else _describe_training(state, arrays),
@@ -158,7 +159,16 @@ def _read(reader: npz.Reader, kind: type[N]) -> tuple[N, TrainingState | None]:
     _check_names(set(reader.members) - {"json"}, set(expected))
     arrays = {name: _read_weights(reader, name, shape, model.dtype) for name, shape in expected.items()}
     _put(model, shapes, state, arrays)
+    if isinstance(model.optimizer, Adam):
+        _check_squares(model.optimizer.state.get("velocity", {}))
     return model, state
+
+
+def _check_squares(velocity) -> None:
+    """Adam takes the root of its means of squares."""
+    for name, values in velocity.items():
+        if (values < 0).any():
+            raise ModelFileError(f"optimizer/velocity/{name}: expected means of squares, got a number below 0")
 
 
 def _check_names(found: set[str], expected: set[str]) -> None:

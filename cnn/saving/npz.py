@@ -61,8 +61,8 @@ def _npy(array: Array) -> bytes:
 # ---- reading
 
 END = struct.Struct("<4s4H2IH")  # the archive's last bytes: where its directory is
-ENTRY = struct.Struct("<4s6H3I5H2I")  # in the directory: one member, followed by its name
-LOCAL = struct.Struct("<4s5H3I2H")  # in front of a member's bytes, followed by its name again
+ENTRY = struct.Struct("<4s4x2H4x3I3H8xI")  # in the directory: one member, followed by its name; x: what says nothing
+LOCAL = struct.Struct("<4s22x2H")  # in front of a member's bytes, followed by its name again
 MAX_DIRECTORY = 1 << 24
 MAX_HEADER = 4096
 NPY_HEADER = re.compile(
@@ -122,36 +122,20 @@ class Reader:
         """(name, offset, member, where the next entry begins) of the directory's entry at this place."""
         if at + ENTRY.size > len(directory):
             raise ModelFileError("damaged: the archive's directory is cut short")
-        (
-            signature,
-            _,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            checksum,
-            packed,
-            size,
-            name_size,
-            extra_size,
-            comment_size,
-            _,
-            _,
-            _,
-            offset,
-        ) = ENTRY.unpack_from(directory, at)
+        signature, flags, method, checksum, packed, size, *sizes, offset = ENTRY.unpack_from(directory, at)
+        name_size, extra_size, comment_size = sizes
         raw_name = directory[at + ENTRY.size : at + ENTRY.size + name_size]
         name = raw_name.decode("utf-8")
         if signature != b"PK\1\2" or flags & ~0x800 or not name.endswith(".npy"):
             raise ModelFileError(f"damaged: the archive's directory, byte {at}")
         if method != 0 or packed != size:
             raise ModelFileError(f"member {name!r} is compressed; model files are not (np.savez writes them so)")
-        local = LOCAL.unpack(self._bytes(offset, LOCAL.size))
-        if local[0] != b"PK\3\4" or self._bytes(offset + LOCAL.size, local[-2]) != raw_name:
+        signature, local_name_size, local_extra_size = LOCAL.unpack(self._bytes(offset, LOCAL.size))
+        start = offset + LOCAL.size + local_name_size
+        if signature != b"PK\3\4" or self._bytes(offset + LOCAL.size, local_name_size) != raw_name:
             raise ModelFileError(f"damaged: member {name!r} does not begin at byte {offset}")
-        member = Member(offset + LOCAL.size + local[-2] + local[-1], size, checksum)
-        return name.removesuffix(".npy"), offset, member, at + ENTRY.size + name_size + extra_size + comment_size
+        next_entry = at + ENTRY.size + name_size + extra_size + comment_size
+        return name.removesuffix(".npy"), offset, Member(start + local_extra_size, size, checksum), next_entry
 
     def array(
         self, name: str, shape: tuple[int, ...] | None, dtypes: tuple[str, ...], max_bytes: int = 1 << 31

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from cnn import checks
 from cnn.errors import ModelFileError
@@ -35,7 +36,8 @@ class TrainingState:
         return self.stopped or self.epoch >= self.settings["epochs"]
 
 
-def read_training(described) -> TrainingState:
+def read_training(described, metrics: Sequence[str] = ()) -> TrainingState:
+    """The state in a document, of a network compiled with these metrics. Raises ModelFileError, ValueError."""
     values = dict(
         zip(
             names := [field.name for field in dataclasses.fields(TrainingState)],
@@ -47,6 +49,8 @@ def read_training(described) -> TrainingState:
         checks.whole("training", name, values[name], 0, 2**40)
     if (values["step"] == 0) != (values["count"] == 0):
         raise ModelFileError("training: step and count: one of them is 0")
+    if values["step"] > values["count"]:
+        raise ModelFileError(f"training: expected a photo in each batch, got {values['step']} and {values['count']}")
     strict_json.text("training: data", values["data"])
     if type(values["stopped"]) is not bool:
         raise ModelFileError("training: stopped: expected true or false")
@@ -61,9 +65,17 @@ def read_training(described) -> TrainingState:
     state = TrainingState(
         **{**values, "callbacks": {name: _read_callback(kept) for name, kept in values["callbacks"].items()}}
     )
-    history = state.callbacks.get("History", {})
-    check_history(history.get("epoch"), history.get("history"))
+    kept = state.callbacks.get("History", {})
+    check_history(kept.get("epoch"), kept.get("history"))
+    _check_columns(state.history, len(kept["epoch"]), ("loss", *metrics))
     return state
+
+
+def _check_columns(history, epochs, names) -> None:
+    """Raise for a history of uneven length. Callbacks may add a number now and then, fit adds its own each epoch."""
+    for key in history.keys() & {f"{prefix}{name}" for prefix in ("", "val_") for name in names}:
+        if len(history[key]) != epochs:
+            raise ModelFileError(f"History: {key}: expected {epochs} numbers, one an epoch, got {len(history[key])}")
 
 
 def _read_callback(described) -> dict:

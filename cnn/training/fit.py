@@ -9,6 +9,7 @@ from cnn import checks, metrics, utils
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
 from cnn.layers import Softmax
 from cnn.network import Network
+from cnn.training import twin
 from cnn.training.batches import Batch, check_batch, check_inputs, split_validation
 from cnn.training.run import Run, RunningMean
 from cnn.training.step import batch_logs, outputs_in_batches, require_finite, train_step
@@ -46,6 +47,7 @@ def fit(
             train_epoch(network, x, y, validation, run, watchers)
     finally:
         bar.close()
+        twin.release(network)
     if not network.stop_after_batch:  # else the training has not ended: it waits to be taken up
         watchers.call("on_train_end", {key: values[-1] for key, values in history.history.items()})
     return history

@@ -4,6 +4,7 @@ Random draws are keyed by epoch and step (utils.py), so no generator has a state
 the network with its optimizer, and what stands in TrainingState.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -16,6 +17,7 @@ from cnn.network import Network
 from cnn.saving.state import TrainingState
 
 FREE_TO_CHANGE = ("epochs",)  # a run that goes on may be made longer or shorter
+MOST_STEPS = 2**39  # a file holds twice as many, so that a run which goes on can be saved; no machine does as many
 
 
 class RunningMean:
@@ -39,11 +41,21 @@ class Run:
     def __init__(self, network: Network, arrays: list[np.ndarray], settings: dict, callbacks: Sequence[Callback]):
         self.model, self.arrays, self.settings, self.callbacks = network, arrays, settings, _names(callbacks)
         self.epoch, self.step, self.mean = settings["initial_epoch"], 0, RunningMean()
-        self._data = None
+        self._data: str | None = None
 
     def next_epoch(self) -> None:
         """The epoch is over."""
         self.epoch, self.step, self.mean = self.epoch + 1, 0, RunningMean()
+
+    @property
+    def photos(self) -> int:
+        """How many photos an epoch goes through."""
+        return len(self.arrays[0])
+
+    @property
+    def steps(self) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(self.photos / self.settings["batch_size"])
 
     @property
     def data(self) -> str:
@@ -67,6 +79,7 @@ class Run:
         Raises ValueError, with `where` in it, and changes nothing if the saved run was another one than this.
         """
         self._compare(state, where)
+        self._check_place(saved, state, where)
         self.model.set_weights(saved.get_weights())
         vars(self.model.optimizer).update(vars(saved.optimizer))
         self.model.epoch, self.model.shards, self.model.stop_training = saved.epoch, saved.shards, state.stopped
@@ -82,11 +95,24 @@ class Run:
         ours = self.state()
         for key in ("settings", "data", "callbacks"):
             saved, given = _comparable(state, key), _comparable(ours, key)
-            for place, expected, got in _differences(key, saved, given):
+            for place, expected, got in differences(key, saved, given):
                 raise ValueError(
                     f"{self.model}: fit: cannot go on from {where}: {place}: expected {expected} as in the saved run, "
                     f"got {got}. Delete that file to start anew."
                 )
+
+    def _check_place(self, saved, state, where):
+        """Raise ModelFileError where no run of these photos and this batch size can stand."""
+        if state.step > self.steps:
+            raise ModelFileError(f"{where}: expected at most {self.steps} batches in an epoch, got {state.step}")
+        count = min(state.step * self.settings["batch_size"], self.photos)
+        if state.count != count:
+            raise ModelFileError(f"{where}: expected {count} photos in {state.step} batches, got {state.count}")
+        names = {"loss", *self.model.metrics} if state.step else set()
+        if state.sums.keys() != names:
+            raise ModelFileError(f"{where}: expected sums of {sorted(names)}, got {_short(sorted(state.sums))}")
+        if max(state.epoch, saved.epoch, saved.optimizer.iterations) > MOST_STEPS:
+            raise ModelFileError(f"{where}: expected at most {MOST_STEPS} epochs and steps done")
 
 
 def _comparable(state: TrainingState, key: str):
@@ -96,21 +122,22 @@ def _comparable(state: TrainingState, key: str):
     return {k: v for k, v in value.items() if k not in FREE_TO_CHANGE} if key == "settings" else value
 
 
-def _differences(place: str, saved, given) -> Iterator[tuple[str, object, object]]:
+def differences(place: str, saved, given) -> Iterator[tuple[str, object, object]]:
     """(place, saved, given) for each value that differs between two nested documents."""
     if isinstance(saved, dict) and isinstance(given, dict) and saved.keys() == given.keys():
         for key in saved:
-            yield from _differences(f"{place}.{key}".removeprefix("settings."), saved[key], given[key])
+            yield from differences(f"{place}.{key}".removeprefix("settings."), saved[key], given[key])
     elif isinstance(saved, list) and isinstance(given, list) and len(saved) == len(given):
         for index, pair in enumerate(zip(saved, given, strict=True)):
-            yield from _differences(f"{place}[{index}]", *pair)
+            yield from differences(f"{place}[{index}]", *pair)
     elif saved != given:
         yield place, _short(saved), _short(given)
 
 
 def _names(callbacks: Sequence[Callback]) -> dict[str, Callback]:
     """EarlyStopping, EarlyStopping 2, ...: the same list of callbacks always gets the same names."""
-    named, seen = {}, Counter()
+    named: dict[str, Callback] = {}
+    seen: Counter[str] = Counter()
     for callback in callbacks:
         kind = type(callback).__name__
         named[f"{kind} {seen[kind] + 1}" if seen[kind] else kind] = callback

@@ -16,7 +16,8 @@ import numpy as np
 from cnn import checks, metrics, utils
 from cnn.errors import DivergedError
 from cnn.network import Network, backward, forward
-from cnn.training.twin import twin_of
+from cnn.saving.limits import photos_at_once
+from cnn.training import twin
 from kernels import threads
 
 Array = np.ndarray
@@ -43,6 +44,7 @@ def run_batch(
     fast: run the network's twin (see twin.py), whose gradients are valid until its next pass.
     """
     shards = shard_slices(len(x), network.shards)
+    plain = contextlib.nullcontext([network.logit_layers()] * len(shards))
     from_logits = network.loss.from_logits or network.ends_in_softmax
 
     def run_shard(part):
@@ -53,8 +55,7 @@ def run_batch(
         grads, dx = backward(layers, caches, dy, input_gradient)
         return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
-    with contextlib.ExitStack() as stack:  # gives back in reverse, so that the next batch's shards get the same again
-        networks = [stack.enter_context(twin_of(network)) if fast else network.logit_layers() for _ in shards]
+    with twin.lend(network, len(shards)) if fast else plain as networks:
         return _add_up(threads.run(run_shard, zip(networks, shards, strict=True)), input_gradient)
 
 
@@ -81,16 +82,23 @@ def train_step(network: Network, x: Array, y: Array, step: int, where: str = "tr
 
 def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[tuple[slice, Array]]:
     """(slice of x, outputs before a closing softmax), batch by batch; several batches are computed at once."""
+    few = photos_at_once(network, batch_size)
 
     def run(part):
-        with twin_of(network) as layers:
-            outputs, _ = forward(layers, x[part].astype(network.dtype, copy=False))
-            return part, outputs.copy()  # they may lie in an array that the twin's next pass uses again
+        photos, outputs = x[part], []
+        with twin.lend(network) as (layers,):
+            for start in range(0, len(photos), few):
+                y, _ = forward(layers, photos[start : start + few].astype(network.dtype, copy=False))
+                outputs.append(y.copy())  # they may lie in an array that the twin's next pass uses again
+        return part, outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
     at_once = 8 * threads.get_threads()  # few enough to keep progress visible and memory small
-    for first in range(0, len(parts), at_once):
-        yield from threads.run(run, parts[first : first + at_once])
+    try:
+        for first in range(0, len(parts), at_once):
+            yield from threads.run(run, parts[first : first + at_once])
+    finally:
+        twin.release(network)
 
 
 def require_finite(network: Network, loss: float, where: str) -> None:

@@ -1,14 +1,13 @@
 """The fast twin of a network: what fit, evaluate and predict really run. Read layers.py first; this is optional.
 
-A twin shares the parameters of its model and gives the plain layers' results to rounding,
-which tests/test_fused.py holds it to. It is faster for three reasons:
-- convolution, bias, ReLU and 2x2 pooling run as one step, whose sums stay in the processor's
-  registers (kernels/windows.py, kernels/winograd.py), or, for shapes that do not fill those,
-  over a few photos at a time, so that columns and products never leave the cache;
-- the backward products leave out the five numbers in six that pooling and ReLU make zero
-  (kernels/sparse.py);
-- its large arrays are kept from batch to batch. So, unlike the layers, one twin serves one
-  pass at a time, and what it returns is valid until its next pass.
+A twin is a list of layers that shares the parameters of its model and gives the plain layers' results to
+rounding, which tests/test_twin.py holds it to. It is faster for four reasons. Without one of them,
+a training step of the article's network with batches of 32 takes so many times as long (`python -m benchmarks.twin`):
+
+@TABLE@
+
+Since large arrays are kept from batch to batch, one twin serves one pass at a time, unlike the layers, and what it
+returns is valid until its next pass. lend() sees to that.
 """
 
 import contextlib
@@ -21,16 +20,20 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
-from cnn.network import Network
-from kernels import fused, sparse, vectors, windows, winograd
+from kernels import relu_pool
 from kernels.im2col import col2im_into, im2col_into
+from kernels.simd import conv_pool, sparse_backward, winograd
+from kernels.simd.vectors import LANES
 
 Array = np.ndarray
 BLOCK_BYTES = 2**20  # of columns and products at a time: a processor's second cache holds them
+KEPT_BYTES = (
+    2**26
+)  # of a twin's arrays may outlive a call of fit, evaluate or predict: about 600 of the article's photos
 
 
 class Buffers:
-    """Named arrays kept between passes, float32 unless said otherwise, zero at first, at addresses that are multiples of 64."""
+    """Named arrays kept between passes: float32 unless said otherwise, zero at first, at multiples of 64 bytes."""
 
     def __init__(self):
         self.arrays: dict[str, Array] = {}
@@ -43,37 +46,165 @@ class Buffers:
             self.arrays[name] = raw[offset : offset + size * np.dtype(dtype).itemsize].view(dtype)
         return self.arrays[name][:size].reshape(shape)
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+# ---- convolution, activation and pooling as one layer
+
 
 class ConvPoolCache(NamedTuple):
     x_padded: Array  # (N, H + top + bottom, W + left + right, C)
     winners: Array  # (N, OH//2, OW//2, F), uint8
 
 
-class ConvPool:
-    """y = max_pool_2x2(activation(conv(x))), in one step: Conv2D and the MaxPooling2D behind it."""
+class Way:
+    """A way to compute the convolution of a TwinConvPool. Its `fits` is that of the kernel it runs."""
+
+    def __init__(self, conv: Conv2D, buffer: Buffers):
+        self.conv, self.buffer = conv, buffer
+        self.out_h, self.out_w, self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)
+        self.channels, self.filters = conv.input_shape[2], conv.output_shape[2]
+        self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
+
+    def contiguous_params(self) -> tuple[Array, Array]:
+        """Kernel and bias as the kernels take for granted that they are. Raises ValueError for other shapes."""
+        bias = self.conv.params["bias"] if self.conv.use_bias else np.zeros(self.filters)
+        kernel, bias = (np.ascontiguousarray(a, np.float32) for a in (self.conv.params["kernel"], bias))
+        expected = (*self.conv.kernel_size, self.channels, self.filters), (self.filters,)
+        if (kernel.shape, bias.shape) != expected:
+            raise ValueError(
+                f"{self.conv}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}"
+            )
+        return kernel, bias
+
+
+class Winograd(Way):
+    """Forward with 16 products a channel and pooling window instead of 36."""
+
+    fits = staticmethod(winograd.fits)
+
+    def forward(self, y, winners, x_padded):
+        kernel, bias = self.contiguous_params()
+        transformed = self.buffer("transformed", 16, self.channels, self.filters)
+        winograd.transform_kernel(transformed, kernel)
+        patches = self.buffer("patches", *winograd.patches_shape(self.channels))
+        products = self.buffer("products", *winograd.PRODUCTS_SHAPE)
+        winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, self.floor, patches, products)
+
+
+class InRegisters(Way):
+    """Forward with sums that never leave the processor's registers."""
+
+    fits = staticmethod(conv_pool.fits)
+
+    def forward(self, y, winners, x_padded):
+        kernel, bias = self.contiguous_params()
+        conv_pool.conv_relu_pool(y, winners, x_padded, kernel, bias, self.floor, self.conv.strides)
+
+
+class ThroughColumns(Way):
+    """Forward and backward as Conv2D, a few photos at a time, so that columns and products never leave the cache."""
+
+    @staticmethod
+    def fits(*shape) -> bool:
+        return True
+
+    def blocks(self, photos: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Cut the batch into slices whose columns and products fit the cache; with each its columns and z, to fill."""
+        window = (self.out_h, self.out_w, *self.conv.kernel_size, self.channels)
+        numbers = math.prod(window) + self.out_h * self.out_w * self.filters
+        size = max(1, BLOCK_BYTES // (4 * numbers))
+        for start in range(0, photos, size):
+            count = min(size, photos - start)
+            z = self.buffer("z", count, self.out_h, self.out_w, self.filters)
+            yield slice(start, start + count), self.buffer("columns", count, *window), z
+
+    def forward(self, y, winners, x_padded):
+        kernel, bias = self.contiguous_params()
+        kernel = kernel.reshape(-1, self.filters)  # (kh*kw*C, F)
+        for block, columns, z in self.blocks(len(y)):
+            im2col_into(columns, x_padded[block], self.conv.strides)
+            np.matmul(columns.reshape(-1, len(kernel)), kernel, out=z.reshape(-1, self.filters))
+            relu_pool.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
+
+    def backward(self, dy, cache, need_dx):
+        """(dkernel, dx). The columns are made again rather than kept."""
+        kernel = self.conv.params["kernel"].reshape(-1, self.filters)
+        dkernel = np.zeros_like(kernel)
+        dx = self.buffer("dx", len(dy), *self.conv.input_shape)
+        for block, columns, dz in self.blocks(len(dy)):
+            im2col_into(columns, cache.x_padded[block], self.conv.strides)
+            relu_pool.unpool(dz, dy[block], cache.winners[block])
+            dz = dz.reshape(-1, self.filters)
+            dkernel += columns.reshape(-1, len(kernel)).T @ dz
+            if need_dx:
+                np.matmul(dz, kernel.T, out=columns.reshape(-1, len(kernel)))  # dcolumns, in the place of columns
+                col2im_into(dx[block], columns, self.conv.strides, (self.pads[0], self.pads[2]))
+        return dkernel.reshape(self.conv.params["kernel"].shape), dx if need_dx else None
+
+
+class SkippingZeros(Way):
+    """Backward from the winners alone: five in six of the numbers in dz are zero."""
+
+    fits = staticmethod(sparse_backward.fits)
+
+    def __init__(self, conv, buffer):
+        super().__init__(conv, buffer)
+        width = self.pads[2] + conv.input_shape[1] + self.pads[3]
+        self.where = sparse_backward.window_starts(
+            self.out_h // 2, self.out_w // 2, width * self.channels, self.channels
+        )
+
+    def backward(self, dy, cache, need_dx):
+        dkernel = self.buffer("dkernel", self.filters, 3, 3, self.channels)
+        sparse_backward.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)
+        return np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0)), self.input_gradient(dy, cache) if need_dx else None
+
+    def input_gradient(self, dy, cache):
+        kernel = self.buffer("kernel", self.channels // LANES, self.filters, 3, 3, LANES)
+        kernel[:] = self.conv.params["kernel"].reshape(3, 3, -1, LANES, self.filters).transpose(2, 4, 0, 1, 3)
+        dx = self.buffer("dx", len(dy), *self.conv.input_shape)
+        photo = self.buffer("photo", *cache.x_padded.shape[1:])
+        sparse_backward.input_gradient(dx, dy, cache.winners, kernel, (self.pads[0], self.pads[2]), photo)
+        return dx
+
+
+class SkippingZerosOfGrey(ThroughColumns):
+    """The same for photos of one channel; their own gradient, which training does not need, goes through columns."""
+
+    fits = staticmethod(sparse_backward.fits_grey)
+
+    def backward(self, dy, cache, need_dx):
+        if need_dx:
+            return super().backward(dy, cache, need_dx)
+        dkernel = np.empty(self.conv.params["kernel"].shape, np.float32)
+        sparse_backward.kernel_gradient_of_grey(dkernel, dy, cache.winners, cache.x_padded)
+        return dkernel, None
+
+
+# The first that fits is taken.
+FORWARD = (Winograd, InRegisters, ThroughColumns)
+BACKWARD = (SkippingZeros, SkippingZerosOfGrey, ThroughColumns)
+
+
+class TwinConvPool:
+    """y = max_pool_2x2(activation(conv(x))): a Conv2D and the MaxPooling2D behind it, in one step."""
 
     draws = False
 
     def __init__(self, conv: Conv2D, pool: MaxPooling2D):
-        self.conv, self.name = conv, conv.name
-        self.out_h, self.out_w, self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)
-        self.pool_shape = pool.output_shape
-        self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
-        # The vector kernels take channels, filters and cells in groups that fill their registers.
-        _, width, channels = conv.input_shape
-        self.grey = channels == 1
-        is_3x3 = vectors.AVAILABLE and conv.kernel_size == (3, 3) and conv.strides == (1, 1)  # by far the most common
-        fill = self.pool_shape[1] >= winograd.TILE and conv.units % winograd.FILTERS == 0
-        self.has_winograd = is_3x3 and fill and channels % vectors.LANES == 0
-        self.in_registers = vectors.AVAILABLE and self.pool_shape[1] >= windows.TILE and conv.units % vectors.LANES == 0
-        self.skips_zeros = is_3x3 and (conv.units if self.grey else channels) % vectors.LANES == 0
-        self.where = sparse.window_starts(
-            *self.pool_shape[:2], (self.pads[2] + width + self.pads[3]) * channels, channels
+        self.conv, self.name, self.pool_shape, self.buffer = conv, conv.name, pool.output_shape, Buffers()
+        self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)[2]
+        shape = conv.kernel_size, conv.strides, conv.input_shape[2], conv.output_shape[2], self.pool_shape[1]
+        self.forward_way, self.backward_way = (
+            next(way for way in ways if way.fits(*shape))(conv, self.buffer) for ways in (FORWARD, BACKWARD)
         )
-        self.buffer = Buffers()
 
     @property
-    def params(self):
+    def params(self) -> dict[str, Array]:
         return self.conv.params
 
     @staticmethod
@@ -83,114 +214,33 @@ class ConvPool:
             type(conv) is Conv2D
             and type(conv.activation) in (Linear, ReLU)
             and type(pool) is MaxPooling2D
-            and pool.pool_size == pool.strides == (2, 2)
-            and place_windows(pool, conv.output_shape, (2, 2))[2] == (0, 0, 0, 0)
+            and relu_pool.fits(pool.pool_size, pool.strides, place_windows(pool, conv.output_shape, (2, 2))[2])
         )
 
-    def blocks(self, photos):
-        """Cut the batch into slices whose columns and products fit the cache; with each its columns and z, to fill."""
-        kh, kw = self.conv.kernel_size
-        channels, filters = self.conv.input_shape[2], self.conv.units
-        numbers = self.out_h * self.out_w * (kh * kw * channels + filters)
-        size = max(1, BLOCK_BYTES // (4 * numbers))
-        for start in range(0, photos, size):
-            count = min(size, photos - start)
-            columns = self.buffer("columns", count, self.out_h, self.out_w, kh, kw, channels)
-            yield slice(start, start + count), columns, self.buffer("z", count, self.out_h, self.out_w, filters)
-
-    def kernel_matrix(self):
-        return self.params["kernel"].reshape(-1, self.conv.units)  # (kh*kw*C, F)
-
-    def forward(self, x, training=False, rng=None):
+    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, ConvPoolCache]:
         photos, height, width, channels = x.shape
         top, bottom, left, right = self.pads
         x_padded = self.buffer("x_padded", photos, height + top + bottom, width + left + right, channels)
         x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
         y = self.buffer("y", photos, *self.pool_shape)
         winners = self.buffer("winners", photos, *self.pool_shape, dtype=np.uint8)
-        kernel, bias = self.contiguous_params(channels)
-        if self.has_winograd:
-            transformed = self.buffer("transformed", 16, channels, self.conv.units)
-            winograd.transform_kernel(transformed, kernel)
-            room = (
-                self.buffer("patches", *winograd.patches_shape(channels)),
-                self.buffer("products", *winograd.PRODUCTS_SHAPE),
-            )
-            winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, self.floor, *room)
-        elif self.in_registers:
-            windows.conv_relu_pool(y, winners, x_padded, kernel, bias, self.floor, self.conv.strides)
-        else:
-            self.forward_through_columns(y, winners, x_padded, bias)
+        self.forward_way.forward(y, winners, x_padded)
         return y, ConvPoolCache(x_padded, winners)
 
-    def contiguous_params(self, channels):
-        """Kernel and bias as the vector kernels take for granted that they are. Raises ValueError for other shapes."""
-        kernel = np.ascontiguousarray(self.params["kernel"], np.float32)
-        bias = np.ascontiguousarray(
-            self.params["bias"] if self.conv.use_bias else np.zeros(self.conv.units), np.float32
-        )
-        expected = (*self.conv.kernel_size, channels, self.conv.units), (self.conv.units,)
-        if (kernel.shape, bias.shape) != expected:
-            raise ValueError(
-                f"{self.conv}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}"
-            )
-        return kernel, bias
-
-    def forward_through_columns(self, y, winners, x_padded, bias):
-        """Conv2D.forward and what follows it, block by block."""
-        kernel = self.kernel_matrix()
-        for block, columns, z in self.blocks(len(y)):
-            im2col_into(columns, x_padded[block], self.conv.strides)
-            np.matmul(columns.reshape(-1, len(kernel)), kernel, out=z.reshape(-1, self.conv.units))
-            fused.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
-
-    def backward(self, dy, cache, need_dx=True):
-        skips_zeros = self.skips_zeros and not (self.grey and need_dx)
-        product = self.backward_skipping_zeros if skips_zeros else self.backward_through_columns
+    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
         dy = np.ascontiguousarray(dy, np.float32)
-        dkernel, dx = product(dy, cache, need_dx)
+        dkernel, dx = self.backward_way.backward(dy, cache, need_dx)
         grads = {"kernel": dkernel}
         if self.conv.use_bias:
-            grads["bias"] = np.empty(self.conv.units, np.float32)
-            fused.bias_gradient(grads["bias"], dy, cache.winners)
+            grads["bias"] = np.empty(dkernel.shape[3], np.float32)
+            relu_pool.bias_gradient(grads["bias"], dy, cache.winners)
         return dx, grads
 
-    def backward_through_columns(self, dy, cache, need_dx):
-        """The products of Conv2D.backward, block by block; the columns are made again rather than kept."""
-        kernel = self.kernel_matrix()
-        dkernel = np.zeros_like(kernel)
-        dx = self.buffer("dx", len(dy), *self.conv.input_shape)
-        for block, columns, dz in self.blocks(len(dy)):
-            im2col_into(columns, cache.x_padded[block], self.conv.strides)
-            fused.unpool(dz, dy[block], cache.winners[block])
-            dz = dz.reshape(-1, self.conv.units)
-            dkernel += columns.reshape(-1, len(kernel)).T @ dz
-            if need_dx:
-                np.matmul(dz, kernel.T, out=columns.reshape(-1, len(kernel)))  # dcolumns, in the place of columns
-                col2im_into(dx[block], columns, self.conv.strides, (self.pads[0], self.pads[2]))
-        return dkernel.reshape(self.params["kernel"].shape), dx if need_dx else None
 
-    def backward_skipping_zeros(self, dy, cache, need_dx):
-        """The same sums from the winners alone, whose kernels lie here with the filters first."""
-        filters, channels = self.conv.units, self.conv.input_shape[2]
-        if self.grey:
-            dkernel = np.empty(self.params["kernel"].shape, np.float32)
-            sparse.kernel_gradient_of_grey(dkernel, dy, cache.winners, cache.x_padded)
-            return dkernel, None
-        padded_shape = cache.x_padded.shape[1:]
-        dkernel = self.buffer("dkernel", filters, 3, 3, channels)
-        sparse.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)
-        dkernel = np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0))
-        if not need_dx:
-            return dkernel, None
-        kernel = self.buffer("kernel", channels // vectors.LANES, filters, 9, vectors.LANES)
-        kernel[:] = self.params["kernel"].reshape(9, -1, vectors.LANES, filters).transpose(1, 3, 0, 2)
-        dx, photo = self.buffer("dx", len(dy), *self.conv.input_shape), self.buffer("photo", *padded_shape)
-        sparse.input_gradient(dx, dy, cache.winners, kernel, self.where, (self.pads[0], self.pads[2]), photo)
-        return dkernel, dx
+# ---- the other layers
 
 
-class KeptDense:
+class TwinDense:
     """Dense with the arrays of its large gradients kept from pass to pass."""
 
     draws = False
@@ -199,21 +249,19 @@ class KeptDense:
         self.dense, self.name, self.activation, self.buffer = dense, dense.name, activation, Buffers()
 
     @property
-    def params(self):
+    def params(self) -> dict[str, Array]:
         return self.dense.params
 
-    def forward(self, x, training=False, rng=None):
+    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, tuple]:
         z = self.dense.add_bias(x @ self.params["kernel"])
         y, active = self.activation.forward(z)
         return y, (x, active)
 
-    def backward(self, dy, cache, need_dx=True):
+    def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
         x, active = cache
         dz, _ = self.activation.backward(dy, active)
         kernel = self.params["kernel"]
-        product = (
-            np.matmul if len(x) > 1 else np.multiply
-        )  # the same for one photo, where BLAS takes eight times as long
+        product = np.matmul if len(x) > 1 else np.multiply  # the same for one photo; BLAS takes eight times as long
         grads = {"kernel": product(x.T, dz, out=self.buffer("dkernel", *kernel.shape))}
         if self.dense.use_bias:
             grads["bias"] = dz.sum(axis=0)
@@ -226,57 +274,69 @@ class KeptDense:
         return dx, grads
 
 
-def twin(layers: list) -> list:
+def twin_of(layers: list) -> list:
     """Layers that compute the same logits as these: pairs that fit are one, a closing softmax is left out."""
-    twins, todo = [], list(layers)
+    twin, todo = [], list(layers)
     while todo:
         layer = todo.pop(0)
-        if todo and ConvPool.fits(layer, todo[0]):
-            twins.append(ConvPool(layer, todo.pop(0)))
+        if todo and TwinConvPool.fits(layer, todo[0]):
+            twin.append(TwinConvPool(layer, todo.pop(0)))
         elif type(layer) is Dense and len(layer.input_shape) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
-            twins.append(KeptDense(layer, Linear() if closing else layer.activation))
+            twin.append(TwinDense(layer, Linear() if closing else layer.activation))
         elif todo or not isinstance(layer, Softmax):
-            twins.append(layer)
-    return twins
+            twin.append(layer)
+    return twin
 
 
-class Twins:
-    """Lends twins of one network to passes that run at the same time, and keeps them for the next."""
-
-    def __init__(self):
-        self.made_from, self.free = [], []
-
-    @contextlib.contextmanager
-    def lend(self, network: Network) -> Iterator[list]:
-        """Within this block, a twin that no other pass is using."""
-        parts = _parts(network.layers)
-        if len(parts) != len(self.made_from) or not all(map(operator.is_, parts, self.made_from)):
-            self.free, self.made_from = [], parts  # in this order: another thread may be looking
-        free = self.free  # the list of twins of these layers: should they change meanwhile, it is forgotten
-        try:
-            layers = free.pop()
-        except IndexError:
-            layers = twin(network.layers)
-        try:
-            yield layers
-        finally:
-            free.append(layers)
+# ---- who uses which twin when
 
 
-_twins: weakref.WeakKeyDictionary[Network, Twins] = weakref.WeakKeyDictionary()
+class Pool(NamedTuple):
+    """Twins of one model that nobody is using. When its layers change, the model gets another pool."""
+
+    made_from: list
+    free: list
+
+
+_pools: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by model
 
 
 @contextlib.contextmanager
-def twin_of(network: Network) -> Iterator[list]:
-    """Within this block, layers that compute the network's logits fast; of one in float64 the plain layers."""
-    if network.dtype != np.float32:
-        yield network.logit_layers()
+def lend(model, count: int = 1) -> Iterator[list[list]]:
+    """So many twins of a model in float32, for a pass that no other pass shares them with; the layers of one in float64.
+
+    They are kept for the next pass, unless this one ends in an exception: after a second Ctrl-C a thread may still
+    be at work with them, and then they go when it ends.
+    """
+    if model.dtype != np.float32:
+        yield [model.logit_layers() for _ in range(count)]
         return
-    with _twins.setdefault(network, Twins()).lend(network) as layers:
-        yield layers
+    parts = _parts(model.layers)
+    pool = _pools.get(model)
+    if pool is None or len(parts) != len(pool.made_from) or not all(map(operator.is_, parts, pool.made_from)):
+        pool = _pools[model] = Pool(parts, [])
+    twins = [_take(pool.free) or twin_of(model.layers) for _ in range(count)]
+    yield twins
+    pool.free.extend(reversed(twins))  # so that the next pass gets them in this order again
 
 
-def _parts(layers):
+def release(model) -> None:
+    """Forget the model's free twins with more than KEPT_BYTES of arrays: a batch as large may not come again."""
+    free = _pools[model].free if model in _pools else []
+    for _ in range(len(free)):
+        twin = _take(free, 0)
+        if twin and sum(layer.buffer.nbytes for layer in twin if hasattr(layer, "buffer")) <= KEPT_BYTES:
+            free.append(twin)
+
+
+def _take(free: list, place: int = -1) -> list | None:
+    """Take one out, None when there is none. Another thread may do so at the same time: asking first would not help."""
+    with contextlib.suppress(IndexError):
+        return free.pop(place)
+    return None
+
+
+def _parts(layers: list) -> list:
     """The layers and all that is set in them but their parameters: what a twin is made from."""
     return [part for layer in layers for part in (layer, *(v for key, v in vars(layer).items() if key != "params"))]

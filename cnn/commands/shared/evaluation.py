@@ -1,13 +1,12 @@
 """How good a model is on photos with known classes, as `cnn train` and `cnn evaluate` report it."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn import losses, metrics
-from cnn.commands.shared import options
+from cnn.commands.shared import options, runs
 from cnn.datasets import fingerprint
 from cnn.photos import class_names, model_input
 from cnn.training.step import outputs_in_batches
@@ -98,7 +97,5 @@ def warn_of_other_data(path: Path, test, directory: str | None) -> None:
 
 def _test_data_of(config):
     """The fingerprint of the test photos that belong to a run's training photos; None without a run."""
-    try:
-        return json.loads(config.read_text(encoding="utf-8"))["data"]["test_sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
+    data = runs.read_json(config).get("data")
+    return data.get("test_sha256") if isinstance(data, dict) else None

@@ -1,6 +1,6 @@
 """Run folders: runs/train, runs/train-2 ... hold what one training was, did and learned.
 
-config.json   what was asked for, and the versions that did it
+config.json   what was asked for, and the versions and the machine that did it; "resumed": those that went on with it
 history.csv   loss and accuracy after each epoch
 last.npz      the model and all that its training needs to go on
 best.npz      the model of the best epoch, where validation data tell which that is
@@ -9,18 +9,23 @@ metrics.json  the result on the test photos;  curves.png, confusion_matrix.png: 
 
 import contextlib
 import csv
+import errno
 import io
 import itertools
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from cnn.commands.shared import options
 from cnn.errors import UsageError
-from cnn.saving import atomic
+from cnn.saving import atomic, strict_json
 from cnn.saving.model_file import BEST, LAST
 
 METRICS, CONFIG, HISTORY = "metrics.json", "config.json", "history.csv"
+LOCK = "lock"  # made only where a folder cannot be locked, a file in it can
+MAX_JSON = 1 << 20  # of a config.json: ours have a thousand bytes
 
 
 def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:
@@ -41,6 +46,8 @@ def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 
         if (free := shutil.disk_usage(folder).free) < needed_bytes:
             folder.rmdir()
             raise OSError(0, f"expected at least {needed_bytes / 1e6:.0f} MB of free disk, got {free / 1e6:.0f} MB")
+    except RecursionError:  # mkdir calls itself for each parent
+        raise UsageError(f"--out: expected fewer folders within each other, got {len(out.parts):,}") from None
     except OSError as error:
         raise OSError(f"{out}: cannot keep a run here: {error.strerror}") from error
     return folder
@@ -64,21 +71,62 @@ def find(run: str, out: str | os.PathLike) -> Path:
 
 
 @contextlib.contextmanager
-def alone(folder: Path):
-    """Within this block no other process trains in this folder. Raises UsageError if one does."""
+def alone(folder: Path) -> Iterator[None]:
+    """Within this block no other process trains in this folder. Raises UsageError if one does.
+
+    Network folders, and those that a virtual machine shares, may know no locks, or confirm no write: the block runs all
+    the same, after a line that says what is then not promised.
+    """
+    with contextlib.ExitStack() as stack:
+        if not _lock(folder, stack):
+            options.log(f"note: {folder} cannot be locked on this file system: start no second training in it")
+        if not atomic.sync_folder(str(folder)):
+            options.log(f"note: {folder}: its file system confirms no write: a power cut may take back the last saves")
+        yield
+
+
+def _lock(folder, stack) -> bool:
+    """Lock the folder until the stack is closed; False where that cannot be done. Raises UsageError if another has."""
     try:
         import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)  # the system drops the lock with the process, however that ends
+    except ImportError:  # Windows
+        return False
+    # The folder itself leaves nothing behind. NFS locks only what is open for writing: then a file in it. SMB says "no
+    # access" of a file that another has locked.
+    ways = (folder, os.O_RDONLY, (errno.EAGAIN,)), (folder / LOCK, os.O_RDWR | os.O_CREAT, (errno.EAGAIN, errno.EACCES))
+    for path, flags, held in ways:
+        try:
+            descriptor = os.open(path, flags, 0o666)  # the system drops the lock with the process, however that ends
+        except OSError:
+            continue
+        stack.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno in held:
+                raise UsageError(f"{folder}: another process is training in this folder") from None
+    return False
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder in which nothing could be saved; one that holds anything else than its lock stays."""
+    with contextlib.suppress(OSError):
+        if os.listdir(folder) == [LOCK]:
+            (folder / LOCK).unlink()
+        folder.rmdir()
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file of ours; {} where there is none, or anything else, which may be a pipe or endless."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UsageError(f"{folder}: another process is training in this folder") from None
-    finally:
-        os.close(descriptor)
+        if not path.is_file() or path.stat().st_size > MAX_JSON:
+            return {}
+        with open(path, "rb") as file:
+            found = strict_json.parse(file.read(MAX_JSON))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -6,6 +6,7 @@ import shlex
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 import cnn
 from cnn import optimizers, saving
 from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar
-from cnn.commands.shared import environment, evaluation, network, options, runs, settings
+from cnn.commands.shared import evaluation, machines, network, options, resuming, runs, settings
 from cnn.commands.shared.interrupts import Interrupted, Interrupts
 from cnn.datasets import fashion_mnist, fingerprint
 from cnn.errors import DataError, DivergedError, UsageError
@@ -21,23 +22,39 @@ from cnn.photos import model_input
 from cnn.saving.model_file import BEST, LAST, file_in
 from cnn.training import step
 
+PICTURES = "curves.png", "confusion_matrix.png"
+
 
 def main(args) -> None:
     """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and exit codes."""
     cnn.set_threads(args.threads)
     warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError will say it in our words
     args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
-    with Interrupts() as interrupts:
-        folder, chosen, state, (train, test) = start(args) if args.resume is None else take_up(args)
+    with Interrupts() as interrupts, begun(args) as (folder, chosen, state, (train, test)):
+        parts = parts_of(folder, chosen, state)
+        announce(folder, chosen, state, parts, train, test, args)
+        model = compiled(chosen)
+        model.made_by = settings.command(chosen, args.data)
+        data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
+        config = {"command": model.made_by, "settings": chosen, "data": data, "machine": parts[0]["machine"]}
+        config |= {"resumed": parts[1:]} if len(parts) > 1 else {}
+        seconds = fit(model, train, config, folder, state, parts, interrupts, args.verbose)
+        interrupts.leave_at_once(f"interrupted. The trained model is kept in {folder}")
+        again = is_over(chosen, state)
+        report(folder, chosen, state.extra["seconds"] if again else seconds, test, plots=not args.no_plots, again=again)
+
+
+@contextlib.contextmanager
+def begun(args) -> Iterator[tuple]:
+    """What `start` or `take_up` gives; within this block no other process trains in that folder."""
+    if args.resume is None:
+        folder, *rest = start(args)
         with runs.alone(folder):
-            announce(folder, chosen, state, train, test, args)
-            model = compiled(chosen)
-            model.made_by = settings.command(chosen, args.data)
-            data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
-            config = {"command": model.made_by, "settings": chosen, "data": data, "machine": machine()}
-            seconds = fit(model, train, config, folder, state, interrupts, args.verbose)
-            interrupts.leave_at_once(f"interrupted. The trained model is kept in {folder}")
-            report(folder, chosen, seconds, test, plots=not args.no_plots)
+            yield folder, *rest
+    else:
+        folder = runs.find(args.resume, args.out)
+        with runs.alone(folder):  # from here on nobody else changes what is read
+            yield folder, *take_up(args, folder)
 
 
 def start(args):
@@ -48,12 +65,29 @@ def start(args):
     return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, photos
 
 
-def take_up(args):
-    """(the folder of an old run, its settings, the state it was left in, the photos). Raises UsageError, ModelFileError."""
-    folder = runs.find(args.resume, args.out)
-    _, state = saving.load_training(folder / LAST)
+def take_up(args, folder: Path):
+    """(the settings of an old run, the state it was left in, the photos). Raises UsageError, ModelFileError."""
+    saved, state = saving.load_training(folder / LAST)
+    resuming.check_epochs(folder / LAST, state)
     chosen, args.data = settings.restored(args, state, folder)
-    return folder, chosen, state, load_photos(args.data, chosen)
+    resuming.check_model(folder / LAST, saved, chosen)
+    resuming.check_settings(folder / LAST, saved, state, chosen, compiled(chosen))
+    return chosen, state, load_photos(args.data, chosen)
+
+
+def is_over(chosen: dict, state) -> bool:
+    """Whether a run that is resumed has nothing left to do."""
+    return state is not None and (state.stopped or state.epoch >= chosen["epochs"])
+
+
+def parts_of(folder: Path, chosen: dict, state) -> list[dict]:
+    """The machines of the run, with this one if it goes on here. Raises ModelFileError."""
+    if state is None:
+        return machines.with_this_one([], 1, 1)
+    parts = machines.read_parts(folder / LAST, state.extra.get("parts"), runs.read_json(folder / runs.CONFIG))
+    if parts and is_over(chosen, state):
+        return parts
+    return machines.with_this_one(parts, state.epoch + 1, state.step + 1)
 
 
 def load_photos(directory: str | None, settings: dict):
@@ -77,38 +111,36 @@ def compiled(chosen: dict):
     return model
 
 
-def announce(folder: Path, chosen: dict, state, train, test, args) -> None:
+def announce(folder: Path, chosen: dict, state, parts, train, test, args) -> None:
     """Say on stderr what will be done, and by what."""
     lines = {
         "run folder": folder,
         "command": settings.command(chosen, args.data),
         "settings": settings.text(chosen),
         "photos": f"{len(train[0]):,} to learn from, {len(test[0]):,} to test with",
-        "machine": ", ".join(f"{name} {value}" for name, value in machine().items()),
+        "machine": ", ".join(f"{name} {value}" for name, value in machines.machine().items()),
         "threads": f"{cnn.get_threads()}; each batch is cut into {chosen['shards']} shards",
     }
     if state is not None:
-        over = state.stopped or state.epoch >= chosen["epochs"]
         lines["resumed"] = (
             f"finished already, after {state.epoch} epochs; here is its result again"
-            if over
+            if is_over(chosen, state)
             else f"going on at epoch {state.epoch + 1}, batch {state.step + 1}"
         )
+    if state and state.epoch and chosen["validation_split"] and not (folder / BEST).exists():
+        lines["missing"] = f"{folder / BEST}: the best epoch so far is lost, only a better one will be kept there"
+    if different := machines.difference(parts):
+        lines["warning"] = f"computed on different machines, so other bits than of a run on one: {different}"
     options.log("".join(f"{name:<11} {text}\n" for name, text in lines.items()))
 
 
-def machine() -> dict[str, str]:
-    """What a result may depend on beside the settings."""
-    return {**environment.versions(), "BLAS": environment.blas_name(), "processor": environment.processor()}
-
-
-def fit(model, train, config: dict, folder: Path, state, interrupts, verbose: str) -> float:
+def fit(model, train, config: dict, folder: Path, state, parts, interrupts, verbose: str) -> float:
     """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
     chosen = config["settings"]
     x, y = model_input(model, train[0]), train[1]
     prepare_kernels(model, x[: chosen["batch_size"]], y[: chosen["batch_size"]])
     bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
-    keeper = Keeper(folder, config, state)
+    keeper = Keeper(folder, config, state, parts)
     best = [ModelCheckpoint(_literal(folder / BEST), save_best_only=True)] if chosen["validation_split"] else []
     try:
         model.fit(
@@ -164,8 +196,8 @@ class StopOnSignal(Callback):
 class Keeper(BackupAndRestore):
     """Keeps config.json, last.npz and history.csv up to date; last.npz also holds the settings and the time spent."""
 
-    def __init__(self, folder: Path, config: dict, state):
-        extra = {"settings": config["settings"], "data": config["data"]["directory"], "seconds": 0.0}
+    def __init__(self, folder: Path, config: dict, state, parts: list[dict]):
+        extra = {"settings": config["settings"], "data": config["data"]["directory"], "seconds": 0.0, "parts": parts}
         super().__init__(folder, delete_checkpoint=False, extra=extra)
         self.folder, self.config, self.state = folder, config, state
         self.before, self.started = state.extra["seconds"] if state else 0.0, time.monotonic()
@@ -184,10 +216,12 @@ class Keeper(BackupAndRestore):
         try:
             super().on_restore(run)
         except OSError:
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()  # empty, because not even the beginning could be saved
+            runs.discard(self.folder)  # not even the beginning could be saved
             raise
-        runs.write_json(self.folder / runs.CONFIG, self.config)
+        if self.state:
+            resuming.check_progress(self.path, self.model, self.state, run.steps)
+        if not is_over(self.config["settings"], self.state):
+            runs.write_json(self.folder / runs.CONFIG, self.config)
 
     def save(self, run):
         self.extra["seconds"] = self.seconds()
@@ -195,14 +229,18 @@ class Keeper(BackupAndRestore):
         runs.write_history(self.folder / runs.HISTORY, run.state().history)
 
 
-def report(folder: Path, chosen: dict, seconds: float, test, plots: bool) -> None:
-    """The result on the test photos of the model that the folder stands for: metrics.json, pictures, and RESULT ..."""
+def report(folder: Path, chosen: dict, seconds: float, test, plots: bool, again: bool = False) -> None:
+    """The result on the test photos of the model that the folder stands for: metrics.json, pictures, and RESULT ...
+
+    again: it was told before; files that are there stay as they are.
+    """
     path = file_in(folder)
     model, history = saving.load_model(path), saving.load_training(folder / LAST)[1].history
     result = evaluation.evaluate(model, *test)
     about = {"model": path.name, "epochs": len(history["loss"]), "seed": chosen["seed"], "time_s": round(seconds, 1)}
-    runs.write_json(folder / runs.METRICS, {**result.as_dict(), **about})
-    if plots:
+    if not (again and (folder / runs.METRICS).exists()):
+        runs.write_json(folder / runs.METRICS, {**result.as_dict(), **about})
+    if plots and not (again and all((folder / name).exists() for name in PICTURES)):
         draw(folder, history, result)
     print(f"model          {path}")
     print(result.text())
@@ -215,5 +253,6 @@ def draw(folder: Path, history: dict, result) -> None:
     """curves.png and confusion_matrix.png."""
     from cnn import plots
 
-    plots.learning_curves(history).savefig(folder / "curves.png")
-    plots.confusion_matrix(result.confusion, result.class_names).savefig(folder / "confusion_matrix.png")
+    figures = plots.learning_curves(history), plots.confusion_matrix(result.confusion, result.class_names)
+    for name, figure in zip(PICTURES, figures, strict=True):
+        figure.savefig(folder / name)

@@ -73,6 +73,10 @@ def restored(args, state, folder) -> tuple[dict, str | None]:
     settings, directory, seconds = (state.extra.get(key) for key in ("settings", "data", "seconds"))
     if not _valid(settings) or not isinstance(directory, str | None) or not isinstance(seconds, float) or seconds < 0:
         raise ModelFileError(f"{folder}: expected a run of `cnn train`, got a training of another kind")
+    if args.data is None and not (directory or " ").isprintable():
+        raise ModelFileError(
+            f"{folder}: expected a data folder of printable text, got {directory!r:.100}: give it by --data"
+        )
     for key, value in given(args).items():
         if key == "epochs" and value >= state.epoch + (state.step > 0):
             settings["epochs"] = value

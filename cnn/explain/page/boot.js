@@ -2,56 +2,72 @@
 "use strict";
 
 (() => {
-  const { $, escape } = Show, { A } = State;
-  const text = (id) => $(id).textContent;
+  const $ = (id) => document.getElementById(id), text = (id) => $(id).textContent;
   const root = document.documentElement;
 
   // ---- the self-check
 
-  function unpack() {
+  async function unpack() {
     const data = JSON.parse(text("trace")), raw = {};
-    for (const id of ["weights", "baseline", "photo-bytes"]) raw[id] = Proof.bytes(text(id));
-    return { data, raw, photos: raw["photo-bytes"], weights: Proof.unpack(raw.weights, data.layout.cnn),
-      baseline: Proof.unpack(raw.baseline, data.layout.dense) };
+    for (const [id, { width }] of Object.entries(data.blocks)) raw[id] = await Proof.block(text(id), width);
+    const tensors = (id) => Proof.unpack(raw[id], data.blocks[id]);
+    return { data, raw, photos: raw["photo-bytes"], weights: tensors("weights"), baseline: tensors("baseline"),
+      full: tensors("full") };
   }
 
   // Everything that Python wrote into this file, computed again.
   function prove(file, report) {
-    for (const [name, raw] of Object.entries(file.raw)) report.equal(`SHA-256 of ${name}`, Proof.sha256(raw),
-      file.data.sha256[name]);
+    for (const [name, raw] of Object.entries(file.raw))
+      report.equal(`SHA-256 of ${name}`, Proof.sha256(raw), file.data.blocks[name].sha256);
     if (report.failures.length) return; // wrong weights: nothing else is worth a comparison
     file.data.photos.forEach((record, n) => {
-      report.equal(`label of photo ${record.number}`, record.label, file.photos[784 * file.data.photos.length + n]);
-        // last in the block
-      const T = Engine.forward(file.weights, State.photo(record.number)), label = `photo ${record.number}`;
+      const label = `photo ${record.number}`, x = State.photo(record.number), P = file.weights, { target } = record;
+      report.equal(`label of ${label}`, record.label, file.photos[784 * file.data.photos.length + n]); // last of all
+      const T = Engine.forward(P, x);
       Proof.splitTies(report, T, record.ties, label);
-      const G = Engine.backward(file.weights, T, record.target);
-      Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, T.x), record, label);
-      if (record.number !== file.data.full.photo.number) return;
-      const find = (name) => T[name] || G[name];
-      for (const [name, entry] of Object.entries(file.data.full.tensors)) report.tensor(`${label} ${name}`, find(name),
-        Proof.numbers(Proof.bytes(entry.data), entry.dtype));
-      for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell,
-        { P: file.weights, T, G, target: record.target });
+      const G = Engine.backward(P, T, target);
+      Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, x), record, label);
+      if (record.number === file.data.full.photo.number) proveInFull(file, report, record, { P, T, G, target });
     });
   }
 
-  // A printed number of the static tables against the value here: data-ref="z1[19,11,7]", or a product of two such.
-  function checkCell(report, cell, pass) {
-    const v = cell.dataset.ref.split("*").map((one) => valueOf(one, pass)).reduce((a, b) => a * b);
-    const text = cell.textContent, measured = cell.dataset.ref.startsWith("numeric"); // a measured slope has an error of its own
-    const same = measured ? Math.abs(Show.parse(text) - v) <= 1e-3 * Math.abs(v) + 1e-9 : text === Show[cell.dataset.format](v);
-    report.equal(`the table's ${cell.dataset.ref}`, same ? text : Show[cell.dataset.format](v), text);
+  // Of one photo every number is compared, and every printed one.
+  function proveInFull(file, report, record, pass) {
+    const label = `photo ${record.number}`;
+    for (const key of ["label", "predicted", "target", "loss"])
+      report.equal(`${label} ${key}`, file.data.full[key], record[key]);
+    for (const [name, tensor] of Object.entries(file.full))
+      report.tensor(`${label} ${name}`, pass.T[name] || pass.G[name], tensor);
+    pass.tensor = Terms.tensors(pass);
+    for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell, pass);
   }
 
-  // part2: what one channel adds to a cell of z2; scatter: what one weight sends back to a cell of p1; numeric: a measured slope.
-  function valueOf(ref, { P, T, G, target }) {
-    const [, name, inner] = ref.match(/^(\w+)\[([\d,]+)\]$/), index = inner.split(",").map(Number), [a, b, c, d, e] = index;
-    if (name === "part2") return Forward.kit.window9({ P, T }, 2, { i2: a, j2: b, f2: c, c2: d })[8].running;
-    if (name === "scatter") return Backward.kit.twins({ P, G }, { i2: c, j2: d, c2: e }).scatter[3 * a + b].v;
-    if (name === "numeric") return Engine.check(P, T, G, target, "W2", ((a * 3 + b) * 32 + c) * 64 + d).numeric;
-    const shape = Engine.SHAPES[name === "dlogits" ? "z4" : name.replace(/^d/, "")];
-    return (P[name] || T[name] || G[name])[index.reduce((at, i, axis) => at * shape[axis] + i, 0)];
+  // A printed number of the tables against the value here. data-ref: an entry "z1[19,11,7]", or a product of such; a
+  // sentence with some of its letters fixed, "F6 i=3 j=4 f=9 c=5"; a measured slope, "numeric[0,1,2,3]".
+  function checkCell(report, cell, pass) {
+    const { ref, format } = cell.dataset, v = valueOf(ref, pass), here = Show.number(v, format);
+    const measured = ref.startsWith("numeric"); // such a slope has an error of its own
+    const text = cell.textContent, near = () => Math.abs(Show.parse(text) - v) <= 1e-3 * Math.abs(v) + 1e-9;
+    report.equal(`the table's ${ref}`, measured && near() ? text : here, text);
+  }
+
+  function valueOf(ref, pass) {
+    if (ref.includes("=")) {
+      const [id, ...letters] = ref.split(" "), at = letters.map((one) => one.split("="));
+      const { terms } = Terms.evaluate(State.STEP[id].sentence, pass.tensor,
+        Object.fromEntries(at.map(([letter, n]) => [letter, Number(n)])));
+      return Terms.add(terms.map((t) => t.product));
+    }
+    return ref.split("*").map((one) => entryOf(one, pass)).reduce((a, b) => a * b);
+  }
+
+  function entryOf(ref, pass) {
+    const [, name, inner] = ref.match(/^(\w+)\[([\d,]+)\]$/), at = inner.split(",").map(Number);
+    if (name === "numeric") {
+      const [u, v, c, f] = at, { P, T, G, target } = pass;
+      return Engine.check(P, T, G, target, "W2", ((u * 3 + v) * 32 + c) * 64 + f).numeric;
+    }
+    return Terms.entry(name, at, pass.tensor).value;
   }
 
   function fail(reasons) {
@@ -67,27 +83,32 @@
   function passed(file, report) {
     $("report").textContent = `self-check ok: ${file.data.photos.length} photos, ${report.count.toLocaleString("en")} `
       + `comparisons, largest difference ${report.largest.toExponential(1)}, weights sha256 `
-      + `${file.data.sha256.weights.slice(0, 16)}…`;
+      + `${file.data.blocks.weights.sha256.slice(0, 16)}…`;
   }
 
   // ---- what the hand does
 
-  const home = (e) => { const live = e.target.closest("[id^=live-]"); return live && live.id.slice(5); };
+  const home = (e) => {
+    const live = e.target.closest("[id^=live-]");
+    return live && live.id.slice(5);
+  };
 
   function wire() {
     document.addEventListener("click", onClick);
     document.addEventListener("change", onChange);
-    document.addEventListener("input", (e) => {
-      if (e.target.dataset.scrub) App.setMicro(Number(e.target.value) ? Number(e.target.value) - 1 : null);
-      if (e.target.dataset.pace) App.pace(Number(e.target.value));
-    });
+    document.addEventListener("input", onInput);
     document.addEventListener("keydown", App.onKey);
     document.addEventListener("toggle", onToggle, true);
     document.addEventListener("pointermove", onPoint);
-    document.addEventListener("focusin", (e) => { const cell = e.target.closest("[data-tap]");
-      if (cell && home(e)) App.light(home(e), cell.dataset.tap); });
+    document.addEventListener("focusin", (e) => {
+      const cell = e.target.closest("[data-tap]");
+      if (cell && home(e)) App.light(home(e), cell.dataset.tap);
+    });
     for (const back of ["popstate", "hashchange"]) window.addEventListener(back, onAddress);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Show.readTheme(); App.redraw(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      Show.readTheme();
+      App.redraw();
+    });
     window.addEventListener("resize", () => Show.reachable(document));
     for (const live of document.querySelectorAll("[id^=live-]")) App.watcher.observe(live);
   }
@@ -101,21 +122,32 @@
 
   function onClick(e) {
     const link = e.target.closest("[data-step]"), b = e.target.closest("button"), canvas = e.target.closest("canvas");
-    if (link && !e.ctrlKey && !e.metaKey && !e.shiftKey) { e.preventDefault(); return App.go(link.dataset.step); }
+    if (link && !e.ctrlKey && !e.metaKey && !e.shiftKey) {
+      e.preventDefault();
+      return App.go(link.dataset.step);
+    }
     if (canvas && Show.maps.has(canvas.id)) return pick(canvas, Show.cellAt(canvas, e), home(e));
-    const cell = e.target.closest("td[data-tap]");
-    if (cell && /^g[36]-w|^[FB]\d+-g[36]-w/.test(cell.id)) return App.set({ step: home(e),
-      ["t" + State.layerOf(home(e))]: Number(cell.dataset.tap) });
-    if (!b) return;
+    const weight = e.target.closest("td[data-tap][id*='-g3-w-'], td[data-tap][id*='-g6-w-']");
+    if (weight) return App.set({ step: home(e), ["t" + State.layerOf(home(e))]: Number(weight.dataset.tap) });
+    if (b) press(b, e);
+  }
+
+  function press(b, e) {
     if (b.dataset.photo) App.set({ photo: Number(b.dataset.photo), target: null }, { push: true });
-    if (b.dataset.go) { const [key, v] = b.dataset.go.split("="); App.set({ step: home(e), [key]: Number(v) }); }
-    if (b.dataset.key) { takeOver(b); App.KEYS[b.dataset.key](e); }
+    if (b.dataset.go) {
+      const [key, v] = b.dataset.go.split("=");
+      App.set({ step: home(e), [key]: Number(v) });
+    }
+    if (b.dataset.key) {
+      takeOver(b);
+      App.KEYS[b.dataset.key](e);
+    }
   }
 
   // A button in another lab than the present one makes that lab the present one.
   function takeOver(element) {
     const lab = element.closest(".lab");
-    if (lab && !lab.contains(App.box(A.S.step))) App.set({ step: App.homeStep(lab) });
+    if (lab && !lab.contains(App.box(State.A.S.step))) App.set({ step: App.homeStep(lab) });
   }
 
   function pick(canvas, [i, j], step) {
@@ -124,25 +156,38 @@
     if (m.pick && i >= 0 && j >= 0 && i < m.H && j < m.W) App.set({ step, ...m.pick(i, j) });
   }
 
+  function onInput(e) {
+    const { scrub, pace } = e.target.dataset, n = Number(e.target.value);
+    if (scrub) App.setMicro(n ? n - 1 : null);
+    if (pace) App.pace(n);
+  }
+
   function onChange(e) {
     const t = e.target, { set: key, edit, index } = t.dataset;
     if (t.id === "number") return choosePhoto();
     if (t.id === "keys") return void (App.keysOn = t.checked);
-    if (edit && Number.isFinite(t.valueAsNumber)) { State.edit(edit, Number(index), t.valueAsNumber);
-      return App.set({ step: home(e) }); }
+    if (edit && Number.isFinite(t.valueAsNumber)) {
+      State.edit(edit, Number(index), t.valueAsNumber);
+      return App.set({ step: home(e) });
+    }
     if (!key) return;
-    const words = ["pad", "preset", "parts", "toy"], value = t.type === "checkbox" ? Number(t.checked) : words.includes(key)
-      ? t.value : Number(t.value);
-    const range = t.type === "number" && t.step !== "any" ? Math.round(Math.min(t.max, Math.max(t.min, value || 0))) : value;
-    const name = key === "k" && t.type === "number" ? "class" : key;
-    App.set({ step: home(e) || A.S.step, [name]: key === "toy" ? t.value === "1" : Number.isNaN(range) ? A.S[key] : range },
+    const name = key === "k" && t.type === "number" ? "class" : key, v = chosen(t, key);
+    App.set({ step: home(e) || State.A.S.step, [name]: Number.isNaN(v) ? State.A.S[key] : v },
       { push: ["mirror", "dx", "dy", "parts", "target"].includes(key) });
   }
 
+  // What a control says: a word, a yes or no, a whole number within its range, or any number.
+  function chosen(t, key) {
+    if (key === "toy") return t.value === "1";
+    if (["pad", "preset", "parts"].includes(key)) return t.value;
+    if (t.type === "checkbox") return Number(t.checked);
+    const v = Number(t.value);
+    return t.type === "number" && t.step !== "any" ? Math.round(Math.min(t.max, Math.max(t.min, v || 0))) : v;
+  }
+
   function choosePhoto() {
-    const n = $("number").valueAsNumber, ok = State.numbers().includes(n);
-    $("number-error").textContent = ok ? "" : `expected a photo, ${$("number").dataset.numbers}, got `
-      + `${$("number").value || "nothing"}`;
+    const n = $("number").valueAsNumber, ok = State.numbers().includes(n), got = $("number").value || "nothing";
+    $("number-error").textContent = ok ? "" : `expected a photo, ${$("number").dataset.numbers}, got ${got}`;
     $("number").setAttribute("aria-invalid", String(!ok));
     if (ok) App.set({ photo: n, target: null }, { push: true });
   }
@@ -159,33 +204,34 @@
 
   let pointed = false;
   function onPoint(e) {
-    const step = e.target.closest && home(e), canvas = step && e.target.closest("canvas"),
-      cell = step && e.target.closest("[data-tap]");
+    const step = e.target.closest && home(e), cell = step && e.target.closest("[data-tap]");
+    const canvas = step && e.target.closest("canvas");
     if (cell) App.light(step, cell.dataset.tap);
     else if (canvas && Show.maps.has(canvas.id)) App.pointAt(step, canvas.id, ...Show.cellAt(canvas, e));
-    else if (pointed && App.views[A.S.step]) App.light(A.S.step, "none");
+    else if (pointed && App.views[State.A.S.step]) App.light(State.A.S.step, "none");
     pointed = !!(cell || canvas);
   }
 
   // ---- the photo sheet
 
   function drawSheet(file) {
-    const names = file.data.classes.map(escape);
-    $("sheet").innerHTML = file.data.photos.map((r) => `<button type="button" data-photo="${r.number}" aria-pressed="false">`
-      + `<canvas id="sheet-${r.number}" aria-hidden="true"></canvas><b>${r.number}</b> ${names[r.label]}`
-      + `<small>${r.predicted === r.label ? "✓ right" : `✗ says ${names[r.predicted]}`}</small></button>`).join("");
+    const { html } = Show, names = file.data.classes;
+    const says = (r) => (r.predicted === r.label ? "✓ right" : `✗ says ${names[r.predicted]}`);
+    Show.put($("sheet"), html`${file.data.photos.map((r) => html`<button type="button" data-photo="${r.number}"
+      aria-pressed="false"><canvas id="sheet-${r.number}" aria-hidden="true"></canvas><b>${r.number}</b>
+      ${names[r.label]}<small>${says(r)}</small></button>`)}`);
     for (const n of State.numbers()) Show.mosaic($(`sheet-${n}`), State.photo(n), 28, 28, 1, 1, false);
   }
 
-  function start() {
+  async function start() {
     root.classList.add("js");
-    const report = new Proof.Report(1e-9);
+    const failures = [];
     try {
-      const file = unpack();
+      const report = new Proof.Report(1e-9, failures), file = await unpack();
       State.carry(file);
       Show.readTheme();
       prove(file, report);
-      if (report.failures.length) return fail(report.failures);
+      if (failures.length) return fail(failures);
       State.start();
       wire();
       drawSheet(file);
@@ -195,7 +241,7 @@
       root.classList.add("ready");
       if (location.hash.includes("=")) App.reveal();
     } catch (error) {
-      fail([...report.failures, `${error.name}: ${error.message}`]);
+      fail([...failures, `${error.name}: ${error.message}`]);
     }
   }
   setTimeout(start); // after the first paint

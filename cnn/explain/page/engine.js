@@ -2,7 +2,8 @@
 //
 // Every tensor is one flat array, row by row, channels innermost, as in the Python program: z1[(i*28 + j)*32 + f].
 // The network of the article:
-//   x 28x28x1 - conv 3x3 same 32 - ReLU - pool 2x2 - conv 3x3 same 64 - ReLU - pool 2x2 - flatten - dense 128 - ReLU - dense 10
+//   x 28x28x1 - conv 3x3 same 32 - ReLU - pool 2x2 - conv 3x3 same 64 - ReLU - pool 2x2 - flatten
+//   - dense 128 - ReLU - dense 10
 "use strict";
 
 const Engine = (() => {
@@ -31,7 +32,7 @@ const Engine = (() => {
       top: rows.before, bottom: rows.after, left: cols.before, right: cols.after };
   }
 
-  // Calls visit(o, q, t) for each real (not padded) pair: where an output cell, an input cell and the weights between begin.
+  // Calls visit(o, q, t) for each real (not padded) pair: where output cell, input cell and the weights between begin.
   function eachTap(g, visit) {
     for (let i = 0; i < g.OH; i++) for (let j = 0; j < g.OW; j++)
       for (let u = 0; u < g.k; u++) {
@@ -57,9 +58,10 @@ const Engine = (() => {
     return z;
   }
 
-  // dW[u,v,c,f] = sum over i,j of x_padded * dz;  db[f] = sum of dz;  dx: each product goes back to the cell it came from.
+  // dW[u,v,c,f] = sum over i,j of x_padded * dz;  db[f] = sum of dz;  dx: each product goes back to its cell.
   function convBackward(g, x, W, dz) {
-    const dW = new Float64Array(g.k * g.k * g.C * g.F), db = new Float64Array(g.F), dx = new Float64Array(g.H * g.W * g.C);
+    const dW = new Float64Array(g.k * g.k * g.C * g.F), db = new Float64Array(g.F);
+    const dx = new Float64Array(g.H * g.W * g.C);
     for (let o = 0; o < dz.length; o++) db[o % g.F] += dz[o];
     eachTap(g, (o, q, t) => {
       for (let f = 0; f < g.F; f++) {
@@ -216,8 +218,8 @@ const Engine = (() => {
     return y;
   }
 
-  return { SHAPES, PARAMS, CONV1, CONV2, size, windows, plan, conv, convBackward, relu, reluBackward, pool, cellOf, poolBackward,
-    dense, denseBackward, softmax, lossOf, forward, backward, denseNet, kinks, check, sgd, arrange };
+  return { SHAPES, PARAMS, CONV1, CONV2, size, windows, plan, conv, convBackward, relu, reluBackward, pool, cellOf,
+    poolBackward, dense, denseBackward, softmax, lossOf, forward, backward, denseNet, kinks, check, sgd, arrange };
 })();
 
 if (typeof module !== "undefined") module.exports = Engine;

@@ -12,7 +12,8 @@ const Own = (() => {
       ctx.fillStyle = `rgb(${pixels[n]},${pixels[n]},${pixels[n]})`;
       ctx.fillRect((n % 28) * cell, Math.floor(n / 28) * cell, cell, cell);
     }
-    ctx.strokeStyle = "#f90"; ctx.lineWidth = 2;
+    ctx.strokeStyle = "#f90";
+    ctx.lineWidth = 2;
     ctx.strokeRect(pen[1] * cell, pen[0] * cell, cell, cell);
     const used = pixels.reduce((n, v) => n + (v > 0), 0);
     $("paper-state").textContent = `pen at row ${pen[0]}, column ${pen[1]}; ${used} of 784 pixels are not black`;
@@ -36,32 +37,50 @@ const Own = (() => {
 
   // Arrow keys move the pen, Space paints, Delete wipes; Tab leaves as everywhere.
   function onKey(e) {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key],
-      clamp = (v) => Math.max(0, Math.min(27, v));
-    if (step) { pen = [clamp(pen[0] + step[0]), clamp(pen[1] + step[1])]; show(); }
-    else if (e.key === " " || e.key === "Delete") dab(...pen, e.key === " " ? 255 : 0);
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key];
+    const clamp = (v) => Math.max(0, Math.min(27, v));
+    if (step) {
+      pen = [clamp(pen[0] + step[0]), clamp(pen[1] + step[1])];
+      show();
+    } else if (e.key === " " || e.key === "Delete") dab(...pen, e.key === " " ? 255 : 0);
     else return;
     e.preventDefault();
   }
 
-  // Any picture, scaled to fit into 28x28 and turned into grey; light things on dark ground are what the network knows.
+  // A picture's three planes of bytes, upright, on white where it is transparent, without the screen's own colours.
+  async function read(file) {
+    const picture = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+    const { width, height } = picture, ctx = Object.assign(document.createElement("canvas"), { width, height })
+      .getContext("2d", { willReadFrequently: true });
+    ctx.fillStyle = "#fff";
+    ctx.fillRect(0, 0, width, height);
+    ctx.drawImage(picture, 0, 0);
+    const rgba = ctx.getImageData(0, 0, width, height).data;
+    const plane = (c) => Float32Array.from({ length: width * height }, (_, n) => rgba[4 * n + c]);
+    return { width, height, channels: [0, 1, 2].map(plane) };
+  }
+
+  // A picture from a file, prepared as `cnn predict` does it; what stands in the way is said.
   async function load(file) {
-    const ctx = Object.assign(document.createElement("canvas"), { width: 28, height: 28 }).getContext("2d",
-      { willReadFrequently: true });
-    let picture;
-    try { picture = await createImageBitmap(file);
-      } catch { return void ($("paper-state").textContent = `${file.name}: expected a picture, this is none that the browser `
-      + `can read`); }
-    const scale = 28 / Math.max(picture.width, picture.height), w = picture.width * scale, h = picture.height * scale;
-    ctx.fillStyle = $("invert").checked ? "#fff" : "#000";
-    ctx.fillRect(0, 0, 28, 28);
-    ctx.imageSmoothingQuality = "high";
-    ctx.drawImage(picture, (28 - w) / 2, (28 - h) / 2, w, h);
-    const rgba = ctx.getImageData(0, 0, 28, 28).data;
-    for (let n = 0; n < 784; n++) {
-      const grey = Math.round(0.299 * rgba[4 * n] + 0.587 * rgba[4 * n + 1] + 0.114 * rgba[4 * n + 2]);
-      pixels[n] = $("invert").checked ? 255 - grey : grey;
+    const say = (text) => { $("paper-state").textContent = `${file.name}: ${text}`; };
+    const picture = await read(file).catch(() => null);
+    if (!picture) return say("expected a picture, this is none that the browser can read");
+    try {
+      pixels.set(Prepare.photo(picture));
+      show();
+    } catch (error) {
+      say(error.message);
     }
+  }
+
+  function use() {
+    const change = { photo: "own", px: pixels.slice(), target: null, dx: 0, dy: 0, mirror: 0, parts: "" };
+    App.set(change, { push: true });
+  }
+
+  // Every pixel anew: from(its place, its value).
+  function fill(from) {
+    pixels.forEach((v, n) => { pixels[n] = from(n, v); });
     show();
   }
 
@@ -71,12 +90,10 @@ const Own = (() => {
     paper.addEventListener("pointermove", onPointer);
     paper.addEventListener("keydown", onKey);
     $("load").addEventListener("change", () => $("load").files[0] && load($("load").files[0]));
-    $("wipe").addEventListener("click", () => { pixels.fill(0); show(); });
-    $("turn").addEventListener("click", () => { pixels.forEach((v, n) => { pixels[n] = 255 - v; }); show(); });
-    $("take").addEventListener("click", () => { for (let n = 0; n < 784; n++) pixels[n] = Math.round(State.A.x[n] * 255);
-      show(); });
-    $("use").addEventListener("click",
-      () => App.set({ photo: "own", px: pixels.slice(), target: null, dx: 0, dy: 0, mirror: 0, parts: "" }, { push: true }));
+    $("wipe").addEventListener("click", () => fill(() => 0));
+    $("turn").addEventListener("click", () => fill((_, v) => 255 - v));
+    $("take").addEventListener("click", () => fill((n) => Math.round(State.A.x[n] / State.A.scale)));
+    $("use").addEventListener("click", use);
     show();
   }
 

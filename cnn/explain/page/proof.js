@@ -4,7 +4,8 @@
 
 const Proof = (() => {
   const Net = typeof Engine === "undefined" ? require("./engine.js") : Engine;
-  const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", LOOKUP = new Int16Array(128).fill(-1);
+  const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const LOOKUP = new Int16Array(128).fill(-1);
   for (let n = 0; n < 64; n++) LOOKUP[LETTERS.charCodeAt(n)] = n;
 
   // Base64, strictly: a letter that does not belong there, or bits that no byte would show, are an error.
@@ -35,12 +36,17 @@ const Proof = (() => {
 
   function sha256(data) {
     const padded = new Uint8Array(((data.length + 72) >> 6) << 6), view = new DataView(padded.buffer);
-    padded.set(data); padded[data.length] = 0x80;
-    view.setUint32(padded.length - 8, Math.floor(data.length / 0x20000000)); view.setUint32(padded.length - 4, data.length << 3);
+    padded.set(data);
+    padded[data.length] = 0x80;
+    view.setUint32(padded.length - 8, Math.floor(data.length / 0x20000000));
+    view.setUint32(padded.length - 4, data.length << 3);
     const H = START.slice(), w = new Int32Array(64), turn = (x, n) => (x >>> n) | (x << (32 - n));
     for (let at = 0; at < padded.length; at += 64) {
       for (let i = 0; i < 64; i++) {
-        if (i < 16) { w[i] = view.getInt32(at + 4 * i); continue; }
+        if (i < 16) {
+          w[i] = view.getInt32(at + 4 * i);
+          continue;
+        }
         const p = w[i - 15], q = w[i - 2];
         w[i] = w[i - 16] + (turn(p, 7) ^ turn(p, 18) ^ (p >>> 3)) + w[i - 7] + (turn(q, 17) ^ turn(q, 19) ^ (q >>> 10));
       }
@@ -48,26 +54,37 @@ const Proof = (() => {
       for (let i = 0; i < 64; i++) {
         const t1 = (h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + K[i] + w[i]) | 0;
         const t2 = ((turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-        h = g; g = f; f = e; e = (d + t1) | 0; d = c; c = b; b = a; a = (t1 + t2) | 0;
+        [h, g, f, e, d, c, b, a] = [g, f, e, (d + t1) | 0, c, b, a, (t1 + t2) | 0];
       }
       [a, b, c, d, e, f, g, h].forEach((v, n) => { H[n] += v; });
     }
     return [...H].map((v) => (v >>> 0).toString(16).padStart(8, "0")).join("");
   }
 
+  // The bytes of a block of numbers: base64, then raw deflate, then each byte of a number back to its place; the file
+  // has first all first bytes of the numbers, then all second ones, and so on, which deflates better.
+  async function block(base64, width) {
+    if (typeof DecompressionStream === "undefined")
+      throw new Error("expected a browser that can unpack: Chrome 103, Firefox 113, Safari 16.4 or newer");
+    const packed = new Blob([bytes(base64)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    const sorted = new Uint8Array(await new Response(packed).arrayBuffer()), count = sorted.length / width;
+    return sorted.map((_, n) => sorted[(n % width) * count + Math.floor(n / width)]);
+  }
+
   // Python's numbers are little-endian in the file, whatever this machine prefers.
-  function numbers(raw, type) {
-    const view = new DataView(raw.buffer), wide = type === "float64", out = new Float64Array(raw.length / (wide ? 8 : 4));
-    for (let n = 0; n < out.length; n++) out[n] = wide ? view.getFloat64(8 * n, true) : view.getFloat32(4 * n, true);
+  function numbers(raw, width) {
+    const view = new DataView(raw.buffer), out = new Float64Array(raw.length / width);
+    const read = width === 8 ? (n) => view.getFloat64(8 * n, true) : (n) => view.getFloat32(4 * n, true);
+    for (let n = 0; n < out.length; n++) out[n] = read(n);
     return out;
   }
 
-  // {W1, b1, ...} out of one block, in the order of the list of [name, shape].
-  function unpack(raw, layout) {
-    const all = numbers(raw, "float32"), P = {};
+  // {W1, b1, ...} out of one block: layout is a list of [name, shape].
+  function unpack(raw, { width, layout }) {
+    const all = numbers(raw, width), P = {};
     let at = 0;
     for (const [name, shape] of layout) P[name] = all.slice(at, (at += Net.size(shape)));
-    if (at !== all.length) throw new Error(`expected ${at} weights, got ${all.length}`);
+    if (at !== all.length) throw new Error(`expected ${at} numbers, got ${all.length}`);
     return P;
   }
 
@@ -75,31 +92,38 @@ const Proof = (() => {
     let sum = 0, max = 0;
     for (let n = 0; n < t.length; n++) {
       sum += t[n];
-      if (t[n] > max) max = t[n]; else if (-t[n] > max) max = -t[n];
+      max = Math.max(max, Math.abs(t[n]));
     }
     return { sum, max };
   }
 
   // Everything compared so far: a number counts as its distance in units of max(1, the largest number of its tensor).
   class Report {
-    constructor(tolerance) { Object.assign(this, { tolerance, count: 0, largest: 0, failures: [] }); }
+    constructor(tolerance, failures = []) {
+      Object.assign(this, { tolerance, count: 0, largest: 0, failures });
+    }
+
     close(what, got, expected, scale) {
       const distance = Math.abs(got - expected) / Math.max(1, scale);
       this.count++;
       if (!(distance <= this.tolerance)) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`);
       else this.largest = Math.max(this.largest, distance);
     }
-    equal(what, got, expected) { this.count++;
-      if (got !== expected) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`); }
+
+    equal(what, got, expected) {
+      this.count++;
+      if (got !== expected) this.failures.push(`${what}: the page has ${got}, Python has ${expected}`);
+    }
+
     tensor(what, got, expected) {
       if (got.length !== expected.length) return this.equal(`${what}, length`, got.length, expected.length);
       const scale = summary(expected).max, before = this.failures.length;
-      for (let n = 0; n < got.length && this.failures.length === before;
-        n++) this.close(`${what}[${n}]`, got[n], expected[n], scale);
+      for (let n = 0; n < got.length && this.failures.length === before; n++)
+        this.close(`${what}[${n}]`, got[n], expected[n], scale);
     }
   }
 
-  // Where rounding alone decided in Python which of equal cells won, T takes over that choice, if its cells are equal too.
+  // Where rounding alone decided in Python which of equal cells won, T takes over that choice, if its cells are equal.
   function splitTies(report, T, ties, label) {
     for (const [argmax, a, p, W, C] of [["argmax1", T.a1, T.p1, 28, 32], ["argmax2", T.a2, T.p2, 14, 64]])
       for (const [n, winner] of ties[argmax]) {
@@ -108,7 +132,7 @@ const Proof = (() => {
       }
   }
 
-  // A photo's short record: for each tensor its sum and its largest size, the hash of the pooling winners, and the loss.
+  // A photo's short record: for each tensor its sum and its largest size, the hash of the winners, and the loss.
   function checkPhoto(report, T, G, dense, record, label) {
     for (const [name, [sum, max, length]] of Object.entries(record.tensors)) {
       const s = summary(T[name] || G[name]);
@@ -121,7 +145,7 @@ const Proof = (() => {
     report.close(`${label} loss`, Net.lossOf(T.z4, record.target), record.loss, record.loss);
   }
 
-  return { bytes, sha256, numbers, unpack, summary, Report, splitTies, checkPhoto };
+  return { bytes, block, sha256, numbers, unpack, summary, Report, splitTies, checkPhoto };
 })();
 
 if (typeof module !== "undefined") module.exports = Proof;

@@ -1,0 +1,78 @@
+"""What each kernel of the fast twin buys: `python -m benchmarks.twin [--quick]` prints the table of cnn/training/twin.py.
+
+The article's network trains with one thing left out, in turn with the whole twin, so that both
+meet the same machine. The ratios are of neighbouring turns.
+"""
+
+import argparse
+import contextlib
+import time
+from unittest import mock
+
+import cnn  # before NumPy, as a user's program does
+from benchmarks import article
+from benchmarks.contenders import CORES
+from benchmarks.report import alternate, figures, progress, ratio, table
+from cnn.article import convolutional
+from cnn.training import twin
+
+STEPS = {32: 20, 128: 10}  # in a turn, by the size of a batch
+COLUMNS = (twin.ThroughColumns,)
+WHOLE = "nothing"
+LEFT_OUT = {  # what the twin's module is given instead
+    WHOLE: lambda model: {},
+    "skipping zeros (simd/sparse_backward)": lambda model: {"BACKWARD": COLUMNS},
+    "Winograd (simd/winograd)": lambda model: {"FORWARD": (twin.InRegisters, *COLUMNS)},
+    "sums in registers, Winograd too (simd/conv_pool)": lambda model: {"FORWARD": COLUMNS},
+    "all three, for columns and BLAS": lambda model: {"FORWARD": COLUMNS, "BACKWARD": COLUMNS},
+    "the twin, for plain layers": lambda model: {"twin_of": lambda layers: model.logit_layers()},
+}
+
+
+def trainer(batch: int, left_out):
+    """A function that trains some steps with a twin made while this was left out, and returns the seconds of one."""
+    model = convolutional(seed=0)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x, y = article.photos("train", batch * STEPS[batch])
+
+    def turn() -> float:
+        start = time.perf_counter()
+        model.fit(x, y, batch_size=batch, verbose=0)
+        return (time.perf_counter() - start) / STEPS[batch]
+
+    with contextlib.ExitStack() as choices:
+        for name, value in left_out(model).items():
+            choices.enter_context(mock.patch.object(twin, name, value))
+        turn()  # makes the twins, and compiles
+    return turn
+
+
+def measure(batch: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of a step, by what was left out."""
+    cnn.set_threads(CORES)
+    return alternate(rounds, {name: trainer(batch, left_out) for name, left_out in LEFT_OUT.items()})
+
+
+def markdown(found: dict[int, dict[str, list[float]]]) -> str:
+    """The table: how many times as long a step takes."""
+    rows = [
+        [name, *(f"{figures(ratio(times[name], times[WHOLE])['median'])}x" for times in found.values())]
+        for name in LEFT_OUT
+    ]
+    return table(["a training step without", *(f"batch {batch}" for batch in found)], rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.twin", description=__doc__.split(":")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer turns: figures only rough")
+    args = parser.parse_args(argv)
+    found = {}
+    for batch in STEPS:
+        progress(f"steps of batch {batch}")
+        found[batch] = measure(batch, rounds=5 if args.quick else 40)
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()

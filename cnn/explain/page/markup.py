@@ -1,0 +1,306 @@
+"""The parts of a step as HTML: what is read without JavaScript, and compared with the live values with it.
+
+A cell that shows an entry of the trace says which: data-ref="z1[19,11,7]", with the kind of
+number it is (voice.FORMATS). The page computes all of these again when it opens.
+"""
+
+import html
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+
+from cnn.explain import formulas, views, voice
+from cnn.explain.formulas import Step
+from cnn.explain.parts import Grid, Grids, Line, Num, Row, Sum, Table
+from cnn.explain.trace import Trace, is_relu
+from cnn.layers import Conv2D, Flatten
+from kernels.geometry import window_geometry
+
+PAGE = Path(__file__).parent
+ENTRY = re.compile(r"(x|p|f|d?[zapfWbx]\d?|dlogits)\[[\d,]+\]")  # what the page's engine has under the same name
+MARKS = {"pad": "padding", "won": "winner", "here": "chosen"}
+GEOMETRY = (
+    (28, 3, 1, "same"),
+    (28, 3, 2, "same"),
+    (5, 3, 2, "same"),
+    (28, 7, 1, "same"),
+    (28, 2, 1, "same"),
+    (28, 3, 2, "valid"),
+)
+
+
+class Html(str):
+    """Markup that was made here, unlike any text from outside."""
+
+
+def escape(text) -> str:
+    """The text as HTML: everything from outside comes through here."""
+    return html.escape(str(text))
+
+
+# ---- parts
+
+
+def number(num: Num) -> str:
+    """A number as all of the page prints it: with a real minus sign."""
+    return num.text().replace("-", "−")
+
+
+def cell(shown, mark: str = "") -> str:
+    """A table's cell: a Num, a Line, words, or the cell itself as Html."""
+    if isinstance(shown, Html):
+        return shown
+    cls = f' class="{MARKS[mark]}"' if mark in MARKS else ""
+    if isinstance(shown, Num):
+        known = all(ENTRY.fullmatch(one) for one in shown.ref.split("*")) or "=" in shown.ref
+        ref = f' data-ref="{shown.ref}" data-format="{shown.kind}"' if known else ""
+        return f"<td{ref}{cls}>{number(shown)}</td>"
+    return f"<td{cls}>{words(shown)}</td>"
+
+
+def words(shown) -> str:
+    """Words, a number, or a Line of both."""
+    parts = shown.parts if isinstance(shown, Line) else [shown]
+    return "".join(number(part) if isinstance(part, Num) else escape(part) for part in parts)
+
+
+def table(caption: str, head: list[str], rows: list[list], cls: str = "") -> str:
+    """rows: a heading, then cells."""
+    top = "".join(f'<th scope="col">{escape(text)}</th>' if text else "<td></td>" for text in head)
+    top = f"<thead><tr>{top}</tr></thead>" if head else ""
+    lines = (f'<tr><th scope="row">{words(name)}</th>{"".join(map(cell, cells))}</tr>' for name, *cells in rows)
+    body = "".join(lines)
+    name = escape(caption)
+    look = f' class="{cls}"' if cls else ""
+    whole = f"<table{look}><caption>{name}</caption>{top}<tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{whole}</div>'
+
+
+def grid(part: Grid) -> str:
+    """A small matrix; each cell names its entry of the trace."""
+    refs = entries(part.ref or part.caption.replace(" [", "["), part.values.shape[1])
+    marks = np.full(part.values.shape, "") if part.marks is None else part.marks
+
+    def one(u, v):
+        ref = "" if marks[u, v] == "pad" else refs(u, v)
+        return Html(cell(Num(part.values[u, v], ref, part.kind), marks[u, v]))
+
+    height, width = part.values.shape
+    rows = [[str(u), *(one(u, v) for v in range(width))] for u in range(height)]
+    return table(part.caption, ["", *map(str, range(width))], rows, "grid")
+
+
+def entries(ref: str, width: int):
+    """A function that names the number at a place of a matrix: for "x[18:21,10:13,0]" or "F6 i=3 c={n}"; else ""."""
+    if "{" in ref:
+        return lambda u, v: ref.format(u=u, v=v, n=u * width + v)
+    name, _, inside = ref.rstrip("]").partition("[")
+    axes = [axis.partition(":") for axis in inside.split(",")]
+    if len(axes) < 3 or sum(bool(colon) for _, colon, _ in axes) != 2:
+        return lambda u, v: ""
+
+    def entry(u, v):
+        steps = iter((u, v))
+        return f"{name}[{','.join(str(int(first or 0) + next(steps)) if colon else first for first, colon, _ in axes)}]"
+
+    return entry
+
+
+def sums(part: Sum, caption: str) -> str:
+    """Rows that add up."""
+    rows = [[row.label, row.num] for row in part.rows if isinstance(row, Row)]
+    rows.append([f"= {part.tensor}[{','.join(map(str, part.index))}]", part.total])
+    return table(caption, [], rows, "sum")
+
+
+def part_html(part, caption: str) -> str:
+    """Any part of a view."""
+    match part:
+        case Grids():
+            arrows = {"x": "×", "->": "→"}
+            signs = (
+                f'<b aria-hidden="true">{escape(arrows.get(item, item))}</b>' if isinstance(item, str) else grid(item)
+                for item in part.items
+            )
+            return f'<div class="equation">{"".join(signs)}</div>'
+        case Table():
+            return table(caption, part.head, part.rows)
+        case Sum():
+            return sums(part, f"{caption}: the sum")
+    return f"<p>{words(part)}</p>"
+
+
+# ---- a stop of the tour
+
+
+class Stop:
+    """One step of the page: what it says, its numbers, its code."""
+
+    def __init__(self, t: Trace, step: Step):
+        self.t, self.id, self.words = t, step.id, formulas.formula(t, step)
+
+    def article(self) -> str:
+        """The whole of a step of the tour."""
+        return f'<article class="step" id="step-{self.id}">{self.head()}{self.live()}</article>'
+
+    def head(self) -> str:
+        """Title, explanation and formula; a lab has a larger title."""
+        title, tour = self.words.title, self.id[0] in "FB"
+        title = title if tour or title.startswith(self.words.layer or " ") else title[0].upper() + title[1:]
+        heading = (
+            f'<h3 tabindex="-1"><b>{self.id}</b> {escape(title)}</h3>'
+            if tour
+            else f'<h2 tabindex="-1">{escape(title)}</h2>'
+        )
+        formula = f'<p class="formula">{escape(self.words.text)}</p>' if self.words.text else ""
+        return f"{heading}<p>{escape(self.words.say)}</p>{more(self.id)}{formula}"
+
+    def live(self) -> str:
+        """The place where a step comes alive; before that it holds its numbers."""
+        ids = " ".join(f"code-{code.name}" for code in self.words.code)
+        links = ", ".join(f'<a href="#code-{code.name}">{code.name}</a>' for code in self.words.code)
+        summary = f"<summary>The code <kbd>c</kbd></summary><p>{links}</p><div></div>"
+        source = f'<details class="code" data-code="{ids}">{summary}</details>' if ids else ""
+        return f'<div class="live derived" id="live-{self.id}">{self.numbers()}</div>{source}'
+
+    def numbers(self) -> str:
+        """What the terminal shows of this step, as HTML."""
+        if self.words.step.kind == "train":
+            return ""
+        view = views.show(self.t, self.words.step)
+        where = f"<p>{escape(view.where)}</p>" if view.where else ""
+        return where + "".join(part_html(part, self.words.title) for part in view.parts)
+
+
+def more(step: str) -> str:
+    """What only the page says of a step."""
+    found = re.search(rf'^<p id="{step}">(.*)</p>$', (PAGE / "more.html").read_text("utf-8"), re.M)
+    return f"<p>{found[1]}</p>" if found else ""
+
+
+def step_links(tour: dict[str, Stop], way: str) -> str:
+    """The row of links to the steps of one way."""
+    link = '<a href="#step-{0}" data-step="{0}"><b>{0}</b> {1}</a>'
+    return "".join(link.format(step, escape(stop.words.short)) for step, stop in tour.items() if step[0] == way)
+
+
+def keys() -> str:
+    """The keys and what they do."""
+    names = {"arrows": "← ↑ → ↓"}
+    marked = (
+        (" ".join(f"<kbd>{escape(k)}</kbd>" for k in names.get(key.keys, key.keys).split()), key.help)
+        for key in voice.keys_of("page")
+    )
+    return "".join(f"<dt>{pressed}</dt><dd>{escape(said)}</dd>" for pressed, said in marked)
+
+
+def sources(tour: dict[str, Stop]) -> str:
+    """The functions that compute the steps, each once: their own text with its file and line, as it ran."""
+    found = {code.name: code.function for stop in tour.values() for code in stop.words.code}
+    return "".join(source(name, function) for name, function in found.items())
+
+
+def source(name: str, function) -> str:
+    """A function's own text."""
+    function = inspect.unwrap(getattr(function, "py_func", function))
+    lines, first = inspect.getsourcelines(function)
+    file = "/".join(Path(inspect.getsourcefile(function)).parts[-2:])
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    body = escape("".join(line[indent:] if line.strip() else "\n" for line in lines).rstrip())
+    return (
+        f'<figure id="code-{name}" class="source"><figcaption>{file}, line {first}: <code>{name}</code></figcaption>'
+        f'<pre tabindex="0" role="region" aria-label="{name}">{body}</pre></figure>'
+    )
+
+
+# ---- text with numbers
+
+
+def target(t: Trace) -> str:
+    """Whose loss the way back explains."""
+    p = number(Num(t["p"][t.target], kind="size"))
+    return f"The loss here is that of {escape(t.class_names[t.target])}, p = {p}."
+
+
+def sheet(traces: list[Trace]) -> str:
+    """All photos with labels and predictions, for reading without JavaScript."""
+    names = traces[0].class_names
+    rows = [
+        [
+            f"{t.number} = test[{t.number - 1}]",
+            names[t.label],
+            names[t.predicted],
+            "right" if t.label == t.predicted else "WRONG",
+        ]
+        for t in traces
+    ]
+    made = table("labels and predictions", ["photo", "label", "model says", ""], rows)
+    return f'<div class="static derived">{made}</div>'
+
+
+def network(t: Trace) -> str:
+    """One item a layer: maps forward and backward, shape, parameters, multiply-adds."""
+    steps = [step for step in formulas.steps(t) if step.kind != "padding"]
+    first = {(step.id[0], step.stage): step.id for step in reversed(steps)}
+    items, last = [layer_item("x", first["F", -1], first["B", -1], "input", t["x"].shape)], len(t.stages) - 1
+    for k, (layer, names, title) in enumerate(t.stages):
+        if isinstance(layer, Flatten):
+            continue
+        at, name = (k + 1, "p") if k == last else (k, names["y"])
+        title = f"{title} + ReLU" if is_relu(t.stages[k]) else title
+        times = int(np.prod(layer.output_shape[:2])) if isinstance(layer, Conv2D) else 1
+        work = layer.params["kernel"].size * times if layer.params else 0
+        items.append(
+            layer_item(name, first["F", at], first["B", at], title, layer.output_shape, layer.count_params(), work)
+        )
+    return "".join(items)
+
+
+def layer_item(name: str, ahead: str, back: str, title: str, shape, parameters: int = 0, products: int = 0) -> str:
+    """A layer of the network's map. ahead, back: the steps that explain it."""
+    size = " × ".join(map(str, shape))
+    about = f"{parameters:,} parameters<br>{products:,} multiply-adds" if parameters else "no parameters"
+    picture = '<canvas id="net-{2}" aria-hidden="true"></canvas>'
+    link = f'<a href="#step-{{0}}" data-step="{{0}}" aria-label="{{0}}: {{1}}">{picture}</a>'
+    return (
+        f"<li>{link.format(ahead, escape(f'{title}, {size}'), name)}<b>{escape(title)}</b><span>{size}</span>"
+        f"<small>{about}</small>{link.format(back, escape(f'slopes of {title}'), f'd{name}')}</li>"
+    )
+
+
+def geometry() -> str:
+    """Sizes and padding for the settings that are asked for most."""
+    rows = [
+        [f"{size}, {k}×{k}, stride {s}, {padding}", *map(str, window_geometry(size, k, s, padding))]
+        for size, k, s, padding in GEOMETRY
+    ]
+    return table("output and padding by Keras’ rule", ["input, kernel", "output", "zeros before", "after"], rows)
+
+
+def comparison(found: dict | None) -> str:
+    """What `cnn compare` measured on the whole test set: a table, and its own sentences."""
+    if not found:
+        said = "For these networks no comparison on the whole test set has been made"
+        return f"<p>{said}: <code>cnn compare</code> makes it.</p>"
+    names = found["networks"]
+    rows = [
+        [row["change"], *(share(score) for n in names for score in (row[n], row[n]["by_class"].get("Sandal")))]
+        for row in found["results"]
+        if not row["dy"]
+    ]
+    head = ["photos", *(f"{name}, {which}" for name in names for which in ("all", "sandals"))]
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in found["sentences"])
+    caption = f"right answers of {found['photos']:,} photos, in percent, with 95 % intervals"
+    return (
+        f"<h3>What the whole test set says</h3>{table(caption, head, rows)}<ul>{said}</ul><p>{escape(found['why'])}</p>"
+    )
+
+
+def share(score: dict | None) -> Html:
+    """The cell of one score, with its interval."""
+    if not score:
+        return Html("<td></td>")
+    low, high = (f"{edge:.1%}".rstrip("%") for edge in score["interval"])
+    return Html(f"<td>{score['share']:.1%} <small>{low}–{high}</small></td>")

@@ -1,0 +1,372 @@
+"""The walk through the steps: which step, cell and photo, and what each key does. Knows nothing of the terminal."""
+
+import textwrap
+
+import numpy as np
+
+from cnn import optimizers, photos
+from cnn.datasets import fashion_mnist
+from cnn.errors import DataError, UsageError
+from cnn.explain import formulas, voice
+from cnn.explain.parts import Cursor, View
+from cnn.explain.terminal import text
+from cnn.explain.terminal.keys import ACTIONS, help_lines, sheet_lines
+from cnn.explain.terminal.text import photo_line, target_line
+from cnn.explain.trace import network_input, trace
+from cnn.explain.views import show
+from cnn.explain.views.beside import check_sample
+from cnn.explain.voice import LabSettings
+from cnn.losses import SparseCategoricalCrossentropy
+from cnn.photos import changes
+from cnn.terminal import Style
+
+UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
+WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
+LAB = {
+    "kernel_size": voice.SIZES,
+    "stride": voice.STRIDES,
+    "padding": voice.PADDINGS,
+    "toy": (False, True),
+    "preset": (*voice.PRESETS, "learned"),
+}
+
+
+class Walk:
+    """The state of the interactive step-through; `press` changes it, `screen` shows it."""
+
+    def __init__(
+        self,
+        model,
+        photo: photos.Photo | None,
+        test,
+        target: int | None = None,
+        step: str = "F1",
+        cursor: Cursor | None = None,
+        digits: int = voice.DIGITS,
+    ):
+        self.loaded, self.model, self.test, self.target, self.digits = model, model, test, target, digits
+        self.photo = photo or photos.shown_first(*test)
+        self.sheet = photo is None  # begin with the sheet of photos
+        self.asked = target
+        self.typed: str | None = None  # the number that is being typed
+        self.message, self.shown, self.pause = "", None, 2.0
+        self.help = self.source = self.playing = self.map = self.finished = False
+        self.batch = 0
+        self.retrace()
+        self.step = formulas.find_step(self.trace, step)
+        self.before_extra = self.step if self.step in self.tour else self.tour[0]
+        self.cursors = {self._key(): cursor} if cursor else {}
+
+    def retrace(self) -> None:
+        """Compute everything anew: another photo, target or weights."""
+        self.trace = trace(
+            self.model, self.photo.pixels, self.target, self.photo.label, self.photo.number, self.photo.title
+        )
+        self.tour = formulas.steps(self.trace)
+
+    def _key(self):
+        return self.step.id if self.step.id in formulas.BESIDE else (self.step.id[0], self.step.stage)
+
+    @property
+    def cursor(self) -> Cursor:
+        return self.cursors.get(self._key(), Cursor())
+
+    def view(self) -> View:
+        return show(self.trace, self.step, self.cursor)
+
+    def press(self, key: str) -> None:
+        """What the key does. A key that means nothing here says so."""
+        self.message = ""
+        if self.typed is not None:
+            return self._type(key)
+        if self.sheet and key in ("n", " ", "\r", "\n"):
+            self.sheet = False
+            return None
+        self.sheet = self.sheet and key in ("?", "c", "d")
+        if self.help and key != "?":
+            self.help = False
+        if key not in ACTIONS:
+            self.message = f"{key!r} does nothing: ? shows the keys"
+            return None
+        method, *arguments = ACTIONS[key]
+        return getattr(self, method)(*arguments)
+
+    # ---- where we are
+
+    def go(self, by: int) -> None:
+        if self.step not in self.tour:
+            self.step = self.before_extra
+            return
+        self.shown = None
+        place = self.tour.index(self.step) + by
+        if not 0 <= place < len(self.tour):
+            self.playing = False
+            self.message = "this is the last step" if by > 0 else "this is the first step"
+            return
+        before, old = self.step, self.cursor
+        self.step = self.tour[place]
+        if self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1:
+            strides = self.trace.stages[self.step.stage].layer.strides  # follow the cell into its window
+            cell = (old.cell[0] // strides[0], old.cell[1] // strides[1])
+            self.cursors[self._key()] = Cursor(cell=cell, filter=old.filter)
+
+    def reveal(self, by: int) -> None:
+        """Show one part more of this step, or one less; at its end go on to the next."""
+        parts = len(self.view().parts)
+        if by > 0 and (self.shown is None or self.shown >= parts):
+            before = self.step
+            self.go(1)
+            self.shown = 1 if self.step != before else None
+        elif by < 0 and self.shown == 1:
+            self.go(-1)
+        else:
+            self.shown = max(1, (parts if self.shown is None else self.shown) + by)
+
+    def change_layer(self, by: int) -> None:
+        """The first step of the next layer on this way; backward goes from the last layer to the first."""
+        way = self.step.id[0] if self.step in self.tour else "F"
+        stage = self.step.stage + (by if way == "F" else -by)
+        found = [s for s in self.tour if s.id[0] == way and s.stage == stage and s.kind != "padding"]
+        if found:
+            self.step, self.shown = found[0], None
+        else:
+            self.message = "there is no such layer"
+
+    def twin(self, way: str) -> None:
+        step = self.step if self.step in self.tour else self.before_extra
+        if step.id[0] != way:
+            step = formulas.twin(self.trace, step)
+        self.step, self.shown = step, None
+
+    def extra(self, name: str) -> None:
+        if self.step.id == name:
+            self.step = self.before_extra
+            return
+        stage, weight = self.step.stage, self.cursor.weight
+        if self.step in self.tour:
+            self.before_extra = self.step
+        step = formulas.find_step(self.trace, name)
+        if self._can_check(name, stage):
+            step = step._replace(stage=stage)
+        if not formulas.has_step(self.trace, step):
+            self.message = "this network has no convolution"
+            return
+        self.step, self.shown = step, None
+        if name in "GM":
+            self.cursors[name] = Cursor(weight=weight)
+
+    def _can_check(self, name: str, stage: int) -> bool:
+        """Whether G or M can look at the layer where we are."""
+        kinds = {"G": ("conv", "dense"), "M": ("conv",)}.get(name, ())
+        return 0 <= stage < len(self.trace.stages) and formulas.kind_of(self.trace.stages[stage]) in kinds
+
+    # ---- what we look at
+
+    def set_cursor(self, **changes) -> None:
+        self.cursors[self._key()] = self.view().cursor.but(**changes)
+
+    def move(self, by: tuple[int, int]) -> None:
+        kind, at = self.step.kind, self.view().cursor
+        if kind in WEIGHTS and at.weight:
+            self.set_cursor(weight=(at.weight[0] + by[0], at.weight[1] + by[1], *at.weight[2:]))
+        elif kind in UNITS:
+            self.set_cursor(unit=(at.unit or 0) + sum(by))
+        elif at.cell:
+            self.set_cursor(cell=(max(0, at.cell[0] + by[0]), max(0, at.cell[1] + by[1])))
+        else:
+            self.message = "nothing to move in this step"
+
+    def change_filter(self, by: int) -> None:
+        at = self.view().cursor
+        if at.weight:
+            self.set_cursor(weight=(*at.weight[:-1], at.weight[-1] + by))
+        elif self.step.kind in UNITS:
+            self.set_cursor(unit=(at.unit or 0) + by)
+        elif at.filter is not None or self.step.kind == "lab":
+            self.set_cursor(filter=max(0, (at.filter or 0) + by))
+        else:
+            self.message = "no filter to choose in this step"
+
+    def change_channel(self, by: int) -> None:
+        at = self.view().cursor
+        if at.weight and len(at.weight) == 4:
+            self.set_cursor(weight=(*at.weight[:2], at.weight[2] + by, at.weight[3]))
+        elif at.channel is not None:
+            self.set_cursor(channel=max(0, at.channel + by))
+        else:
+            self.message = "no input channel to choose in this step"
+
+    def jump(self) -> None:
+        self.cursors.pop(self._key(), None)
+
+    def lab(self, name: str) -> None:
+        if self.step.id != "L":
+            self.message = "this key is for the lab: l"
+            return
+        settings = self.cursor.lab or LabSettings()
+        choices = LAB[name]
+        place = choices.index(getattr(settings, name))
+        for choice in (*choices[place + 1 :], *choices[: place + 1]):
+            self.cursors["L"] = self.cursor.but(lab=settings._replace(**{name: choice}), cell=None)
+            try:
+                self.view()
+                break
+            except ValueError as error:  # the window is larger than the image: on to the next choice
+                self.message = str(error)
+
+    def stride_or_shifts(self) -> None:
+        self.lab("stride") if self.step.id == "L" else self.extra("S")
+
+    def map_or_padding(self) -> None:
+        self.lab("padding") if self.step.id == "L" else self.toggle("map")
+
+    # ---- the photo, the class, the weights
+
+    def ask_photo(self) -> None:
+        self.typed = ""
+
+    def _type(self, key: str) -> None:
+        if key in ("\r", "\n"):
+            word, self.typed = self.typed, None
+            if word:
+                self._load(word)
+        elif key == "escape":
+            self.typed = None
+        elif key == "\x7f":
+            self.typed = self.typed[:-1]
+        elif len(key) == 1 and key.isprintable():
+            self.typed += key
+
+    def _load(self, word: str) -> None:
+        try:
+            self._show(photos.find(word, *self.test))
+        except (UsageError, DataError) as error:
+            self.message = str(error)
+
+    def _show(self, photo: photos.Photo) -> None:
+        """Another photo, explained for its own class again, and all cursors back to the largest numbers."""
+        self.photo, self.target, self.sheet, self.cursors = photo, None, False, {}
+        self.retrace()
+
+    def _changed(self, pixels, what: str) -> None:
+        title = self.photo.title if what in self.photo.title else f"{self.photo.title} {what}"
+        self._show(self.photo._replace(pixels=np.ascontiguousarray(pixels), number=None, title=title))
+
+    def mirror(self) -> None:
+        self._changed(changes.mirror(self.photo.pixels), "mirrored")
+
+    def shift(self, by: int) -> None:
+        self._changed(changes.shift(self.photo.pixels, by, 0), "shifted")
+
+    def next_target(self) -> None:
+        self.target = (self.trace.target + 1) % len(self.trace.class_names)
+        self.retrace()
+        self.message = target_line(self.trace)
+
+    def learn(self) -> None:
+        """All weights take one step of plain gradient descent for this photo and target."""
+        before = self.trace
+        model = self.model.astype(self.model.dtype)
+        grads = {f"{s.layer.name}/{key}": before.get(s, f"d{key}") for s in before.stages for key in s.layer.params}
+        optimizers.SGD(self.cursor.learning_rate).update(model.params, grads)
+        self.model, self.target = model, before.target
+        self.retrace()
+        loss = f"loss {before.loss:.6g} -> {self.trace.loss:.6g}"
+        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: {loss}   (u undoes)"
+
+    def train(self) -> None:
+        """One step on the next 32 training photos."""
+        model, before = self.model.astype(self.model.dtype), self.trace.loss
+        if not self.batch:
+            self.training = fashion_mnist.load_split("train")
+        x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
+        model.compile(
+            optimizers.SGD(self.cursor.learning_rate),
+            SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax),
+        )
+        loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
+        self.model, self.batch = model, self.batch + 1
+        self.retrace()
+        photo = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
+        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {photo}   (u undoes)"
+
+    def undo(self) -> None:
+        self.model, self.batch, self.target = self.loaded, 0, self.asked
+        self.retrace()
+        self.message = "the weights are as loaded"
+
+    def sample(self) -> None:
+        """The gradient check of all tensors, in one line."""
+        found = check_sample(self.trace)
+        checked, kinks = (sum(getattr(result, name) for result in found.results) for name in ("checked", "kinks"))
+        few = f"; {found.few} of {len(found.results)} tensors: too few" if found.few else ""
+        counts = f"{checked} numbers checked, {kinks} at kinks left out: worst error {found.worst:.0e}{few}"
+        self.message = f"WRONG: {', '.join(found.wrong)}" if found.wrong else counts
+
+    # ---- how it is shown
+
+    def toggle(self, name: str) -> None:
+        setattr(self, name, not getattr(self, name))
+
+    def more_digits(self) -> None:
+        self.digits = self.digits + 1 if self.digits < voice.MOST_DIGITS else voice.LEAST_DIGITS
+        self.message = f"{self.digits} digits"
+
+    def faster(self, factor: float) -> None:
+        self.pause = min(4.0, max(0.1, self.pause * factor))
+        self.message = f"{self.pause:g} seconds a step"
+
+    def link(self) -> None:
+        self.message = text.command_line(self.trace, self.view())
+
+    def quit(self) -> None:
+        self.finished = True
+
+    def screen(self, width: int, height: int, style: Style) -> list[str]:
+        """The lines of the screen: at most height, each at most width wide (colour codes not counted)."""
+        if self.help:
+            body = [*help_lines(width)]
+        elif self.sheet:
+            body = sheet_lines(self.model, self.test, style._replace(width=width))
+        elif self.source:
+            body = [photo_line(self.trace)[:width], *text.source_lines(self.view(), width, height - 3)]
+        else:
+            body = self._step_lines(width, height - 2, style)
+        if len(body) > height - 2:
+            hidden = len(body) - (height - 3)
+            body = [*body[: height - 3], f" ... {hidden} more lines: enlarge the window"]
+        status = f"Photo number, or a file: {self.typed}_" if self.typed is not None else self.message
+        keys = " n p step  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
+        foot = keys.format("f forward" if self.step.id[0] == "B" else "b backward")
+        foot = foot if len(foot) < width else " n p step  arrows  b back  g check  i photo  ? help  q quit"
+        lines = [*body, *[""] * (height - 2 - len(body)), f" {status}", foot]
+        return [line if "\x1b" in line else line[:width] for line in lines]
+
+    def _step_lines(self, width: int, height: int, style: Style) -> list[str]:
+        view = self.view()
+        top = textwrap.wrap(photo_line(self.trace), width)
+        if self.step.id[0] == "B":
+            top += textwrap.wrap(target_line(self.trace), width)
+        of = text.of_how_many(self.trace, view)
+        if self.map:
+            picture = text.draw_map(view.map, style) if view.map else ["this step has no map"]
+            return [*top, *text.head(view, of, width)[:1], *[f" {line}" for line in picture]]
+        view.parts = view.parts[: self.shown]
+        for lines in self._layouts(view, of, width, style):
+            if len(top) + len(lines) <= height:
+                break
+        return [*top, *lines]
+
+    def _layouts(self, view: View, of: str, width: int, style: Style):
+        """The ways to lay a step out, the best first: the first that fits the window is taken, or the last."""
+        if width >= 100 and view.map:
+            picture, left = text.draw_map(view.map, style), width - 32
+            lines = [*text.head(view, of, left), *text.render(view, left, self.digits, live=True)]
+            yield text.beside(lines, picture, left)
+        heads = [text.head(view, of, width), text.head(view, of, width, brief=True)]
+        if view.map and view.map.main and width >= 80:
+            for head in heads:
+                yield [*head, *text.with_map(view, style._replace(width=width), self.digits, live=True)]
+        body = text.render(view, width, self.digits, live=True)
+        for head in (*heads, text.head(view, of, width, tiny=True)):
+            yield [*head, *body]

@@ -1,0 +1,196 @@
+"""What each kind of step says: one title, one explanation, one sentence, and the code that computes it.
+
+A kind is a paragraph: its name, the short title, the title, and how its terms are grouped (by
+or top, see formulas.py); then sentences (=), or a formula that is none (:); then the
+explanation. {Names} are filled in for the network at hand.
+"""
+
+from typing import NamedTuple
+
+from cnn import gradcheck, layers, losses, optimizers
+from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, Softmax, Weighted, place_windows
+from cnn.photos import changes
+from kernels import im2col, pooling
+
+TEXT = """
+input | input | the photo
+  : x[i,j] = byte[i,j] / {scale}
+  A photo is a table of numbers, from black (0) to white. The network gets them scaled to 0..1, so that all its
+  numbers have a similar size.
+padding | padding | padding for {layer}
+  : zeros = max((out - 1)*stride + k - in, 0), the smaller half before
+  Zeros around the photo let the filter stand on its edge too, so the result stays as large. Of an odd number the
+  smaller half comes first.
+conv | {layer} | {layer}: one cell of the convolution | by=c
+  = {z}[i,j,f] = {+b[f]}SUM(u:{kh}, v:{kw}, c:{C}) {x}[{i}, {j}, c] * {W}[u,v,c,f]
+  A filter is a small table of weights, {kernel}{depth}. Lay it on {before}, multiply each pair, add the
+  {products} products and a bias: one number. Large means: here it looks like the filter.
+relu | ReLU | {layer}: ReLU
+  = {a}[i,j,f] = max(0, {z}[i,j,f])
+  What is positive passes unchanged (open), what is negative becomes 0 (closed). Without this bend two layers in a
+  row could do no more than one.
+pool | {layer} | {layer}: max pooling
+  = {a}[i,j,f] = MAX(u:{kh}, v:{kw}) {x}[{i}, {j}, f]
+  Of each small window only the largest number goes on: what was found counts, not exactly where. It matters which
+  cell won: backward goes to that one alone.
+flatten | {layer} | {layer}: all numbers in one row
+  = {a}[{flat}] = {x}[{rsc}]
+  The {shape} = {size} numbers, written one after the other. Nothing is computed, but from here on every place has
+  weights of its own.
+dense | {layer} | {layer}: one unit | top=6
+  = {z}[{u}] = {+b[u]}SUM({n}:{size}) {x}[{n}] * {W}[{n},{u}]
+  = {a}[{u}] = max(0, {z}[{u}])
+  Each unit weighs all {size} numbers at once, for or against what it has learned to look for. The largest
+  products say what it looked at.
+logits | {layer} | {layer}: one number for each class | top=6
+  = {z}[{u}] = {+b[u]}SUM({n}:{size}) {x}[{n}] * {W}[{n},{u}]
+  Each class adds up the {size} units with weights of its own. The largest number (logit) wins.
+softmax | softmax | softmax and loss
+  : p[k] = exp({z}[k] - max) / SUM exp        loss = -log p[label]
+  exp makes all numbers positive, dividing by their sum turns them into probabilities; the largest is taken off
+  first, so that exp stays small. The loss is 0 if the right class has p = 1, and grows the less the network
+  believed in it.
+through | {layer} | {layer}: {type}
+  : {doc}
+  One number of this layer, where it is largest.
+dlogits | p - y | the error at the output
+  = dlogits[k] = p[k] - y[k]
+  d before a name is its gradient, the slope of the loss: how much the loss would grow if that number grew by 1.
+  Minus: more of it lowers the loss. At the logits it is what the network said minus what it should say.
+dense-dkernel | {layer} weights | {layer}: the gradient of its weights
+  = {dW}[{n},{u}] = {x}[{n}] * {dz}[{u}]
+  = {db}[{u}] = {dz}[{u}]
+  = {dz}[{u}] = {dy}[{u}] * {open}[{u}]
+  A weight carries one input to one unit. Its gradient: what came in, times how much the unit matters ({dz}).
+dense-dx | {layer} input | {layer}: the gradient of its input | top=6
+  = {dx}[{n}] = SUM({u}:{units}) {W}[{n},{u}] * {dz}[{u}]
+  This input went to {units} units. It shares in what each of them does to the loss, by the same weights.
+flatten-back | unflatten | {layer}: back into maps
+  = {dx}[{rsc}] = {dy}[{flat}]
+  Nothing is computed: each gradient goes back to the cell its number came from.
+pool-back | {layer} | {layer}: back to the winners
+  = {dx}[r,s,f] = SUM(i:{OH}, j:{OW}) {dy}[i,j,f] * {win}[{u_of}, {v_of}, i, j, f]
+  Only the largest number of each window went on, so only that cell gets the gradient; the others, which changed
+  nothing, get 0. {win}[u,v,i,j,f] is 1 where the cell (u,v) of the window (i,j) won, else 0.
+conv-dkernel | {layer} weight | {layer}: the gradient of one weight | top=5
+  = {dW}[u,v,c,f] = SUM(i:{OH}, j:{OW}) {x}[{i}, {j}, c] * {dz}[i,j,f]
+  = {db}[f] = SUM(i:{OH}, j:{OW}) {dz}[i,j,f]
+  = {dz}[i,j,f] = {dy}[i,j,f] * {open}[i,j,f]
+  The same weight was used at {places} places. Its gradient adds up over all of them: what it was multiplied with,
+  times how much the result there matters.
+conv-dx | {layer} input | {layer}: the gradient of its input | by=uv
+  = {dx}[r,s,c] = SUM(u:{kh}, v:{kw}, f:{F}) {dz}[{i_of}, {j_of}, f] * {W}[u,v,c,f]
+  The cell lay under up to {windows} windows, each time under another weight; each sends its share back. Seen from
+  the cell they come in reverse order: so books rotate the filter by 180 degrees.
+through-back | {layer} | {layer}: {type}, backward
+  : the layer's own backward
+  One number of the gradient that goes on, where it is largest.
+input-gradient | learning | the input's gradient, and one step of learning | by=uv
+  : w_new = w - learning rate * dW        (plain gradient descent, SGD)
+  Every weight takes a small step against its gradient: the loss goes down. Training repeats this.
+im2col | im2col | {layer}: im2col, the convolution as one product
+  = {columns}[i,j,u,v,c] = {x}[{i}, {j}, c]
+  Each window is laid flat as one row. Then the whole convolution is one matrix product, which computers do very
+  fast. Backward, col2im adds each row back to where it came from.
+check | check | {layer}: is the gradient right?
+  : dLoss/dw = (L(w+h) - L(w-h)) / 2h, nearly
+  A gradient is a slope. So move the weight a little up and a little down, run the whole network forward, and
+  compare. Nothing of backward is used for that.
+lab | lab | convolution lab
+  : out = ceil(in / stride) with 'same', ceil((in - k + 1) / stride) with 'valid'
+  Change the filter, its size, the stride and the padding, and see what comes out. Of an odd number of zeros the
+  smaller half comes first.
+shift | mirror, shift | moved, mirrored, rearranged: two networks
+  A convolution finds the same things wherever they are; but Flatten numbers the places, and Dense has other
+  weights for each. So how much does moving a photo matter?
+train | training | learning, one step at a time
+  Each weight moves against its own gradient. With one photo the network learns only this one, and soon too well;
+  real training takes a fresh batch at each step.
+"""
+
+
+class Code(NamedTuple):
+    """A function that computes a step, and a piece of the line in it that does."""
+
+    function: object
+    needle: str
+
+    @property
+    def name(self) -> str:
+        """Conv2D.forward"""
+        return plain(self.function).__qualname__
+
+
+def plain(function):
+    """The Python function behind a compiled one."""
+    return getattr(function, "py_func", function)
+
+
+CONV = Code(Conv2D.forward, "@ kernel")
+DENSE = Code(Dense.forward, 'x @ self.params["kernel"]')
+WEIGHTS = Code(Weighted.weight_grads, "x.T @ dz")
+RELU_BACK = Code(layers.ReLU.backward, "dy")
+IM2COL = Code(im2col.im2col_into, "target = row[j * sw + v], columns[n, i, j, u, v]")
+COL2IM = Code(im2col.col2im_into, "dx[n, r, s, c] += columns")
+GEOMETRY = Code(place_windows, "window_geometry(input_shape[0]")
+LEARNING = Code(optimizers.SGD.step, "w -= self.learning_rate * g")
+CODE = {
+    "padding": (GEOMETRY,),
+    "conv": (CONV, IM2COL),
+    "relu": (Code(layers.ReLU.forward, "np.maximum(x, 0)"),),
+    "pool": (Code(MaxPooling2D.forward, "max_pool("), Code(pooling.max_pool_into, "value > best")),
+    "flatten": (Code(Flatten.forward, "x.reshape(len(x), -1)"),),
+    "dense": (DENSE,),
+    "logits": (DENSE,),
+    "softmax": (Code(Softmax.forward, "np.exp("), Code(losses.cross_entropy_of_logits, "np.exp(")),
+    "dlogits": (Code(losses.cross_entropy_of_logits, "gradient[photo, y_true] -= 1"),),
+    "dense-dkernel": (WEIGHTS, Code(Dense.backward, "weight_grads"), RELU_BACK),
+    "dense-dx": (Code(Dense.backward, 'dz @ self.params["kernel"].T'),),
+    "flatten-back": (Code(Flatten.backward, "dy.reshape(cache.x_shape)"),),
+    "pool-back": (
+        Code(pooling.max_pool_backward_into, "+= dy[n, i, j, c]"),
+        Code(MaxPooling2D.backward, "max_pool_backward"),
+    ),
+    "conv-dkernel": (WEIGHTS, Code(Conv2D.backward, "weight_grads"), RELU_BACK),
+    "conv-dx": (COL2IM, Code(Conv2D.backward, "col2im")),
+    "input-gradient": (LEARNING,),
+    "im2col": (IM2COL, COL2IM),
+    "check": (Code(gradcheck.check_entry, "plus, above = measure()"),),
+    "lab": (CONV, GEOMETRY),
+    "shift": (Code(changes.shift, "moved["),),
+    "train": (LEARNING,),
+}
+
+
+class Words(NamedTuple):
+    """A kind of step, with {names} to be filled in. by, top: how its terms are grouped, see formulas.py."""
+
+    short: str
+    title: str
+    say: str
+    formula: str  # of a step that is no sentence
+    sentences: tuple[str, ...]  # the step's own, then what else it computes
+    by: str
+    top: int
+    code: tuple[Code, ...]
+
+
+def read(text: str) -> dict[str, Words]:
+    """The paragraphs of TEXT by their kind."""
+    kinds, found = [], {}
+    for line in text.strip().splitlines():
+        if line.startswith("  "):
+            kinds[-1][1].append(line.strip())
+        else:
+            kinds.append((line.split(" | "), []))
+    for (kind, short, title, *grouping), lines in kinds:
+        sentences = tuple(line[2:] for line in lines if line.startswith("= "))
+        formula = "".join(line[2:] for line in lines if line.startswith(": "))
+        say = " ".join(line for line in lines if line[:2] not in ("= ", ": "))
+        grouped = dict(part.split("=") for part in grouping)
+        numbers = grouped.get("by", ""), int(grouped.get("top", 0))
+        found[kind] = Words(short, title, say, formula, sentences, *numbers, CODE.get(kind, ()))
+    return found
+
+
+WORDS = read(TEXT)

@@ -1,0 +1,292 @@
+"""A small language for loops over vectors: read it as NumPy; Numba runs the same text once to write the instructions.
+
+A function under @vector_code takes `vec` first and then what its caller hands over: flat numbers, and
+arrays that are contiguous. It may say
+
+    a.at(i, j)             the LANES neighbours that begin at a[i, j], as one vector
+    a.all(i, j)            the number a[i, j] in all lanes; a[i, j] is the number itself
+    a.put((i, j), value)   write a vector over the neighbours that begin at a[i, j]
+    a.shaped(n, None)      a, which has n rows: so the processor need not be told at run time
+    vec.total(start)       a sum that stays in a register; total.add(a, b) adds a * b, total.value is what it is now
+    vec.range(n)           a loop of the processor: its body is written once and must not be left by break or return
+    vec.where(c, a, b)     in each lane a or b;  vec.all(number), vec.byte(number): the same in all lanes
+    + - * > == >> &        on numbers, on vectors lane by lane
+
+while Python's own loops (over a list, over range) unroll: each turn writes its instructions. Called from a
+compiled kernel the text writes LLVM's instructions; called from Python, or where nothing is compiled
+(NUMBA_DISABLE_JIT=1, kernel.py_func), it computes by NumPy, and a debugger may walk through it. Both give the
+same sums, but that the processor rounds a * b + c once and NumPy twice. Compiled, no index is checked.
+
+What this leans on beside llvmlite.ir: Numba's low-level extension API (type_callable, lower_builtin,
+create_struct_proxy), the names of an array's fields `data` and `shape`, and Numba's switches for the processor.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import lower_builtin, type_callable
+
+
+def _processor() -> tuple[int, int]:
+    """(float32 numbers in a vector register, such registers) of the processor that Numba compiles for."""
+    if llvmlite.binding.get_default_triple().startswith(("aarch64", "arm64")):
+        return 4, 32  # NEON
+    if config.CPU_FEATURES is not None:  # another processor than this one is meant
+        has = set(config.CPU_FEATURES.split(","))
+    else:
+        has = {f"+{name}" for name, present in llvmlite.binding.get_host_cpu_features().items() if present}
+    if not config.ENABLE_AVX:
+        return 4, 16
+    return (16, 32) if "+avx512f" in has else (8, 16) if "+avx" in has else (4, 16)
+
+
+LANES, REGISTERS = _processor()
+
+F32, U8, I64, I32 = ir.FloatType(), ir.IntType(8), ir.IntType(64), ir.IntType(32)
+KINDS = {types.float32: F32, types.uint8: U8, types.int64: I64}  # what arrays may hold
+ALIGNED = {F32: 4, U8: 1, I64: 8}
+WIDE = {kind: ir.VectorType(kind, LANES) for kind in (F32, U8)}
+
+
+class Value:
+    """A number, or LANES of them, in the code that is being written; `plus` is a constant still to be added."""
+
+    def __init__(self, builder: ir.IRBuilder, value: ir.Value, plus: int = 0):
+        self.builder, self.without_plus, self.plus = builder, value, plus
+
+    @property
+    def llvm(self) -> ir.Value:
+        value = self.without_plus
+        return self.builder.add(value, value.type(self.plus)) if self.plus else value
+
+    def _operator(whole, real=None, **options):
+        def method(self, other):
+            kind = self.without_plus.type
+            other = other.llvm if isinstance(other, Value) else _constant(kind, other)
+            name = whole if isinstance(getattr(kind, "element", kind), ir.IntType) else real
+            return Value(self.builder, getattr(self.builder, name)(*options.values(), self.llvm, other))
+
+        return method
+
+    _added = _operator("add", "fadd")
+    __sub__ = _operator("sub", "fsub")
+    __mul__ = __rmul__ = _operator("mul", "fmul")
+    __gt__ = _operator("icmp_signed", "fcmp_ordered", sign=">")
+    __eq__ = _operator("icmp_signed", "fcmp_ordered", sign="==")
+    __rshift__, __and__ = _operator("lshr"), _operator("and_")
+
+    def __add__(self, other):
+        if isinstance(other, int) and self.without_plus.type == I64:
+            return Value(self.builder, self.without_plus, self.plus + other)
+        return self._added(other)
+
+    __radd__ = __add__
+
+
+def _constant(kind, number):
+    return ir.Constant(kind, [number] * LANES if isinstance(kind, ir.VectorType) else number)
+
+
+def _all_lanes(builder, value):
+    """A vector of LANES times this number."""
+    none, lanes = ir.Constant(WIDE[value.type], ir.Undefined), ir.VectorType(I32, LANES)
+    return builder.shuffle_vector(builder.insert_element(none, value, I32(0)), none, ir.Constant(lanes, None))
+
+
+class Array:
+    """A contiguous array of the code that is being written."""
+
+    def __init__(self, builder: ir.IRBuilder, kind: ir.Type, data: ir.Value, shape: tuple[Value | int, ...]):
+        self.builder, self.kind, self.data, self.shape = builder, kind, data, shape
+        # How far apart in memory the neighbours along each axis are.
+        self.pitches = [1]
+        for size in shape[:0:-1]:
+            self.pitches.insert(0, size * self.pitches[0])
+
+    def shaped(self, *sizes):
+        known = (shape if size is None else size for size, shape in zip(sizes, self.shape, strict=True))
+        return Array(self.builder, self.kind, self.data, tuple(known))
+
+    def _address(self, place, kind):
+        offset, beside = Value(self.builder, I64(0)), Value(self.builder, I64(0))
+        for index, pitch in zip(place if isinstance(place, tuple) else (place,), self.pitches, strict=True):
+            if isinstance(index, Value):
+                offset += Value(self.builder, index.without_plus) * pitch
+                index = index.plus
+            beside += pitch * index
+        base = self.builder.gep(self.data, [offset.llvm])
+        return self.builder.bitcast(self.builder.gep(base, [beside.llvm]), kind.as_pointer())
+
+    def _load(self, place, kind):
+        return self.builder.load(self._address(place, kind), align=ALIGNED[self.kind], typ=kind)
+
+    def __getitem__(self, place):
+        return Value(self.builder, self._load(place, self.kind))
+
+    def all(self, *place):
+        return Value(self.builder, _all_lanes(self.builder, self._load(place, self.kind)))
+
+    def at(self, *place):
+        return Value(self.builder, self._load(place, WIDE[self.kind]))
+
+    def put(self, place, value):
+        self.builder.store(value.llvm, self._address(place, WIDE[self.kind]), align=ALIGNED[self.kind])
+
+
+class Total:
+    """A vector that LLVM keeps in a register from turn to turn of a loop, because its address is never taken."""
+
+    def __init__(self, builder: ir.IRBuilder, start: ir.Value):
+        self.builder, wide = builder, WIDE[F32]
+        with builder.goto_entry_block():
+            self.slot = builder.alloca(wide)
+        builder.store(start, self.slot)
+        # a * b + c, in one instruction where the processor has one
+        name, kind = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(wide, [wide] * 3)
+        self.fma = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+
+    def add(self, a, b):
+        self.builder.store(self.builder.call(self.fma, [a.llvm, b.llvm, self.value.llvm]), self.slot)
+
+    @property
+    def value(self):
+        return Value(self.builder, self.builder.load(self.slot, typ=WIDE[F32]))
+
+
+class Writer:
+    """`vec` where instructions are written."""
+
+    def __init__(self, builder: ir.IRBuilder):
+        self.builder = builder
+
+    def range(self, start, stop=None) -> Iterator[Value]:
+        first, last = (0, start) if stop is None else (start, stop)
+        check, body, after = (self.builder.append_basic_block(name) for name in ("check", "body", "after"))
+        before = self.builder.block
+        self.builder.branch(check)
+        self.builder.position_at_end(check)
+        index = self.builder.phi(I64)
+        index.add_incoming(self._number(first), before)
+        self.builder.cbranch(self.builder.icmp_signed("<", index, self._number(last)), body, after)
+        self.builder.position_at_end(body)
+        yield Value(self.builder, index)  # here the loop of the text writes its body
+        following = self.builder.add(index, I64(1))
+        index.add_incoming(following, self.builder.block)
+        self.builder.branch(check)
+        self.builder.position_at_end(after)
+
+    def _number(self, number):
+        return number.llvm if isinstance(number, Value) else I64(number)
+
+    def total(self, start=None):
+        return Total(self.builder, _constant(WIDE[F32], 0) if start is None else start.llvm)
+
+    def all(self, number):
+        known = not isinstance(number, Value)
+        return Value(self.builder, _constant(WIDE[F32], number) if known else _all_lanes(self.builder, number.llvm))
+
+    def byte(self, number):
+        return Value(self.builder, _constant(WIDE[U8], number))
+
+    def where(self, condition, a, b):
+        return Value(self.builder, self.builder.select(condition.llvm, a.llvm, b.llvm))
+
+
+def vector_code(text: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: a function of `vec` and its arguments, to be called without `vec` from kernels and from Python."""
+    signature = inspect.signature(text)
+    outside = signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    @functools.wraps(text)
+    def by_numpy(*args, **kwargs):
+        given = outside.bind(*args, **kwargs).args
+        text(NumPyVectors, *(NumPyArray(value) if isinstance(value, np.ndarray) else value for value in given))
+
+    by_numpy.__signature__ = outside
+
+    @type_callable(by_numpy)
+    def typing(context):
+        def returns(*arguments):
+            return types.void if all(map(_is_known, arguments)) else None
+
+        returns.pysig = outside
+        return returns
+
+    @lower_builtin(by_numpy, types.VarArg(types.Any))
+    def writing(context, builder, signature, args):
+        pairs = zip(signature.args, args, strict=True)
+        text(Writer(builder), *(_argument(context, builder, kind, value) for kind, value in pairs))
+        return context.get_dummy_value()
+
+    return by_numpy
+
+
+def _is_known(kind) -> bool:
+    """Whether vector code may be given this: a float32, a number of 64 bits, a contiguous array."""
+    if isinstance(kind, types.Array):
+        return kind.layout == "C" and kind.dtype in KINDS
+    return kind == types.float32 or (isinstance(kind, types.Integer) and kind.bitwidth == 64)
+
+
+def _argument(context, builder, kind, value) -> Any:
+    if not isinstance(kind, types.Array):
+        return Value(builder, value)
+    array, number = cgutils.create_struct_proxy(kind)(context, builder, value=value), KINDS[kind.dtype]
+    shape = tuple(Value(builder, builder.extract_value(array.shape, axis)) for axis in range(kind.ndim))
+    return Array(builder, number, builder.bitcast(array.data, number.as_pointer()), shape)
+
+
+# ---- the same words by NumPy
+
+
+class NumPyArray:
+    def __init__(self, array: np.ndarray):
+        self.array, self.shape = array, array.shape
+
+    def shaped(self, *sizes):
+        if len(sizes) != len(self.shape) or any(n not in (None, m) for n, m in zip(sizes, self.shape, strict=True)):
+            raise ValueError(f"an array of shape {self.shape} where {sizes} was expected")
+        return self
+
+    def _neighbours(self, place):
+        *outer, first = place
+        if min(place) < 0 or first + LANES > self.shape[-1]:
+            raise IndexError(f"{place}: no {LANES} neighbours there in an array of shape {self.shape}")
+        return self.array[(*outer, slice(first, first + LANES))]
+
+    def __getitem__(self, place):
+        return self.array[place]
+
+    def all(self, *place):
+        return self.array[place]
+
+    def at(self, *place):
+        return self._neighbours(place).copy()
+
+    def put(self, place, value):
+        self._neighbours(place)[:] = value
+
+
+class NumPyTotal:
+    def __init__(self, start):
+        self.value = start
+
+    def add(self, a, b):
+        self.value = self.value + a * b
+
+
+class NumPyVectors:
+    """`vec` where the text computes."""
+
+    range, where, all, byte = range, np.where, np.float32, np.uint8
+
+    @staticmethod
+    def total(start=None):
+        return NumPyTotal(np.zeros(LANES, np.float32) if start is None else start)

@@ -1,0 +1,216 @@
+"""The gates of the fast twin find faults in every kernel that trains: each is put into the function that training runs.
+
+The network of the gate fills the vector registers, so that its steps reach each kernel, which is tested too.
+"""
+
+import gates
+import numpy as np
+import pytest
+from numba import njit
+
+from kernels import adam, relu_pool
+from kernels.simd import conv_pool, sparse_backward, winograd
+from kernels.simd.vectors import LANES, vector_code
+
+
+@pytest.mark.parametrize("gate", [gates.fast_gate, gates.vector_gate, gates.step_gate])
+def test_without_a_fault_every_gate_passes(gate):
+    gate()
+
+
+def changed(patch, module, name, before=None, after=None):
+    """The kernel with its arguments (outputs first) changed before it runs, or its outputs afterwards."""
+    original = getattr(module, name)
+
+    def faulty(*args):
+        args = before(*args) if before else args
+        original(*args)
+        if after:
+            after(*args)
+
+    patch.setattr(module, name, faulty)
+
+
+def compiled_with(patch, module, name, **constants):
+    """The kernel compiled anew with other constants or helpers in its module."""
+    for key, value in constants.items():
+        patch.setattr(module, key, value)
+    patch.setattr(module, name, njit(getattr(module, name).py_func))
+
+
+def closed(y, winners, *place):
+    """As if these outputs were never written."""
+    y[place], winners[place] = 0, relu_pool.CLOSED
+
+
+def registers_lose_a_lane(patch):
+    changed(patch, conv_pool, "conv_relu_pool", after=lambda y, winners, *_: closed(y, winners, ..., LANES - 1))
+
+
+def registers_overlap_two_tiles(patch):
+    """The last tile begins where the others end, and so one cell too late."""
+
+    def after(y, winners, *_):
+        y[:, :, -1], winners[:, :, -1] = y[:, :, -2], winners[:, :, -2]
+
+    changed(patch, conv_pool, "conv_relu_pool", after=after)
+
+
+def registers_shift_a_tap(patch):
+    before = lambda y, winners, x, kernel, *rest: (y, winners, x, np.roll(kernel, 1, axis=1), *rest)
+    changed(patch, conv_pool, "conv_relu_pool", before=before)
+
+
+def registers_exchange_two_corners(patch):
+    """The largest is right, only whose it was is not."""
+    compiled_with(patch, conv_pool, "conv_relu_pool", CORNERS=[(0, 0), (0, 1), (1, 1), (1, 0)])
+
+
+def winograd_adds_where_it_should_subtract(patch):
+    compiled_with(patch, winograd, "conv_relu_pool", _b=lambda d0, d1, d2, d3: [d0 - d2, d1 + d2, d2 - d1, d1 + d3])
+
+
+def winograd_drops_the_border_column(patch):
+    def before(y, winners, x_padded, *rest):
+        x_padded = x_padded.copy()
+        x_padded[:, :, -2] = 0
+        return y, winners, x_padded, *rest
+
+    changed(patch, winograd, "conv_relu_pool", before=before)
+
+
+def winograd_forgets_its_second_vector(patch):
+    after = lambda y, winners, *_: closed(y, winners, ..., slice(winograd.FILTERS - LANES, winograd.FILTERS))
+    changed(patch, winograd, "conv_relu_pool", after=after)
+
+
+def kernel_gradient_loses_a_tap(patch):
+    compiled_with(patch, sparse_backward, "kernel_gradient", TAPS=sparse_backward.TAPS[:8])
+
+
+def kernel_gradient_takes_the_next_winner(patch):
+    before = lambda dkernel, dy, winners, *rest: (dkernel, dy, np.where(winners < 3, winners + 1, winners), *rest)
+    changed(patch, sparse_backward, "kernel_gradient", before=before)
+
+
+def kernel_gradient_forgets_the_last_photo(patch):
+    def before(dkernel, dy, *rest):
+        dy = dy.copy()
+        dy[-1] = 0
+        return dkernel, dy, *rest
+
+    changed(patch, sparse_backward, "kernel_gradient", before=before)
+
+
+def input_gradient_overwrites_what_overlaps(patch):
+    """The sums of a patch begin at 0 instead of with what its neighbours left."""
+
+    @vector_code
+    def add_kernels(vec, dx, kernel, starts, values, counts, i, j, c):
+        for cell in ((r, s) for r in range(4) for s in range(4)):
+            dx.put((i + cell[0], j + cell[1], c), vec.all(0))
+        original(vec, dx, kernel, starts, values, counts, i, j, c)
+
+    original = sparse_backward._add_kernels.__wrapped__
+    compiled_with(patch, sparse_backward, "input_gradient", _add_kernels=add_kernels)
+
+
+def input_gradient_turns_the_kernel(patch):
+    before = lambda dx, dy, winners, kernel, *rest: (
+        *(dx, dy, winners, np.ascontiguousarray(kernel[:, :, ::-1, ::-1])),
+        *rest,
+    )
+    changed(patch, sparse_backward, "input_gradient", before=before)
+
+
+def grey_gradient_loses_a_lane(patch):
+    def after(dkernel, *_):
+        dkernel[..., LANES - 1] = 0
+
+    changed(patch, sparse_backward, "kernel_gradient_of_grey", after=after)
+
+
+def grey_gradient_shifts_the_taps(patch):
+    def after(dkernel, *_):
+        dkernel[:] = np.roll(dkernel, 1, axis=1)
+
+    changed(patch, sparse_backward, "kernel_gradient_of_grey", after=after)
+
+
+def unpool_drops_the_border_column(patch):
+    def after(dz, *_):
+        dz[:, :, -1] = 0
+
+    changed(patch, relu_pool, "unpool", after=after)
+
+
+def adam_takes_beta_2_for_beta_1(patch):
+    before = lambda w, g, m, v, alpha, rate_1, rate_2, *rest: (w, g, m, v, alpha, rate_2, rate_1, *rest)
+    changed(patch, adam, "adam_into", before=before)
+
+
+def adam_forgets_its_moments(patch):
+    def after(w, g, m, v, *_):
+        m[:], v[:] = 0, 0
+
+    changed(patch, adam, "adam_into", after=after)
+
+
+KERNELS = [  # that training runs
+    *((conv_pool, "conv_relu_pool"), (winograd, "conv_relu_pool"), (adam, "adam_into")),
+    *((sparse_backward, name) for name in ("kernel_gradient", "input_gradient", "kernel_gradient_of_grey")),
+    *((relu_pool, name) for name in ("bias_relu_pool", "unpool", "bias_gradient")),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), KERNELS, ids=[f"{module.__name__}.{name}" for module, name in KERNELS])
+def test_the_step_gate_reaches_each_kernel(module, name, monkeypatch):
+    calls = []
+    changed(monkeypatch, module, name, after=lambda *args: calls.append(name))
+    gates.step_gate()
+    assert calls
+
+
+# ---- the same in the kernels for shapes that fill no registers
+
+
+def fast_bias_counts_closed_windows(patch):
+    def faulty(dbias, dy, winners):
+        dbias[:] = dy.sum(axis=(0, 1, 2))
+
+    patch.setattr(relu_pool, "bias_gradient", faulty)
+
+
+def fast_pooling_takes_another_winner(patch):
+    original = relu_pool.bias_relu_pool
+
+    def faulty(y, winners, z, bias, floor):
+        original(y, winners, z, bias, floor)
+        winners[winners == 1] = 2
+
+    patch.setattr(relu_pool, "bias_relu_pool", faulty)
+
+
+VECTOR_FAULTS = [
+    *(registers_lose_a_lane, registers_overlap_two_tiles, registers_shift_a_tap, registers_exchange_two_corners),
+    *(winograd_adds_where_it_should_subtract, winograd_drops_the_border_column, winograd_forgets_its_second_vector),
+    *(kernel_gradient_loses_a_tap, kernel_gradient_takes_the_next_winner, kernel_gradient_forgets_the_last_photo),
+    *(input_gradient_overwrites_what_overlaps, input_gradient_turns_the_kernel),
+    *(grey_gradient_loses_a_lane, grey_gradient_shifts_the_taps, unpool_drops_the_border_column),
+    *(fast_bias_counts_closed_windows, fast_pooling_takes_another_winner),
+]
+FAULTS = [
+    (fast_bias_counts_closed_windows, gates.fast_gate),
+    (fast_pooling_takes_another_winner, gates.fast_gate),
+    *((fault, gates.vector_gate) for fault in VECTOR_FAULTS),
+    (adam_takes_beta_2_for_beta_1, gates.step_gate),
+    (adam_forgets_its_moments, gates.step_gate),
+]
+
+
+@pytest.mark.parametrize(("fault", "gate"), FAULTS, ids=[f"{fault.__name__}-{gate.__name__}" for fault, gate in FAULTS])
+def test_a_fault_makes_its_gate_fail(fault, gate, monkeypatch):
+    gate()
+    fault(monkeypatch)
+    with pytest.raises(AssertionError):
+        gate()
