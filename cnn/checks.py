@@ -74,8 +74,43 @@ def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
     raise ValueError(f"{where}: {name}: expected a tuple of whole numbers such as (28, 28, 1), got {value!r}")
 
 
+def float_type(where: str, name: str, value) -> np.dtype:
+    """float32 or float64, from whatever NumPy takes for one of them; else ValueError."""
+    try:
+        dtype = None if value is None else np.dtype(value).newbyteorder("=")
+    except TypeError:
+        dtype = None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"{where}: {name}: expected float32 or float64, got {value!r}")
+    return dtype
+
+
+def names(where: str, name: str, value) -> tuple[str, ...]:
+    """value as a tuple of different words; else ValueError. A set has no order, and a word alone is no list of them."""
+    in_order = isinstance(value, tuple | list | np.ndarray)
+    if not in_order or len(value) == 0 or not all(isinstance(word, str) and word for word in value):
+        raise ValueError(f"{where}: {name}: expected a list of names, got {value!r}")
+    words = tuple(map(str, value))  # NumPy has strings of its own
+    twice = next((word for word in words if words.count(word) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{where}: {name}: expected different names, got {twice!r} {words.count(twice)} times")
+    return words
+
+
+def parameter(where: str, name: str, value) -> None:
+    """Raise ValueError unless a layer's parameter is an array as the kernels take it: numbers and nothing else."""
+    if type(value) not in (np.ndarray, np.memmap) or value.dtype not in (np.float32, np.float64):
+        got = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise ValueError(f"{where}: {name}: expected a NumPy array of float32 or float64, got {got}")
+
+
 def numeric_array(where: str, name: str, value: Any) -> np.ndarray:
     """value as an array of real numbers (lists are accepted, nothing is copied that need not be); else ValueError."""
+    parts = value if isinstance(value, tuple | list) else ()
+    if any(isinstance(part, np.ma.MaskedArray) for part in (value, *parts)):
+        raise ValueError(
+            f"{where}: {name}: expected an array of numbers, got a masked array: fill or leave out what is masked"
+        )
     try:
         array = np.asarray(value)
     except ValueError:

@@ -75,6 +75,12 @@ class Network:
         for layer in layers or []:
             self.add(layer)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As always, but class names must be a list of different words: one alone would pass for a list of letters."""
+        if name == "class_names" and value is not None:
+            value = checks.names(str(self), name, value)
+        super().__setattr__(name, value)
+
     # ---- layers
 
     def add(self, layer: Layer) -> None:
@@ -220,10 +226,11 @@ class Network:
             layer.params = new.params
 
     def astype(self, dtype) -> Self:
-        """A copy of this network with float32 or float64 parameters, and an optimizer, of its own."""
+        """A copy with float32 or float64 parameters, and an optimizer, of its own. ValueError for another dtype."""
         self.require_built("astype")
+        dtype = checks.float_type(str(self), "astype", dtype)
         network = copy.copy(self)
-        network.dtype, network.optimizer = np.dtype(dtype), copy.deepcopy(self.optimizer)
+        network.dtype, network.optimizer = dtype, copy.deepcopy(self.optimizer)
         for slot in network.optimizer.state.values() if network.optimizer else ():
             slot.update({key: value.astype(dtype) for key, value in slot.items()})
         network.layers = [copy.copy(layer) for layer in self.layers]

@@ -5,6 +5,7 @@ between steps lies in `state`: one array for each slot and parameter.
 """
 
 import math
+import weakref
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,17 @@ from kernels.adam import adam_update
 
 Array = np.ndarray
 Params = dict[str, Array]
+LARGEST = 1e30  # of a learning rate or an epsilon: float32 can still compute with it
+
+
+def bounded(where: str, name: str, value: Any) -> float:
+    """value as a float from 0 to LARGEST, else ValueError."""
+    number = checks.number(where, name, value)
+    if number > LARGEST:
+        raise ValueError(f"{where}: {name}: expected a number of at most {LARGEST:g}, got {value!r}")
+    return number
+
+
 BELOW_ONE = partial(checks.number, low=0, high=1, below=True)
 
 
@@ -36,6 +48,7 @@ class Optimizer(Configurable):
     """
 
     slots: tuple[str, ...] = ()
+    _model: weakref.ref | None = None  # the one that it trains, from the first step on
 
     def __init__(self, learning_rate: float, name: str | None = None, **unsupported: Any):
         self.name = name or type(self).__name__.lower()
@@ -51,7 +64,20 @@ class Optimizer(Configurable):
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._learning_rate = checks.number(self.name, "learning_rate", value)
+        self._learning_rate = bounded(self.name, "learning_rate", value)
+
+    def belong_to(self, model: Any) -> None:
+        """Train this model from now on. Raises ValueError where it has trained another, whose moments it remembers."""
+        if self._model is not None and self._model() is not model:
+            raise ValueError(
+                f"{model}: {self.name}: expected an optimizer of its own, got one that has trained another model. "
+                "Call compile() with a new one."
+            )
+        self._model = weakref.ref(model)
+
+    def __getstate__(self) -> dict:
+        """What a copy or a file gets: the copy is free to train another model."""
+        return {key: value for key, value in vars(self).items() if key != "_model"}
 
     def update(self, params: Params, grads: Params) -> None:
         """One step: change each array of params by what the array of the same name in grads asks for.
@@ -60,6 +86,8 @@ class Optimizer(Configurable):
         """
         if params.keys() != grads.keys():
             raise ValueError(f"{self.name}: expected gradients for {sorted(params)}, got {sorted(grads)}")
+        for key, value in params.items():
+            self._check_parameter(key, value)
         for slot in self.slots:
             values = self.state.setdefault(slot, {})
             for key, value in params.items():
@@ -69,6 +97,11 @@ class Optimizer(Configurable):
         self.iterations += 1
         for key, value in params.items():
             self.step(value, grads[key], *(self.state[slot][key] for slot in self.slots))
+
+    def _check_parameter(self, key: str, value: Array) -> None:
+        checks.parameter(self.name, key, value)
+        if not value.flags.writeable:
+            raise ValueError(f"{self.name}: {key}: expected an array that can be changed, got one that is read-only")
 
     def _check_slot(self, slot: str, key: str, old: Array, param: Array) -> None:
         if (old.shape, old.dtype) != (param.shape, param.dtype):  # the kernels behind `step` would not notice
@@ -149,7 +182,7 @@ class Adam(Optimizer):
     beta_1: float
     beta_2: float
     epsilon: float
-    arguments = {"beta_1": BELOW_ONE, "beta_2": BELOW_ONE, "epsilon": checks.number}
+    arguments = {"beta_1": BELOW_ONE, "beta_2": BELOW_ONE, "epsilon": bounded}
 
     def __init__(
         self,
@@ -162,6 +195,11 @@ class Adam(Optimizer):
     ):
         super().__init__(learning_rate, name, **unsupported)
         self.set_arguments(locals())
+
+    def _check_parameter(self, key: str, value: Array) -> None:
+        super()._check_parameter(key, value)
+        if not value.flags.c_contiguous:  # its kernel reads row after row
+            raise ValueError(f"{self.name}: {key}: expected an array that lies row after row (np.ascontiguousarray)")
 
     def step(self, w: Array, g: Array, *slots: Array) -> None:
         m, v = slots

@@ -6,7 +6,10 @@ number is read and written once.
 A moment that shrinks to almost nothing becomes 0. Otherwise the moments of weights that get no
 gradient any more, a quarter of them after a few epochs, would pass through and partly stay among
 the numbers whose products are denormal, and many processors take a hundred times as long over those.
+A gradient whose square would be denormal counts as 0 in v, which that square would not change.
 """
+
+import math
 
 import numpy as np
 
@@ -30,7 +33,9 @@ def adam_update(
     """
     if not w.shape == g.shape == m.shape == v.shape:
         raise ValueError(f"adam_update: expected arrays of one shape, got {w.shape}, {g.shape}, {m.shape}, {v.shape}")
-    scalars = [w.dtype.type(value) for value in (alpha, 1 - beta_1, 1 - beta_2, epsilon, negligible(w.dtype, epsilon))]
+    tiny = float(np.finfo(w.dtype).tiny)  # the smallest number that is not denormal
+    numbers = (alpha, 1 - beta_1, 1 - beta_2, epsilon, negligible(w.dtype, epsilon), math.sqrt(tiny))
+    scalars = [w.dtype.type(value) for value in numbers]
     flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
     adam_into(flat_w, np.ascontiguousarray(g).reshape(-1), flat_m, flat_v, *scalars)
 
@@ -42,13 +47,16 @@ def negligible(dtype: np.dtype, epsilon: float) -> float:
 
 
 @compiled(error_model="numpy")
-def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, threshold):
-    """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates; moments below threshold become 0."""
+def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, threshold, smallest_root):
+    """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates; moments below threshold become 0,
+    and so do gradients below smallest_root before they are squared.
+    """
     zero = w.dtype.type(0)
     for k in range(w.size):
         gk = g[k]
         mk = m[k] + rate_1 * (gk - m[k])
-        vk = v[k] + rate_2 * (gk * gk - v[k])
+        root = zero if abs(gk) < smallest_root else gk
+        vk = v[k] + rate_2 * (root * root - v[k])
         m[k] = zero if abs(mk) < threshold else mk  # in this form NaN stays NaN
         v[k] = zero if vk < threshold else vk
         w[k] -= alpha * mk / (np.sqrt(vk) + epsilon)

@@ -11,13 +11,15 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from queue import SimpleQueue
 from typing import Any
 
 from kernels import blas
 
+MAX_THREADS = 1024
 _threads = None  # set by set_threads; None means one for each core
-_queue = None  # of work for the helpers
+_crew: tuple[SimpleQueue, list[threading.Thread]] | None = None  # the queue of work, and who looks there for it
 _here = threading.local()  # .helping: whether this thread is a helper
 
 
@@ -40,15 +42,18 @@ def set_threads(count: int | None) -> None:
     """Use this many threads from now on (None: one for each core). The results stay the same bits.
 
     Call it between passes, not while another thread trains or predicts.
-    Raises ValueError for anything but a whole number of at least 1.
+    Raises ValueError for anything but a whole number from 1 to MAX_THREADS.
     """
     global _threads
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise ValueError(f"set_threads: expected a whole number of at least 1, or None, got {count!r}")
-    if _queue is not None:
-        for _ in range(get_threads()):
-            _queue.put(None)  # one of the helpers leaves
-    _threads = count
+    whole = isinstance(count, Integral) and not isinstance(count, bool)
+    if count is not None and not (whole and 1 <= count <= MAX_THREADS):
+        limits = f"of at least 1 and at most {MAX_THREADS}"
+        raise ValueError(f"set_threads: expected a whole number {limits}, or None, got {count!r}")
+    if _crew is not None:
+        queue, hired = _crew
+        for _ in hired:
+            queue.put(None)  # one of the helpers leaves
+    _threads = None if count is None else int(count)
     _forget_helpers()
 
 
@@ -99,7 +104,7 @@ class _Job:
         try:
             for _ in range(count):
                 context = contextvars.copy_context()  # np.errstate holds for them too
-                _helpers().put(functools.partial(context.run, self.work))
+                _helpers(count).put(functools.partial(context.run, self.work))
                 started.append(True)
             self.wait(started)
         except BaseException:
@@ -113,15 +118,26 @@ class _Job:
             self.done.get()
 
 
-def _helpers() -> SimpleQueue:
-    """Where the helpers look for work. SimpleQueue is the one queue that an exception cannot leave locked."""
-    global _queue
-    if _queue is None:
-        queue: SimpleQueue = SimpleQueue()
-        for _ in range(get_threads()):
-            threading.Thread(target=_help, args=(queue,), name="cnn", daemon=True).start()
-        _queue = queue  # only now: there is somebody to take what is put
-    return _queue
+def _helpers(count: int) -> SimpleQueue:
+    """Where the helpers look for work: `count` of them, or as many as the system lets us start.
+
+    SimpleQueue is the one queue that an exception cannot leave locked.
+    """
+    global _crew
+    crew = _crew
+    if crew is None:
+        crew = _crew = (SimpleQueue(), [])
+    queue, hired = crew
+    while len(hired) < count:
+        helper = threading.Thread(target=_help, args=(queue,), name="cnn", daemon=True)
+        try:
+            helper.start()
+        except RuntimeError:  # the system gives no more threads
+            if not hired:
+                raise
+            break
+        hired.append(helper)
+    return queue
 
 
 def _help(queue: SimpleQueue) -> None:
@@ -132,8 +148,8 @@ def _help(queue: SimpleQueue) -> None:
 
 
 def _forget_helpers() -> None:
-    global _queue
-    _queue = None
+    global _crew
+    _crew = None
 
 
 # Threads do not survive a fork: the child makes its own when it needs them.

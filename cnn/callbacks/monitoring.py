@@ -13,6 +13,8 @@ class Best:
 
     def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, baseline: float | None = None):
         mode = checks.choice(f"monitoring {monitor!r}", "mode", mode, ("auto", "min", "max"))
+        if baseline is not None:
+            baseline = checks.number(f"monitoring {monitor!r}", "baseline", baseline, low=-math.inf)
         self.monitor, self.min_delta, self.baseline = monitor, min_delta, baseline
         self.sign = 1 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1
         self.reset()

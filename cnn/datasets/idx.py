@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cnn.errors import DataError
 
 VALUE_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
-MAX_BYTES = 1 << 30  # of values in one file; the largest of the 28x28 relatives in use holds a fifth of it
+MAX_BYTES = 1 << 28  # of values in one file; the largest of the 28x28 relatives in use holds three quarters of it
 PIECE = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 

@@ -1,7 +1,7 @@
 """Photos as people name them, and what a model says of them.
 
-photo.py finds and predicts; own.py prepares an image file of one's own; changes.py moves, mirrors and rearranges;
-comparison.py measures what that does to two networks.
+photo.py finds and predicts; image_file.py reads an image file of one's own, own.py makes a photo like those of the
+data set out of it; changes.py moves, mirrors and rearranges; comparison.py measures what that does to two networks.
 """
 
 from cnn.photos.photo import (

@@ -6,21 +6,18 @@ colour, unevenly lit, and cameras with noise; every step that was taken is told.
 """
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn.errors import DataError
+from cnn.photos.image_file import read_colours
 
 SIZE = 28
-MAX_PIXELS = 100_000_000
-LARGE = 1000  # pixels along a side, more than is ever needed
-ORIENTATION = 274  # the number of this entry in a camera's notes
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 WORKING_SIZE = 112  # where the thing is looked for; averaging down to it also takes most of a camera's noise away
 INVERTED = "inverted: bright on dark, as in the data set"
+NO_BACKGROUND = "expected one thing before an even background, found none"
 
 Array = np.ndarray
 
@@ -31,71 +28,12 @@ class OwnPhoto(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> OwnPhoto:
-    """The photo in an image file, prepared. Raises DataError for a file with no picture, with several, or with nothing to see."""
+    """The photo in an image file, prepared. Raises DataError as read_colours does, or where there is nothing to see."""
     colours, notes, size = read_colours(path)
     try:
         return prepare(colours, notes, size)
     except DataError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from None
-
-
-def read_colours(path: str | os.PathLike) -> tuple[Array, list[str], tuple[int, int]]:
-    """The picture in a file, the right way up and free of transparency: float32 (H, W, 3) from 0 to 255, notes, and its size.
-
-    A very large one is handed on smaller, since nobody would see the difference.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    name = os.fspath(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked here anyway
-            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
-                _check_image(name, image)
-                upright = ImageOps.exif_transpose(image)
-                turned = image.getexif().get(ORIENTATION, 1) > 1
-                return *_colours(upright, ["turned upright, as the camera noted"] if turned else []), upright.size
-    except UnidentifiedImageError:
-        size = os.path.getsize(path)
-        got = "an empty file" if size == 0 else f"{size:,} bytes of something else"
-        raise DataError(f"{name}: expected an image ({', '.join(FORMATS)}), got {got}") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got far more") from None
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from None
-    except (SyntaxError, ValueError, EOFError, MemoryError) as error:  # Pillow, on damaged files
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{name}: cannot be read: the image is damaged ({error})") from None
-
-
-def _check_image(name: str, image) -> None:
-    width, height = image.size
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # phones put a preview behind the photo
-        raise DataError(f"{name}: expected one photo, got {frames} of them in one file (an animation?)")
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got {width:,} x {height:,}")
-    if min(width, height) < 8:
-        raise DataError(f"{name}: expected an image of at least 8 x 8 pixels, got {width} x {height}")
-
-
-def _colours(image, notes: list[str]) -> tuple[Array, list[str]]:
-    """An opened image as numbers. What is more than 8 bits deep is scaled, what is transparent stands on white."""
-    from PIL import Image
-
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float32)
-        span = float(values.max() - values.min()) or 1.0
-        values = (values - values.min()) / span * 255
-        return np.repeat(values[..., None], 3, axis=2), [*notes, f"{image.mode} grey values scaled to 0-255"]
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        if rgba.getextrema()[3][0] < 255:
-            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-            notes = [*notes, "laid on white, where transparent"]
-    image = image.convert("RGB")
-    return np.asarray(image.reduce(max(1, max(image.size) // LARGE)), np.float32), notes
 
 
 def prepare(colours: Array, notes: Sequence[str] = (), size: tuple[int, int] | None = None) -> OwnPhoto:
@@ -175,6 +113,8 @@ def _differences(colours: Array) -> tuple[Array, float]:
     edge[margin:-margin, margin:-margin] = False
     a, b = basis[edge], colours[edge].astype(np.float64)
     kept = np.abs(b - np.median(b, axis=0)).max(axis=1) <= 80  # the wall is what most of the edge shows
+    if not kept.any():  # an edge of red, green and blue in equal parts, say
+        raise DataError(NO_BACKGROUND)
     for _ in range(8):
         plane = np.linalg.lstsq(a[kept], b[kept], rcond=None)[0]
         residual = np.abs(b - a @ plane).max(axis=1)
@@ -195,7 +135,7 @@ def _without_specks(mask: Array) -> Array:
     """The mask without pieces smaller than a twentieth of the largest."""
     pieces = _pieces(mask)
     if not pieces:
-        raise DataError("expected one thing before an even background, found none")
+        raise DataError(NO_BACKGROUND)
     largest = max(map(len, pieces))
     kept = np.zeros_like(mask)
     for piece in pieces:
@@ -224,7 +164,7 @@ def _box(mask: Array) -> tuple[slice, slice]:
 
 
 def _blank_outside(grey: Array, mask: Array) -> Array:
-    """Zero where the background is; darker parts of the thing, such as a print, stay what they are, but not below zero."""
+    """Zero where the background is; darker parts of the thing, such as a print, stay, but are not below zero."""
     return np.where(mask, np.maximum(grey, 0), 0).astype(np.float32)
 
 

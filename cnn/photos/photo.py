@@ -86,8 +86,6 @@ def own_photo(path: str, count: int) -> Photo:
         if os.path.splitext(path)[1] or os.sep in path:
             raise DataError(f"{path}: cannot be read: there is no such file")
         raise UsageError(f"{path!r}: expected a photo's number from 1 to {count}, 'random' or an image file")
-    if not os.path.isfile(path):
-        raise DataError(f"{path}: expected an image file, got a directory, pipe or device")
     pixels, notes = own.read(path)
     return Photo(pixels, os.path.basename(path), notes=notes)
 
@@ -122,8 +120,13 @@ def input_scale(model: Network) -> float:
 
 
 def class_names(model: Network) -> tuple[str, ...]:
-    """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on."""
+    """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on.
+
+    Raises ValueError where there are more or fewer of its own than outputs.
+    """
     outputs = model.output_shape[-1]
+    if model.class_names is not None and len(model.class_names) != outputs:
+        raise ValueError(f"{model}: class_names: expected {outputs}, one for each output, got {len(model.class_names)}")
     default = CLASS_NAMES if outputs == len(CLASS_NAMES) else (f"class {k}" for k in range(outputs))
     return tuple(model.class_names or default)
 

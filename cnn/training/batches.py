@@ -18,6 +18,8 @@ def check_inputs(network: Network, verb: str, x) -> Array:
         raise ValueError(f"{network}: {verb}: the model has no layers: add some first")
     if not network.built:
         network.build((None, *x.shape[1:]))
+    for name, value in network.params.items():  # anybody may have put something else into layer.params
+        checks.parameter(f"{network}: {verb}", name, value)
     return x
 
 

@@ -1,7 +1,7 @@
 """What fit, evaluate and predict do with a network: epochs, batches, callbacks, results."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def fit(
     x, y, validation = split_validation(network, x, y, settings["validation_split"], validation_data)
 
     history, bar = History(), ProgressBar(_verbosity(where, verbose))
-    callbacks = [*(callbacks or []), history, bar]
+    callbacks = [*_listed(where, callbacks), history, bar]
     steps = math.ceil(len(x) / settings["batch_size"])
     watchers = CallbackList(callbacks, network, {"epochs": settings["epochs"], "steps": steps, "verbose": verbose})
     watchers.require(["loss", *network.metrics], validation is not None)
@@ -58,7 +58,7 @@ def _check_settings(where, given):
         "batch_size": _batch_size(where, given["batch_size"]),
         "initial_epoch": checks.whole(where, "initial_epoch", given["initial_epoch"], low=0),
         "epochs": checks.whole(where, "epochs", given["epochs"]),
-        "shuffle": bool(given["shuffle"]),
+        "shuffle": checks.boolean(where, "shuffle", given["shuffle"]),
         "validation_split": checks.number(where, "validation_split", given["validation_split"], 0, 1, below=True),
     }
 
@@ -139,8 +139,17 @@ def _watch(network, verb, count, batch_size, verbose, callbacks):
     """(the checked batch size, the callbacks with a progress bar) of a pass over `count` photos."""
     where = f"{network}: {verb}"
     batch_size = _batch_size(where, batch_size)
-    callbacks = [*(callbacks or []), ProgressBar(_verbosity(where, verbose))]
+    callbacks = [*_listed(where, callbacks), ProgressBar(_verbosity(where, verbose))]
     return batch_size, CallbackList(callbacks, network, {"steps": math.ceil(count / batch_size)})
+
+
+def _listed(where, callbacks):
+    """The callbacks as a list; ValueError for one alone."""
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        raise ValueError(f"{where}: callbacks: expected a list of callbacks, got {callbacks!r}")
+    return list(callbacks)
 
 
 def _batch_size(where, value):
@@ -149,6 +158,6 @@ def _batch_size(where, value):
 
 def _verbosity(where, verbose):
     """verbose as 'auto', 0, 1 or 2; else ValueError."""
-    if verbose == "auto":
+    if isinstance(verbose, str) and verbose == "auto":
         return verbose
-    return checks.whole(where, "verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 2)
+    return checks.whole(where, "verbose", int(verbose) if isinstance(verbose, bool | np.bool_) else verbose, 0, 2)

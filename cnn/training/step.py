@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn import metrics, utils
+from cnn import checks, metrics, utils
 from cnn.errors import DivergedError
 from cnn.network import Network, backward, forward
 from cnn.saving.limits import photos_at_once
@@ -73,6 +73,7 @@ def train_step(network: Network, x: Array, y: Array, step: int, where: str = "tr
 
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
+    network.optimizer.belong_to(network)
     result = run_batch(network, x, y, step, fast=True)
     require_finite(network, result.loss, where)
     network.optimizer.update(network.params, result.grads)
@@ -114,7 +115,7 @@ def batch_logs(network: Network, loss: float, correct: int, count: int) -> dict[
 
 def shard_slices(count: int, shards: int) -> list[slice]:
     """`count` photos cut into at most `shards` parts that differ by one photo at most; none is empty."""
-    shards = min(shards, count)
+    shards = min(checks.whole("shard_slices", "shards", shards), count)
     return [slice(start, stop) for start, stop in pairwise(count * k // shards for k in range(shards + 1))]
 
 
