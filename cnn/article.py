@@ -25,7 +25,7 @@ def convolutional(filters: Sequence[int] = (32, 64), kernel_size: int = 3, seed:
 
 
 def dense(seed: int | None = None) -> Sequential:
-    """The network that the article compares with: the photo as one row of 784 numbers, and the same two Dense layers."""
+    """The network that the article compares with: the photo as a row of 784 numbers, and the same two Dense layers."""
     return _with_head(Sequential(name="dense", seed=seed))
 
 

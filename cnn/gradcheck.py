@@ -229,7 +229,7 @@ def check_tensor(
     rng: np.random.Generator,
     tolerance: float = TOLERANCE,
 ) -> TensorCheck:
-    """Check entries in random order until `samples` of them were free of kinks, 4 * samples at most; None: check all."""
+    """Check entries in random order until `samples` were free of kinks, 4 * samples at most; None: check all."""
     places = np.arange(array.size) if samples is None else rng.permutation(array.size)[: 4 * samples]
     entries, smooth = [], 0
     for place in places:
@@ -248,7 +248,7 @@ def check_tensor(
 def check_entry(
     array: Array, index: tuple[int, ...], analytic: float, measure: Measure, reach: float = 1.0, steps=STEPS
 ) -> Entry:
-    """Measure the slope in array[index], with the first of the steps that crosses no kink; the array is as before afterwards.
+    """Measure the slope in array[index], with the first of the steps that crosses no kink; the array stays as it was.
 
     reach: the steps are divided by it, so that what is computed from the array moves by about a step.
     """
@@ -278,7 +278,7 @@ def crossings(above: Pass, below: Pass) -> int:
 
 
 def _pool_crossings(above, below):
-    """Cells of equal value, such as a black background's, often move together: then it is no matter which of them wins."""
+    """Cells of equal value, such as a black background's, often move together: then it does not matter which wins."""
     windows = np.nonzero(above.cache.winners != below.cache.winners)
     apart = np.zeros(len(windows[0]), bool)
     for x in (above.x, below.x):

@@ -49,7 +49,8 @@ class Sequential(Network):
     def loss_and_gradients(self, x, y, input_gradient: bool = False) -> tuple:
         """(loss, {"conv2d/kernel": dL/dkernel, ...}), and dL/dx as a third with input_gradient=True.
 
-        x (N, ...), y (N,). Changes nothing, and Dropout drops nothing. Raises ValueError for bad input or before compile.
+        x (N, ...), y (N,). Changes nothing, and Dropout drops nothing.
+        Raises ValueError for bad input or before compile.
         """
         x, y = batches.check_batch(self, "loss_and_gradients", x, y)
         result = step.run_batch(self, x, y, input_gradient=input_gradient, training=False)
@@ -112,7 +113,7 @@ class Sequential(Network):
         return fit.predict(self, x, batch_size, verbose, callbacks)
 
     def train_on_batch(self, x, y, return_dict: bool = False) -> float | list[float] | dict[str, float]:
-        """One step of the optimizer on one batch; its loss and metrics as from evaluate. Raises ValueError, DivergedError."""
+        """One step of the optimizer on a batch; its loss and metrics as from evaluate. ValueError, DivergedError."""
         x, y = batches.check_batch(self, "train_on_batch", x, y)
         return _as_keras(step.train_step(self, x, y, self.optimizer.iterations), return_dict)
 

@@ -28,7 +28,7 @@ class Style(NamedTuple):
 
 
 def style_of(stream=None, colour: str = "auto", ascii_only: bool = False) -> Style:
-    """The style for a stream (default: stdout). colour: 'always' and 'never' beat NO_COLOR and FORCE_COLOR, which beat 'auto'."""
+    """The style for a stream (default: stdout). colour: 'always', 'never' beat NO_COLOR, FORCE_COLOR beat 'auto'."""
     stream = stream or sys.stdout
     unicode = not ascii_only and can_write(stream, SHADES + EIGHTHS + "▀▄→✓✗")
     return Style(

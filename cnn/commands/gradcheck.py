@@ -104,9 +104,8 @@ def explain(results, fresh: bool) -> None:
     for result in results:
         if result.verdict == "WRONG":
             worst = result.worst
-            print(
-                f"{result.name}: furthest off at {list(worst.index)}: gradient {worst.analytic:.9g}, slope {worst.numeric:.9g}"
-            )
+            where = f"{result.name}: furthest off at {list(worst.index)}"
+            print(f"{where}: gradient {worst.analytic:.9g}, slope {worst.numeric:.9g}")
         elif result.verdict == "not comparable":
             print(f"{result.name}: only {result.checked} entries free of kinks")
     if fresh and any(result.verdict == "not comparable" for result in results):

@@ -122,7 +122,8 @@ def verdict(prediction):
     label = prediction.class_names[prediction.photo.label]
     if prediction.right:
         return f"{says} The label says {label}: RIGHT."
-    return f"{says} The label says {label} (it gave that {percent(prediction.probabilities[prediction.photo.label])}): WRONG."
+    given = percent(prediction.probabilities[prediction.photo.label])
+    return f"{says} The label says {label} (it gave that {given}): WRONG."
 
 
 def as_dict(predictions, model_path):

@@ -1,4 +1,4 @@
-"""Photos as people name them - by number from 1, `random`, or an image file of their own - and what a model says of them."""
+"""Photos as people name them - by number from 1, `random`, or an image file of their own - and what a model says."""
 
 import os
 from collections.abc import Sequence
@@ -107,7 +107,7 @@ def require_numbers(model: Network, outputs: Array) -> Array:
 
 
 def model_input(model: Network, photos: Array, dtype=None) -> Array:
-    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; from 0 to 1 where it does not say.
+    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; 0 to 1 where it does not say.
 
     dtype: float32 or float64 (default: the model's).
     """
@@ -120,7 +120,7 @@ def input_scale(model: Network) -> float:
 
 
 def class_names(model: Network) -> tuple[str, ...]:
-    """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on.
+    """The names of a model's outputs: its own; else those of Fashion-MNIST for ten; else "class 0" and so on.
 
     Raises ValueError where there are more or fewer of its own than outputs.
     """

@@ -89,7 +89,7 @@ ROWS = [(28, 1, "same"), (28, 2, "same"), (28, 2, "valid"), (5, 2, "same")]  # s
 
 
 def stride_and_padding(kernel: int = 3) -> Figure:
-    """Where the windows stand along a row of 28 cells or 5, for stride 1 and 2, 'same' and 'valid', padded as Keras does."""
+    """Where windows stand along a row of 28 cells or 5, for stride 1 and 2, 'same' and 'valid', padded as in Keras."""
     figure = new_figure(13, 5.6)
     for axes, (size, stride, padding) in zip(figure.subplots(len(ROWS), 1), ROWS, strict=True):
         _windows(axes, size, kernel, stride, padding)

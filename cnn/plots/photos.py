@@ -12,7 +12,7 @@ from cnn.terminal import percent
 def photo_sheet(
     photos: Sequence[Photo], class_names: Sequence[str], predictions: Sequence[Prediction] | None = None
 ) -> Figure:
-    """Photos in rows of five with number and label; with predictions a tick or cross, what the model says, how sure it is."""
+    """Photos in rows of five with number and label; with predictions a tick or cross, what the model says, how sure."""
     rows = -(-len(photos) // 5)
     figure = new_figure(10, rows * (2.75 if predictions else 2.35))
     grid = figure.subplots(rows, 5, squeeze=False).ravel()
@@ -34,7 +34,7 @@ def photo_sheet(
 
 
 def prediction_card(prediction: Prediction) -> Figure:
-    """One photo, ten probabilities as bars, the answer in words. The true class is marked, and hatched where it was missed."""
+    """One photo, ten probabilities as bars, the answer in words. The true class is marked; hatched where missed."""
     figure = new_figure(10, 4.9)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     photo, names = prediction.photo, prediction.class_names

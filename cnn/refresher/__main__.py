@@ -34,7 +34,7 @@ def main(folder: Path = FOLDER) -> None:
 
 
 def page(networks: dict, results: dict, content: dict, pixels: np.ndarray, labels: np.ndarray) -> str:
-    """The text, its numbers filled in. content: what `cnn compare --json` prints; results: an evaluation of each network."""
+    """The text, its numbers filled in. content: what `cnn compare --json` prints; results: one of each network."""
     template = (FOLDER / "page.md").read_text(encoding="utf-8")
     chosen = photos.predict(networks["CNN"], [photos.test_photo(k, pixels, labels) for k in range(1, 21)])
     values = {
@@ -97,7 +97,7 @@ def table(rows: list[dict]) -> str:
 
 
 def figures(model, pixels, labels, result, compared) -> dict:
-    """All pictures of the page by name. The convolution and the pooling are shown where photo 9 is answered most strongly."""
+    """All pictures of the page by name. Convolution and pooling are shown where photo 9 is answered most strongly."""
     chosen = [photos.test_photo(k, pixels, labels) for k in range(1, 21)]
     predictions = photos.predict(model, chosen)
     sandal = chosen[8]

@@ -22,5 +22,5 @@ def load_model(path) -> "cnn.models.Sequential":
 
 
 def load_training(path) -> tuple["cnn.models.Sequential", TrainingState]:
-    """The Sequential and the state of training in a file, or in the last.npz of a run's folder. Raises ModelFileError."""
+    """The Sequential and the state of training in a file or in a run's last.npz. Raises ModelFileError."""
     return model_file.load_training(path, cnn.models.Sequential)

@@ -102,7 +102,10 @@ def to_bytes(model: Network, described: dict) -> bytes:
 
 
 def read(document, kind: type[Network] = Network) -> tuple[Network, Shapes, TrainingState | None]:
-    """A network of this kind without its arrays, the shapes of its parameters, and the training state. Raises for all it does not know."""
+    """A network of this kind without its arrays, its parameters' shapes, the training state.
+
+    Raises for all it does not know.
+    """
     number = document.get("format") if isinstance(document, dict) else None
     if isinstance(number, int) and number > FORMAT:
         raise ModelFileError(

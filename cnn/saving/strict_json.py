@@ -1,4 +1,4 @@
-"""JSON from strangers: finite numbers of at most 64 bits, no key twice, nothing deep, nothing large; and its values, checked.
+"""JSON from strangers: finite numbers of at most 64 bits, no key twice, nothing deep, nothing large; values checked.
 
 All functions raise ModelFileError.
 """

@@ -72,7 +72,7 @@ class Result(NamedTuple):
 
 
 def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
-    """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss that model.evaluate gives."""
+    """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss of model.evaluate."""
     loss = losses.SparseCategoricalCrossentropy(
         from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", True)
     )

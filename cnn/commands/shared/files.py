@@ -52,7 +52,7 @@ def make_folder(path: str | os.PathLike) -> Path:
 
 
 def read_small(path: str | os.PathLike) -> bytes:
-    """The bytes of a small file that anybody may have put there. Raises OSError for a pipe, a device, over a megabyte."""
+    """The bytes of a small file that anybody may have put there. OSError for a pipe, a device, over a megabyte."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

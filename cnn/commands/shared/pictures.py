@@ -26,7 +26,7 @@ def style(args):
 
 
 def check(flag: str, path: str | None) -> None:
-    """Before any work: the picture file can be one. Raises UsageError for another ending or a folder that is not there."""
+    """Before any work: the picture file can be one. Raises UsageError for another ending or for no folder."""
     from cnn.errors import UsageError
 
     if path is None:

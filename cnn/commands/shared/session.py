@@ -34,7 +34,7 @@ from cnn.training import step
 
 
 def main(args) -> None:
-    """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and exit codes."""
+    """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and codes."""
     cnn.set_threads(args.threads)
     args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
     with Interrupts() as interrupts, begun(args) as (folder, chosen, state, (train, test)):
@@ -83,7 +83,7 @@ def take_up(args, folder: Path):
 
 
 def is_over(chosen: dict, state) -> bool:
-    """Whether a run that is resumed has nothing left to do."""
+    """Whether a run that was taken up has nothing left to do: it is shown again, and none of its files is touched."""
     return state is not None and (state.stopped or state.epoch >= chosen["epochs"])
 
 
@@ -118,11 +118,6 @@ def compiled(chosen: dict):
     return model
 
 
-def is_over(chosen: dict, state) -> bool:
-    """Whether a run that was taken up has nothing left to do: it is shown again, and none of its files is touched."""
-    return state is not None and (state.stopped or state.epoch >= chosen["epochs"])
-
-
 def announce(folder: Path, chosen: dict, state, parts, train, test, args) -> None:
     """Say on stderr what will be done, and by what."""
     lines = {
@@ -149,7 +144,7 @@ def announce(folder: Path, chosen: dict, state, parts, train, test, args) -> Non
 
 
 def fit(model, train, config: dict, folder: Path, state, parts, interrupts, verbose: str) -> float:
-    """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
+    """Train and keep the folder up to date; the seconds it took. Raises Interrupted, DivergedError, DataError."""
     chosen = config["settings"]
     x, y = model_input(model, train[0]), train[1]
     prepare_kernels(model, x, y, chosen["batch_size"])

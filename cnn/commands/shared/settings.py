@@ -80,9 +80,8 @@ def restored(args, state, folder) -> tuple[dict, str | None]:
         if key == "epochs" and value >= state.epoch + (state.step > 0):
             settings["epochs"] = value
         elif value != settings[key]:
-            raise UsageError(
-                f"--{key.replace('_', '-')}: the run in {folder} has {_text(settings[key])}, got {_text(value)}: leave it out"
-            )
+            has = f"the run in {folder} has {_text(settings[key])}"
+            raise UsageError(f"--{key.replace('_', '-')}: {has}, got {_text(value)}: leave it out")
     if args.name not in (None, folder.name):
         raise UsageError(f"--name: the run in {folder} has its name already, got {args.name}: leave it out")
     return settings, directory if args.data is None else args.data
@@ -108,7 +107,7 @@ def flags(settings: dict) -> list[str]:
 
 
 def command(settings: dict, directory: str | None) -> str:
-    """The command that repeats a run. What it would do anyway is left out, but not the shards: they differ by machine."""
+    """The command that repeats a run. What it would do anyway is left out, but not the shards: machines differ."""
     told = {key: value for key, value in settings.items() if value != DEFAULTS[key]}
     text = shlex.join(["cnn", "train", *flags(told), *([f"--data={directory}"] if directory is not None else [])])
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:2000]
