@@ -1,16 +1,18 @@
 """`cnn summary`: the layers of a network as a table."""
 
+import argparse
+
 from cnn.commands.shared import network, options
 
 HELP = "the layers of a network, their output shapes and numbers of parameters"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
     network.add_arguments(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     from cnn.errors import UsageError
 
     flags = [flag for flag in ("network", "filters", "kernel_size") if getattr(args, flag) is not None]

@@ -1,11 +1,13 @@
 """`cnn train`: a network learns the photos; a run folder keeps what it learned and how."""
 
+import argparse
+
 from cnn.commands.shared import options, settings
 
 HELP = "train a network and keep it, its learning curves and its result in a run folder"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_settings(parser)
     group = parser.add_argument_group("the run")
     options.add_data(group)
@@ -32,7 +34,7 @@ def add_arguments(parser):
     group.add_argument("--no-plots", action="store_true", help="draw no pictures")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     from cnn.commands.shared import session
 
     return session.main(args)

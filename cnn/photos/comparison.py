@@ -30,7 +30,7 @@ class Score(NamedTuple):
     """How many of how many photos a network is right about."""
 
     correct: int
-    count: int
+    count: int  # type: ignore[assignment]  # a number, where other tuples have a method
 
     @property
     def share(self) -> float:
@@ -84,7 +84,7 @@ def compare(
     Raises ValueError for a model that takes no such photos.
     """
     names = photos.class_names(next(iter(networks.values())))
-    correct = {network: {} for network in networks}
+    correct: dict[str, dict[str, Array]] = {network: {} for network in networks}
     for change in changes():
         changed = change.apply(pixels)
         for network, model in networks.items():

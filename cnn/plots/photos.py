@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from cnn.checks import known
 from cnn.photos import Photo, Prediction
 from cnn.plots.style import BLUE, GREY, INK, ORANGE, new_figure, open_axes, show_photo
 from cnn.terminal import percent
@@ -21,7 +22,7 @@ def photo_sheet(
     for k, (axes, photo) in enumerate(zip(grid, photos, strict=False)):
         said = predictions[k] if predictions else None
         frame = (ORANGE, 4) if said and not said.right else (GREY, 1)
-        show_photo(axes, photo.pixels, f"{photo.number}  {class_names[photo.label]}", *frame, size=14)
+        show_photo(axes, photo.pixels, f"{photo.number}  {class_names[known(photo.label)]}", *frame, size=14)
         if said:
             text = f"{'✓' if said.right else '✗'} {said.says} {percent(said.probabilities.max(), 0)}"
             color, weight = (INK, "normal") if said.right else (ORANGE, "bold")

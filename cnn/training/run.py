@@ -122,7 +122,7 @@ def _comparable(state: TrainingState, key: str):
     return {k: v for k, v in value.items() if k not in FREE_TO_CHANGE} if key == "settings" else value
 
 
-def differences(place: str, saved, given) -> Iterator[tuple[str, object, object]]:
+def differences(place: str, saved: object, given: object) -> Iterator[tuple[str, object, object]]:
     """(place, saved, given) for each value that differs between two nested documents."""
     if isinstance(saved, dict) and isinstance(given, dict) and saved.keys() == given.keys():
         for key in saved:

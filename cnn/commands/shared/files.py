@@ -5,7 +5,9 @@ import io
 import json
 import os
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cnn.saving import atomic, strict_json
 
@@ -29,12 +31,12 @@ def write(path: str | os.PathLike, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def write_json(path: str | os.PathLike, content) -> None:
+def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write a JSON file for people and programs. Raises ValueError for NaN and infinity, which JSON does not know."""
     write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(path: str | os.PathLike, rows) -> None:
+def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[object]]) -> None:
     """Write rows as a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -1,10 +1,12 @@
 """The walk through the steps: which step, cell and photo, and what each key does. Knows nothing of the terminal."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
 
 from cnn import optimizers, photos
+from cnn.checks import known
 from cnn.datasets import fashion_mnist
 from cnn.errors import DataError, UsageError
 from cnn.explain import formulas, voice
@@ -17,12 +19,13 @@ from cnn.explain.views import show
 from cnn.explain.views.beside import check_sample
 from cnn.explain.voice import LabSettings
 from cnn.losses import SparseCategoricalCrossentropy
+from cnn.models import Sequential
 from cnn.photos import changes
 from cnn.terminal import Style
 
 UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
 WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
-LAB = {
+LAB: dict[str, tuple] = {
     "kernel_size": voice.SIZES,
     "stride": voice.STRIDES,
     "padding": voice.PADDINGS,
@@ -36,9 +39,9 @@ class Walk:
 
     def __init__(
         self,
-        model,
+        model: Sequential,
         photo: photos.Photo | None,
-        test,
+        test: tuple[np.ndarray, np.ndarray],
         target: int | None = None,
         step: str = "F1",
         cursor: Cursor | None = None,
@@ -49,7 +52,8 @@ class Walk:
         self.sheet = photo is None  # begin with the sheet of photos
         self.asked = target
         self.typed: str | None = None  # the number that is being typed
-        self.message, self.shown, self.pause = "", None, 2.0
+        self.message, self.pause = "", 2.0
+        self.shown: int | None = None  # parts of the step, where they are revealed one by one
         self.help = self.source = self.playing = self.map = self.finished = False
         self.batch = 0
         self.retrace()
@@ -162,7 +166,7 @@ class Walk:
 
     # ---- what we look at
 
-    def set_cursor(self, **changes) -> None:
+    def set_cursor(self, **changes: Any) -> None:
         self.cursors[self._key()] = self.view().cursor.but(**changes)
 
     def move(self, by: tuple[int, int]) -> None:
@@ -233,9 +237,9 @@ class Walk:
         elif key == "escape":
             self.typed = None
         elif key == "\x7f":
-            self.typed = self.typed[:-1]
+            self.typed = known(self.typed)[:-1]
         elif len(key) == 1 and key.isprintable():
-            self.typed += key
+            self.typed = known(self.typed) + key
 
     def _load(self, word: str) -> None:
         try:
@@ -284,7 +288,9 @@ class Walk:
             optimizers.SGD(self.cursor.learning_rate),
             SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax),
         )
-        loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
+        loss: Any = model.train_on_batch(
+            np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y
+        )
         self.model, self.batch = model, self.batch + 1
         self.retrace()
         photo = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
