@@ -84,6 +84,7 @@ class TensorCheck(NamedTuple):
 
     @property
     def checked(self) -> int:
+        """How many entries were compared."""
         return len(self.smooth)
 
     @property
@@ -110,6 +111,7 @@ class TensorCheck(NamedTuple):
 
     @property
     def passed(self) -> bool:
+        """Whether enough entries were compared, and agree."""
         return self.comparable and self.error <= self.tolerance
 
     @property

@@ -43,31 +43,64 @@ class Callback:
     model: Network = None  # type: ignore[assignment]  # fit hands it over before the first moment
     params: dict = {}
 
-    def on_train_begin(self, logs: Logs | None = None) -> None: ...
-    def on_train_end(self, logs: Logs | None = None) -> None: ...
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_test_begin(self, logs: Logs | None = None) -> None: ...
-    def on_test_end(self, logs: Logs | None = None) -> None: ...
-    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
-    def on_predict_end(self, logs: Logs | None = None) -> None: ...
-    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_restore(self, run: Run) -> None: ...
-    def on_safe_point(self, run: Run) -> None: ...
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """fit begins."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """fit has ended; logs: the last epoch's."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """An epoch begins, counted from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """An epoch has ended; logs: its losses and metrics, with val_... of the validation."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """A batch begins, counted from 0 in its epoch."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """A batch has been learned; logs: the means of the epoch so far."""
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """evaluate begins, or a validation."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """It has ended; logs: its result."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """A batch of it begins."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """A batch of it is done; logs: the means so far."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """predict begins."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """It has ended."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """A batch of it begins."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """A batch of it is done."""
+
+    def on_restore(self, run: Run) -> None:
+        """fit has begun and may be taken up from an earlier state: see run.restore."""
+
+    def on_safe_point(self, run: Run) -> None:
+        """Between two batches: what run.state gives now can be taken up later."""
 
     def reads(self) -> list[tuple[str, str]]:
         """(argument, the name in logs that it asks for): [("monitor", "val_loss")]."""
         return []
 
     def get_state(self) -> dict:
+        """What it remembers and the future depends on."""
         return {}
 
-    def set_state(self, state: dict) -> None: ...
+    def set_state(self, state: dict) -> None:
+        """Take back what get_state gave. Raises for anything else."""
 
 
 class CallbackList:

@@ -22,6 +22,7 @@ class Best:
         self.reset()
 
     def reset(self) -> None:
+        """Forget all values: the next is the best."""
         self.value = -self.sign * math.inf if self.baseline is None else self.baseline
 
     def improved_by(self, logs: dict[str, float]) -> bool:

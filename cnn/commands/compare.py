@@ -20,6 +20,7 @@ ARTICLE_PHOTO = 9  # its sandal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn compare`."""
     options.add_model(parser)
     parser.add_argument(
         "--dense",
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Compare the networks; print tables and sentences, or JSON, and with --out keep both."""
     from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError

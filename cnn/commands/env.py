@@ -6,12 +6,14 @@ HELP = "versions, processor, threads, BLAS, compiled kernels, data: what a bug r
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn env`."""
     from cnn.commands.shared import options
 
     options.add_data(parser)
 
 
 def run(args: argparse.Namespace) -> None:
+    """Print one fact a line."""
     from cnn import terminal
     from cnn.commands.shared import environment
     from kernels import blas, threads

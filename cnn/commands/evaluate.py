@@ -8,12 +8,14 @@ HELP = "accuracy, loss and mistakes of a trained model on the test photos"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn evaluate`."""
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument("--json", action="store_true", help="print everything as JSON, the confusion matrix included")
 
 
 def run(args: argparse.Namespace) -> None:
+    """Print the result on the test photos, or JSON."""
     from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
     from cnn.terminal import visible

@@ -21,6 +21,7 @@ HELP = "walk through the network with one photo: every product, sum and gradient
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn explain`."""
     parser.add_argument(
         "photo",
         metavar="PHOTO",
@@ -120,6 +121,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Trace one photo, then write what was asked for: JSON, pictures, the page, plain text; or walk in the terminal."""
     from cnn import photos
     from cnn.datasets import fashion_mnist
     from cnn.explain import parts, trace

@@ -16,6 +16,7 @@ HELP = "check every gradient of a network against numerical derivatives"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn gradcheck`."""
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument("--init", action="store_true", help="check the article's network as it is before any training")
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Check the gradients and print a table, or JSON; the exit code, 1 where one is wrong."""
     from cnn import gradcheck
     from cnn.commands.shared import streams
 

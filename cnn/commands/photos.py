@@ -16,6 +16,7 @@ WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of the
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn photos`."""
     parser.add_argument(
         "--model",
         metavar="MODEL",
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Print the sheet, and with --out write it as a picture."""
     from cnn import photos
     from cnn.datasets import fashion_mnist
 

@@ -21,6 +21,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn predict`."""
     parser.add_argument(
         "photo",
         metavar="PHOTO",
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Say what the model makes of each photo, or ask for photos where none is given."""
     from cnn import photos
     from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist

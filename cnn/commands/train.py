@@ -8,6 +8,7 @@ HELP = "train a network and keep it, its learning curves and its result in a run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn train`."""
     settings.add_settings(parser)
     group = parser.add_argument_group("the run")
     options.add_data(group)
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Train: see shared/session.py, which loads what it takes only now."""
     from cnn.commands.shared import session
 
     return session.main(args)

@@ -64,6 +64,8 @@ class Grids(NamedTuple):
 
 
 class Table(NamedTuple):
+    """Rows under a head."""
+
     head: list[str]
     rows: list[list]  # of Num, str and Line
 
@@ -127,6 +129,7 @@ class View:
 
     @property
     def step(self) -> Step:
+        """The step that it shows."""
         return self.words.step
 
     @property

@@ -20,6 +20,8 @@ WHOLE = (PLAIN, MIRRORED, HALVES, QUADRANTS)  # the changes that are not shifts
 
 
 class Change(NamedTuple):
+    """Something done to every photo; dx, dy: how far it is moved."""
+
     name: str
     apply: Callable[[Array], Array]
     dx: int = 0
@@ -34,6 +36,7 @@ class Score(NamedTuple):
 
     @property
     def share(self) -> float:
+        """Right answers among all."""
         return self.correct / self.count
 
     @property

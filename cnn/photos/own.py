@@ -23,6 +23,8 @@ Array = np.ndarray
 
 
 class OwnPhoto(NamedTuple):
+    """A picture made fit for a network."""
+
     pixels: Array  # uint8 (28, 28), as the network sees it
     notes: list[str]  # what was done, step by step
 

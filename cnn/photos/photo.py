@@ -19,6 +19,8 @@ Array = np.ndarray
 
 
 class Photo(NamedTuple):
+    """A photo with what is known of it."""
+
     pixels: Array  # uint8 (28, 28)
     title: str  # "photo 9 = test[8]", or the name of a file
     number: int | None = None  # counted from 1; None for a file
@@ -27,6 +29,8 @@ class Photo(NamedTuple):
 
 
 class Prediction(NamedTuple):
+    """What a model says of a photo."""
+
     photo: Photo
     probabilities: Array  # (classes,)
     class_names: Sequence[str]

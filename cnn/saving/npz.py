@@ -74,6 +74,8 @@ BYTES = ("|u1",)
 
 
 class Member(NamedTuple):
+    """One array of the archive, as the directory claims it to be."""
+
     start: int  # of its bytes in the file
     size: int
     checksum: int  # CRC-32

@@ -64,6 +64,7 @@ def values(what: str, found: Any, *names: str) -> list:
 
 
 def text(what: str, value: Any, most: int = 100) -> str:
+    """value as a text that can be printed."""
     if isinstance(value, str) and value.isprintable() and 1 <= len(value) <= most:
         return value
     raise ModelFileError(f"{what}: expected 1 to {most} printable characters, got {value!r:.50}")

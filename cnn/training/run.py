@@ -27,11 +27,13 @@ class RunningMean:
         self.sums, self.count = dict(sums or {}), count
 
     def add(self, logs: dict[str, float], count: int) -> None:
+        """The means over one more batch of `count` photos."""
         self.count += count
         for key, value in logs.items():
             self.sums[key] = self.sums.get(key, 0.0) + value * count
 
     def logs(self) -> dict[str, float]:
+        """The means over all."""
         return {key: value / self.count for key, value in self.sums.items()}
 
 

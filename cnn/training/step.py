@@ -25,6 +25,8 @@ Array = np.ndarray
 
 
 class ShardResult(NamedTuple):
+    """What one pass over a shard gives; those of a batch add up."""
+
     loss: float  # this shard's part of the batch's loss
     correct: int  # photos whose most probable class is the right one
     grads: dict[str, Array]

@@ -66,6 +66,8 @@ class Buffers:
 
 
 class ConvPoolCache(NamedTuple):
+    """What backward needs of the forward pass."""
+
     x_padded: Array  # (N, H + top + bottom, W + left + right, C)
     winners: Array  # (N, OH//2, OW//2, F), uint8
 
@@ -189,6 +191,7 @@ class SkippingZeros(Way):
         return np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0)), self.input_gradient(dy, cache) if need_dx else None
 
     def input_gradient(self, dy: Array, cache: ConvPoolCache) -> Array:
+        """dx (N, H, W, C)."""
         kernel = self.buffer("kernel", self.channels // LANES, self.filters, 3, 3, LANES)
         kernel[:] = self.conv.params["kernel"].reshape(3, 3, -1, LANES, self.filters).transpose(2, 4, 0, 1, 3)
         dx = self.buffer("dx", len(dy), *self.input_shape)
@@ -233,6 +236,7 @@ class TwinConvPool:
 
     @property
     def params(self) -> dict[str, Array]:
+        """The convolution's own."""
         return self.conv.params
 
     @staticmethod
@@ -246,6 +250,7 @@ class TwinConvPool:
         )
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvPoolCache]:
+        """(y, cache), valid until the next pass."""
         photos, height, width, channels = x.shape
         top, bottom, left, right = self.pads
         x_padded = self.buffer("x_padded", photos, height + top + bottom, width + left + right, channels)
@@ -256,6 +261,7 @@ class TwinConvPool:
         return y, ConvPoolCache(x_padded, winners)
 
     def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+        """(dx, grads), valid until the next pass."""
         dy = np.ascontiguousarray(dy, np.float32)
         dkernel, dx = self.backward_way.backward(dy, cache, need_dx)
         grads = {"kernel": dkernel}
@@ -278,14 +284,17 @@ class TwinDense:
 
     @property
     def params(self) -> dict[str, Array]:
+        """The Dense layer's own."""
         return self.dense.params
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
+        """(y, cache), valid until the next pass."""
         z = self.dense.add_bias(x @ self.params["kernel"])
         y, active = self.activation.forward(z)
         return y, (x, active)
 
     def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+        """(dx, grads), valid until the next pass."""
         x, active = cache
         dz, _ = self.activation.backward(dy, active)
         kernel = self.params["kernel"]

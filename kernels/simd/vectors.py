@@ -76,6 +76,7 @@ class Value:
 
     @property
     def llvm(self) -> ir.Value:
+        """The value with its constant added."""
         value = self.without_plus
         return self.builder.add(value, value.type(self.plus)) if self.plus else value
 
@@ -115,6 +116,7 @@ class Array:
             self.pitches.insert(0, size * self.pitches[0])
 
     def shaped(self, *sizes: int | None) -> "Array":
+        """This array, of which these sizes are known."""
         known = (shape if size is None else size for size, shape in zip(sizes, self.shape, strict=True))
         return Array(self.builder, self.kind, self.data, tuple(known))
 
@@ -135,12 +137,15 @@ class Array:
         return Value(self.builder, self._load(place, self.kind))
 
     def all(self, *place: Any) -> Value:
+        """The number at a place, in all lanes."""
         return Value(self.builder, _all_lanes(self.builder, self._load(place, self.kind)))
 
     def at(self, *place: Any) -> Value:
+        """The LANES neighbours that begin at a place."""
         return Value(self.builder, self._load(place, WIDE[self.kind]))
 
     def put(self, place: Any, value: Any) -> None:
+        """Write them."""
         self.builder.store(value.llvm, self._address(place, WIDE[self.kind]), align=ALIGNED[self.kind])
 
 
@@ -157,10 +162,12 @@ class Total:
         self.fma = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
     def add(self, a: Any, b: Any) -> None:
+        """Add a * b."""
         self.builder.store(self.builder.call(self.fma, [a.llvm, b.llvm, self.value.llvm]), self.slot)
 
     @property
     def value(self) -> Value:
+        """What the sum is now."""
         return Value(self.builder, self.builder.load(self.slot, typ=WIDE[F32]))
 
 
@@ -171,6 +178,7 @@ class Writer:
         self.builder = builder
 
     def range(self, start: Any, stop: Any = None) -> Iterator[Value]:
+        """A loop of the processor."""
         first, last = (0, start) if stop is None else (start, stop)
         check, body, after = (self.builder.append_basic_block(name) for name in ("check", "body", "after"))
         before = self.builder.block
@@ -190,16 +198,20 @@ class Writer:
         return number.llvm if isinstance(number, Value) else I64(number)
 
     def total(self, start: Any = None) -> Total:
+        """A sum that begins at a vector, or at 0."""
         return Total(self.builder, _constant(WIDE[F32], 0) if start is None else start.llvm)
 
     def all(self, number: Any) -> Value:
+        """A number in all lanes."""
         known = not isinstance(number, Value)
         return Value(self.builder, _constant(WIDE[F32], number) if known else _all_lanes(self.builder, number.llvm))
 
     def byte(self, number: Any) -> Value:
+        """A constant in all lanes, as bytes."""
         return Value(self.builder, _constant(WIDE[U8], number))
 
     def where(self, condition: Value, a: Any, b: Any) -> Value:
+        """In each lane a or b."""
         return Value(self.builder, self.builder.select(condition.llvm, a.llvm, b.llvm))
 
 
@@ -251,10 +263,13 @@ def _argument(context, builder, kind, value) -> Any:
 
 
 class NumPyArray:
+    """An array as Array has it, of which every index is checked."""
+
     def __init__(self, array: np.ndarray):
         self.array, self.shape = array, array.shape
 
     def shaped(self, *sizes: int | None) -> "NumPyArray":
+        """This array. Raises ValueError for other sizes."""
         if len(sizes) != len(self.shape) or any(n not in (None, m) for n, m in zip(sizes, self.shape, strict=True)):
             raise ValueError(f"an array of shape {self.shape} where {sizes} was expected")
         return self
@@ -269,20 +284,26 @@ class NumPyArray:
         return self.array[place]
 
     def all(self, *place: Any) -> Any:
+        """The number at a place."""
         return self.array[place]
 
     def at(self, *place: Any) -> np.ndarray:
+        """The LANES neighbours that begin at a place. Raises IndexError beside the array."""
         return self._neighbours(place).copy()
 
     def put(self, place: Any, value: Any) -> None:
+        """Write them."""
         self._neighbours(place)[:] = value
 
 
 class NumPyTotal:
+    """A sum as Total has it."""
+
     def __init__(self, start: Any):
         self.value = start
 
     def add(self, a: Any, b: Any) -> None:
+        """Add a * b."""
         self.value = self.value + a * b
 
 
@@ -293,4 +314,5 @@ class NumPyVectors:
 
     @staticmethod
     def total(start: Any = None) -> NumPyTotal:
+        """A sum that begins at a vector, or at 0."""
         return NumPyTotal(np.zeros(LANES, np.float32) if start is None else start)

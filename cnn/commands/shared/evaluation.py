@@ -17,16 +17,20 @@ PART, BATCH = 10_000, 100  # photos that become numbers together, and photos tha
 
 
 class Result(NamedTuple):
+    """How good a model is: its loss, and which classes it takes for which."""
+
     loss: float
     confusion: np.ndarray  # [true class, predicted class], counts of photos
     class_names: tuple[str, ...]
 
     @property
     def count(self) -> int:  # type: ignore[override]  # a number, where other tuples have a method
+        """How many photos there were."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
+        """The share of photos whose class was recognised."""
         return int(np.trace(self.confusion)) / self.count
 
     @property

@@ -13,6 +13,7 @@ DEFAULTS = {"network": "cnn", "filters": [32, 64], "kernel_size": 3}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--network, --filters and --kernel-size, for `settings`."""
     group = parser.add_argument_group("the network")
     group.add_argument(
         "--network",

@@ -113,4 +113,5 @@ class Progress:
         return getattr(sys.stderr, name)
 
     def write(self, text: str) -> None:
+        """Write text with codes of our own for the terminal."""
         terminal.draw(sys.stderr, text)

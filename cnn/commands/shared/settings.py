@@ -71,7 +71,7 @@ def chosen(args: argparse.Namespace) -> dict:
     return settings | {"shards": settings["shards"] or threads.default_shards()}
 
 
-def restored(args: argparse.Namespace, state: TrainingState, folder: Path) -> tuple[dict, str | None]:
+def restored(args: argparse.Namespace, state: "TrainingState", folder: "Path") -> tuple[dict, str | None]:
     """(the settings of a saved run, its data directory), with --epochs and --data from the flags where given.
 
     Raises UsageError for a flag that contradicts the run, ModelFileError for a file that `cnn train` has not written.

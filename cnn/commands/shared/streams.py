@@ -30,6 +30,7 @@ class Door:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
+        """Write text, made visible; its length."""
         self.draw(terminal.shown(text))
         return len(text)
 
@@ -40,10 +41,12 @@ class Door:
         self._try(lambda: self.stream.write(text))
 
     def writelines(self, lines: Iterable[str]) -> None:
+        """Write one after the other."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
+        """Hand on what the stream still holds."""
         self._try(self.stream.flush)
 
     def _try(self, action):

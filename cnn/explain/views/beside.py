@@ -106,6 +106,7 @@ class Sample(NamedTuple):
 
     @property
     def wrong(self) -> list[str]:
+        """The tensors whose gradient is wrong."""
         return [result.name for result in self.results if result.verdict == "WRONG"]
 
     @property
@@ -115,6 +116,7 @@ class Sample(NamedTuple):
 
     @property
     def worst(self) -> float:
+        """The largest error."""
         return max((result.error for result in self.results if result.checked), default=0.0)
 
 

@@ -27,10 +27,12 @@ class Scene:
 
     @property
     def stage(self) -> Stage:
+        """The step's layer."""
         return self.t.stages[self.words.step.stage]
 
     @property
     def names(self) -> dict[str, str]:
+        """What the layer's tensors are called, by their roles."""
         return self.stage.names
 
     def get(self, role: str) -> Array:
