@@ -24,7 +24,7 @@ BATCHES = (32, 128)
 
 
 class Clocks(Callback):
-    """Seconds by name: one number for each call of a watched method, and for each "step" from its beginning to the next."""
+    """Seconds by name: one number for each call of a watched method, and for each "step" from one to the next."""
 
     def __init__(self):
         self.seconds, self.begun = defaultdict(list), []

@@ -5,6 +5,7 @@ or top, see formulas.py); then sentences (=), or a formula that is none (:); the
 explanation. {Names} are filled in for the network at hand.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cnn import gradcheck, layers, losses, optimizers
@@ -112,7 +113,7 @@ train | training | learning, one step at a time
 class Code(NamedTuple):
     """A function that computes a step, and a piece of the line in it that does."""
 
-    function: object
+    function: Callable
     needle: str
 
     @property
@@ -121,7 +122,7 @@ class Code(NamedTuple):
         return plain(self.function).__qualname__
 
 
-def plain(function):
+def plain(function: Callable) -> Callable:
     """The Python function behind a compiled one."""
     return getattr(function, "py_func", function)
 
@@ -177,7 +178,8 @@ class Words(NamedTuple):
 
 def read(text: str) -> dict[str, Words]:
     """The paragraphs of TEXT by their kind."""
-    kinds, found = [], {}
+    kinds: list[tuple[list[str], list[str]]] = []
+    found = {}
     for line in text.strip().splitlines():
         if line.startswith("  "):
             kinds[-1][1].append(line.strip())

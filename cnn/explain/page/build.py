@@ -11,13 +11,15 @@ import hashlib
 import json
 import re
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import cnn
 from cnn import photos
+from cnn.checks import known
 from cnn.errors import UsageError
 from cnn.explain import formulas, voice
 from cnn.explain.page import markup
@@ -116,7 +118,7 @@ class Block:
     First come all first bytes, then all second ones: so equal signs and exponents lie together.
     """
 
-    def __init__(self, tensors, names, dtype: str):
+    def __init__(self, tensors: Mapping[str, Any], names: Iterable[str] | None, dtype: str):
         chosen = {name: np.asarray(tensors[name], dtype) for name in (names or tensors)}
         raw = b"".join(array.tobytes() for array in chosen.values())
         width = np.dtype(dtype).itemsize
@@ -187,7 +189,7 @@ def _split(a, winners):
     return [[int(n), int(winners[n])] for n in np.flatnonzero(first != winners)]
 
 
-def as_script(value) -> str:
+def as_script(value: Any) -> str:
     """JSON that may stand inside a script element."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
@@ -200,7 +202,7 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
     beside = [*(formulas.find_step(t, name) for name in formulas.BESIDE), formulas.Step("T", "train", -1)]
     tour = {step.id: markup.Stop(t, step) for step in [*formulas.steps(t), *beside]}
     count = sum(number <= SHEET for number in photo_numbers(example))
-    extra = f" or {t.number}" if t.number > count else ""
+    extra = f" or {t.number}" if known(t.number) > count else ""
     scripts = [f"\n{read(f'{name}.js')}" for name in SCRIPTS]
     return {
         **{f"{step}-head": stop.head() for step, stop in tour.items()},
@@ -209,7 +211,7 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
         "count": str(count),
         "photos-in-all": str(len(traces)),
         "numbers": f"1 to {count}{extra}",
-        "a-label": escape(voice.article(t.class_names[t.label].lower())),
+        "a-label": escape(voice.article(t.class_names[known(t.label)].lower())),
         "style": f"{colours()}{read('page.css')}",
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
         "hashes": " ".join(f"'sha256-{fingerprint(script)}'" for script in scripts),

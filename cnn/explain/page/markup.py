@@ -7,10 +7,13 @@ number it is (voice.FORMATS). The page computes all of these again when it opens
 import html
 import inspect
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.explain import formulas, views, voice
 from cnn.explain.formulas import Step
 from cnn.explain.parts import Grid, Grids, Line, Num, Row, Sum, Table
@@ -35,7 +38,7 @@ class Html(str):
     """Markup that was made here, unlike any text from outside."""
 
 
-def escape(text) -> str:
+def escape(text: object) -> str:
     """The text as HTML: everything from outside comes through here."""
     return html.escape(str(text))
 
@@ -48,7 +51,7 @@ def number(num: Num) -> str:
     return num.text().replace("-", "−")
 
 
-def cell(shown, mark: str = "") -> str:
+def cell(shown: Any, mark: str = "") -> str:
     """A table's cell: a Num, a Line, words, or the cell itself as Html."""
     if isinstance(shown, Html):
         return shown
@@ -60,7 +63,7 @@ def cell(shown, mark: str = "") -> str:
     return f"<td{cls}>{words(shown)}</td>"
 
 
-def words(shown) -> str:
+def words(shown: Any) -> str:
     """Words, a number, or a Line of both."""
     parts = shown.parts if isinstance(shown, Line) else [shown]
     return "".join(number(part) if isinstance(part, Num) else escape(part) for part in parts)
@@ -92,7 +95,7 @@ def grid(part: Grid) -> str:
     return table(part.caption, ["", *map(str, range(width))], rows, "grid")
 
 
-def entries(ref: str, width: int):
+def entries(ref: str, width: int) -> Callable[[int, int], str]:
     """A function that names the number at a place of a matrix: for "x[18:21,10:13,0]" or "F6 i=3 c={n}"; else ""."""
     if "{" in ref:
         return lambda u, v: ref.format(u=u, v=v, n=u * width + v)
@@ -115,7 +118,7 @@ def sums(part: Sum, caption: str) -> str:
     return table(caption, [], rows, "sum")
 
 
-def part_html(part, caption: str) -> str:
+def part_html(part: Any, caption: str) -> str:
     """Any part of a view."""
     match part:
         case Grids():
@@ -202,11 +205,11 @@ def sources(tour: dict[str, Stop]) -> str:
     return "".join(source(name, function) for name, function in found.items())
 
 
-def source(name: str, function) -> str:
+def source(name: str, function: Callable) -> str:
     """A function's own text."""
     function = inspect.unwrap(getattr(function, "py_func", function))
     lines, first = inspect.getsourcelines(function)
-    file = "/".join(Path(inspect.getsourcefile(function)).parts[-2:])
+    file = "/".join(Path(known(inspect.getsourcefile(function))).parts[-2:])
     indent = len(lines[0]) - len(lines[0].lstrip())
     body = escape("".join(line[indent:] if line.strip() else "\n" for line in lines).rstrip())
     return (
@@ -229,8 +232,8 @@ def sheet(traces: list[Trace]) -> str:
     names = traces[0].class_names
     rows = [
         [
-            f"{t.number} = test[{t.number - 1}]",
-            names[t.label],
+            f"{t.number} = test[{known(t.number) - 1}]",
+            names[known(t.label)],
             names[t.predicted],
             "right" if t.label == t.predicted else "WRONG",
         ]
@@ -250,7 +253,7 @@ def network(t: Trace) -> str:
             continue
         at, name = (k + 1, "p") if k == last else (k, names["y"])
         title = f"{title} + ReLU" if is_relu(t.stages[k]) else title
-        times = int(np.prod(layer.output_shape[:2])) if isinstance(layer, Conv2D) else 1
+        times = int(np.prod(known(layer.output_shape)[:2])) if isinstance(layer, Conv2D) else 1
         work = layer.params["kernel"].size * times if layer.params else 0
         items.append(
             layer_item(name, first["F", at], first["B", at], title, layer.output_shape, layer.count_params(), work)
@@ -258,7 +261,9 @@ def network(t: Trace) -> str:
     return "".join(items)
 
 
-def layer_item(name: str, ahead: str, back: str, title: str, shape, parameters: int = 0, products: int = 0) -> str:
+def layer_item(
+    name: str, ahead: str, back: str, title: str, shape: Sequence[int], parameters: int = 0, products: int = 0
+) -> str:
     """A layer of the network's map. ahead, back: the steps that explain it."""
     size = " × ".join(map(str, shape))
     about = f"{parameters:,} parameters<br>{products:,} multiply-adds" if parameters else "no parameters"

@@ -6,6 +6,7 @@ import select
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 
 from cnn import terminal
 from cnn.explain.terminal.walk import Walk
@@ -46,7 +47,7 @@ def usable() -> str:
 
 
 @contextlib.contextmanager
-def raw(fd: int):
+def raw(fd: int) -> Iterator[int]:
     """Keys come one by one and are not echoed; Ctrl-C still interrupts. All is put back at the end."""
     import termios
 

@@ -1,10 +1,12 @@
 """The steps of photo and maps: convolution, ReLU, pooling, forward and backward, and one step of learning."""
 
+from typing import Any
+
 import numpy as np
 
 from cnn.explain import parts, voice
 from cnn.explain.formulas import first_stage, kind_of, pads
-from cnn.explain.parts import Grid, Grids, Map, Num, Row, Sum, Table, count, gradient, grids, line, ref, span
+from cnn.explain.parts import Grid, Grids, Line, Map, Num, Row, Sum, Table, count, gradient, grids, line, ref, span
 from cnn.explain.terms import Terms, causes
 from cnn.explain.trace import Stage, Trace, Update, update
 from cnn.explain.views.scene import Scene, field_line, image, table_sum, term_table, window_cells
@@ -20,7 +22,9 @@ def photo(s: Scene) -> tuple:
     i, j, c = parts.place(s.cursor, x)
     box = np.s_[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
     marks = parts.here(x[box].shape[:2], (min(i, 1), min(j, 1)))
-    shown = [Grid("x, the same scaled", x[box][..., c], marks=marks, ref=f"x[{box[0].start}:,{box[1].start}:,{c}]")]
+    shown: list = [
+        Grid("x, the same scaled", x[box][..., c], marks=marks, ref=f"x[{box[0].start}:,{box[1].start}:,{c}]")
+    ]
     if t.photo.dtype == np.uint8:
         scale = s.words.text.rpartition(" ")[2]
         shown = [Grid("bytes of the photo", image(t.photo, t)[box][..., c], "count", marks), f"/ {scale} =", *shown]
@@ -57,6 +61,7 @@ def conv(s: Scene) -> tuple:
     c = parts.one(s.cursor.channel, channels)
     products = tuple(Num(value, kind="product") for value in terms.terms[..., c].flat)
     rows = []
+    more: Line | Grids | Table
     if len(channels) == 1:
         running = np.cumsum(terms.terms)
         more = line("running sum ", *[part for value in running for part in (Num(value, kind="sum"), " ")][:-1])
@@ -256,7 +261,7 @@ def conv_input(s: Scene) -> tuple:
     shown = tuple(gradient(value) for value in sums[marks == ""])
     rows = [Row(f"scatter: {windows} sums of {filters} products", gradient(sums.sum()), shown)]
     caption = f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window"
-    found = [grids(Grid(caption, sums, "gradient", marks, s.of_terms(terms, u="{u}", v="{v}")))]
+    found: list = [grids(Grid(caption, sums, "gradient", marks, s.of_terms(terms, u="{u}", v="{v}")))]
     if layer.strides == (1, 1):
         gather = gathered(layer, s.get("dz"), s.get("kernel"), (r, w, c))
         same = abs(gather.sum() - sums.sum()) <= voice.TOLERANCES["terms"] * max(terms.size, 1e-300)
@@ -283,7 +288,7 @@ def conv_input(s: Scene) -> tuple:
     )
 
 
-def scattered(terms: Terms, layer) -> tuple[Array, Array]:
+def scattered(terms: Terms, layer: Any) -> tuple[Array, Array]:
     """The products that land on an input cell, summed by (u, v), the weight that a window laid on it; and marks."""
     sums, marks = np.zeros(layer.kernel_size), np.full(layer.kernel_size, "pad", object)
     for place in np.argwhere(terms.inside[..., 0]):
@@ -292,7 +297,7 @@ def scattered(terms: Terms, layer) -> tuple[Array, Array]:
     return sums, marks
 
 
-def gathered(layer, dz: Array, kernel: Array, place: tuple[int, int, int]) -> Array:
+def gathered(layer: Any, dz: Array, kernel: Array, place: tuple[int, int, int]) -> Array:
     """With stride 1: dz, padded, under the filter turned by 180 degrees and laid around the cell; (kh, kw) sums."""
     (r, s, c), (top, bottom, left, right), (kh, kw) = place, pads(layer), layer.kernel_size
     around = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right), (0, 0))
@@ -327,7 +332,7 @@ def update_parts(t: Trace, stage: Stage, index: tuple[int, ...], taken: Update) 
     rate, slope = Num(taken.learning_rate, kind="rate"), parts.num(t, stage.names["dkernel"], index)
     before, one, every = (Num(loss, kind="loss") for loss in (taken.loss, taken.loss_one, taken.loss_all))
     weights = sum(other.layer.count_params() for other in t.stages)
-    rows = [
+    rows: list[list] = [
         ["w", Num(taken.w, name, "loss")],
         ["- learning rate x gradient", line(rate, " x ", slope)],
         ["= new w", Num(taken.new_w, kind="loss")],
@@ -336,7 +341,7 @@ def update_parts(t: Trace, stage: Stage, index: tuple[int, ...], taken: Update) 
     foretold = gradient(taken.learning_rate * taken.gradient**2)
     gained = gradient(taken.loss - taken.loss_one)
     said = line(f"one weight: loss {better}, by ", gained, "; foretold by rate x gradient^2: ", foretold)
-    losses = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
+    losses: list[list] = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
     advice = [] if lower else [line("(try a smaller learning rate with --learning-rate, or another weight)")]
     return [Table(["one weight", name], rows), Table(["loss", "before", "after"], losses), said, *advice]
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.explain import parts, voice
 from cnn.explain.parts import Grid, Line, Map, Num, Row, Table, count, gradient, grids, line, ref
 from cnn.explain.trace import is_relu
@@ -38,7 +39,8 @@ def flatten_back(s: Scene) -> tuple:
     n = parts.one(s.cursor.unit, dy)
     cell = tuple(map(int, np.unravel_index(n, dx.shape)))
     same = Row(ref(names["dy"], (n,)), s.num("dy", (n,)))
-    found, picture = [parts.total(s.t, names["dx"], cell, [dy[n]], [same])], None
+    found: list = [parts.total(s.t, names["dx"], cell, [dy[n]], [same])]
+    picture = None
     if dx.ndim == 3:
         r, w, c = cell
         picture = Map(names["dx"], dx[..., c], (r, w), signed=True)
@@ -54,7 +56,9 @@ def dense(s: Scene) -> tuple:
     u = parts.one(s.cursor.unit, s.get("y"))
     terms = s.terms(u=u)
     flattened = origin(s.t, k, 0) is not None
-    table = term_table(s, terms, ("r, s, c", lambda n: ", ".join(map(str, origin(s.t, k, n)))) if flattened else None)
+    table = term_table(
+        s, terms, ("r, s, c", lambda n: ", ".join(map(str, known(origin(s.t, k, n))))) if flattened else None
+    )
     row = Row(f"sum of {len(x)} products", Num(float(terms.terms.sum()), kind="total"), table_sum(table))
     found = [table, parts.summed(s.t, terms, [row])]
     if is_relu(s.stage):
@@ -77,13 +81,13 @@ def logits(s: Scene) -> tuple:
         bias = s.num("bias", (k,), "total") if s.stage.layer.use_bias else "none"
         rows.append([count(k), t.class_names[k], Num(dots[k], kind="total"), bias, s.num("z", (k,), "total"), mark])
     k = t.predicted if s.cursor.unit is None else parts.one(s.cursor.unit, z)
-    terms = s.terms(**{s.words.sentence.places[0][0]: k})
+    terms = s.terms(**{known(s.words.sentence).places[0][0]: k})
     row = Row(f"sum of {len(x)} products for {t.class_names[k]}", Num(float(terms.terms.sum()), kind="total"))
     table = Table(["k", "class", "dot product", "bias", names["z"], ""], rows)
     return s.cursor.but(unit=k), f"class k={k}, {t.class_names[k]}", [table, parts.summed(t, terms, [row])]
 
 
-def top_classes(z) -> list[int]:
+def top_classes(z: np.ndarray) -> list[int]:
     """All classes, in order; of more than twelve the ten with the largest numbers."""
     return list(range(len(z))) if len(z) <= 12 else sorted(int(k) for k in np.argsort(-z, kind="stable")[:10])
 
@@ -125,7 +129,7 @@ def dlogits(s: Scene) -> tuple:
         numbers = parts.num(t, "p", (n,), "size"), count(n == t.target), parts.num(t, "dlogits", (n,))
         rows.append([count(n), t.class_names[n], *numbers, mark])
     terms = s.terms(k=k)
-    lines = [Row(f"p[{k}]", parts.num(t, "p", (k,), "gradient")), Row(f"- y[{k}]", gradient(terms.terms))]
+    lines = [Row(f"p[{k}]", parts.num(t, "p", (k,), "gradient")), Row(f"- y[{k}]", gradient(float(terms.terms)))]
     found = [
         Table(["k", "class", "p", "y", "dlogits = p - y", ""], rows),
         line("sum of all = ", count(round(float(d.sum()), 12) + 0.0), ": what one class gains the others lose"),
@@ -140,7 +144,7 @@ def dense_kernel(s: Scene) -> tuple:
     n, u = parts.largest(dkernel) if s.cursor.weight is None else parts.clip(s.cursor.weight, dkernel.shape)
     units = sorted({u, *np.argsort(-np.abs(dz), kind="stable")[:3].tolist()})
     inputs = [n, *[k for k in np.argsort(-np.abs(x), kind="stable")[:4].tolist() if k != n]][:4]
-    rows = [["", *[s.num("dz", (k,)) for k in units]]]
+    rows: list[list] = [["", *[s.num("dz", (k,)) for k in units]]]
     for k in inputs:
         rows.append([Line([f"{names['x']}[{k}] = ", s.num("x", (k,))]), *[s.num("dkernel", (k, w)) for w in units]])
     lines = [Row(f"{names['x']}[{n}]", s.num("x", (n,), "gradient")), Row(f"x {names['dz']}[{u}]", s.num("dz", (u,)))]
@@ -150,12 +154,12 @@ def dense_kernel(s: Scene) -> tuple:
         found.append(line(f"bias: {ref(names['dbias'], (u,))} = {names['dz']}[{u}] = ", s.num("dbias", (u,))))
     zeros, why = parts.percent(dkernel == 0), ": a silent input, or a closed unit"
     found.append(line("weights whose gradient is exactly 0: ", zeros, " of ", count(dkernel.size), why))
-    letters = [letter for letter, _ in s.words.sentence.places]
+    letters = [letter for letter, _ in known(s.words.sentence).places]
     weight = voice.number(s.get("kernel")[n, u], "total")
     return s.cursor.but(weight=(n, u)), f"weight {letters[0]}={n} {letters[1]}={u}, w = {weight}", found
 
 
-def gate_line(s: Scene, index) -> list[Line]:
+def gate_line(s: Scene, index: tuple[int, ...]) -> list[Line]:
     """How the gradient passes the layer's ReLU at one place; nothing where there is none."""
     if not is_relu(s.stage):
         return []
@@ -169,7 +173,7 @@ def dense_input(s: Scene) -> tuple:
     """B3, B5: what each unit behind says about one input, added up."""
     dx, step = s.get("dx"), s.words.step
     n = parts.one(s.cursor.unit, dx)
-    letter = s.words.sentence.places[0][0]
+    letter = known(s.words.sentence).places[0][0]
     terms = s.terms(**{letter: n})
     table = term_table(s, terms)
     row = Row(f"sum of {terms.terms.size} products", gradient(terms.terms.sum()), table_sum(table))
@@ -193,7 +197,7 @@ def passage(s: Scene, before: str, after: str, kind: str) -> tuple:
     array, names = s.get(after), s.names
     index = parts.largest(array)
     row = Row("computed by the layer", s.num(after, index, kind))
-    found = [parts.total(s.t, names[after], index, [array[index]], [row])]
+    found: list = [parts.total(s.t, names[after], index, [array[index]], [row])]
     if s.get(before).shape == array.shape:
         found.insert(0, line(f"in:  {names[before]} = ", s.num(before, index, kind)))
     return f"place {index} of {array.shape}", found

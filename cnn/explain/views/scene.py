@@ -1,10 +1,12 @@
 """What every view starts from: one step of one trace at one cursor; and the table of a long sum's largest terms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.explain import parts
 from cnn.explain.formulas import Formula, pads, window_size
 from cnn.explain.parts import Cursor, Num, Table
@@ -25,23 +27,25 @@ class Scene:
 
     @property
     def stage(self) -> Stage:
+        """The step's layer."""
         return self.t.stages[self.words.step.stage]
 
     @property
     def names(self) -> dict[str, str]:
+        """What the layer's tensors are called, by their roles."""
         return self.stage.names
 
     def get(self, role: str) -> Array:
         """The tensor that plays this role at this stage."""
         return self.t.get(self.stage, role)
 
-    def num(self, role: str, index, kind: str = "") -> Num:
+    def num(self, role: str, index: Sequence[int], kind: str = "") -> Num:
         """An entry of it."""
         return parts.num(self.t, self.names[role], index, kind)
 
     def terms(self, **at: int) -> Terms:
         """The step's sentence at this place."""
-        return evaluate(self.words.sentence, Tensors(self.t), at)
+        return evaluate(known(self.words.sentence), Tensors(self.t), at)
 
     def of_terms(self, terms: Terms, **fixed: int | str) -> str:
         """What a number made of terms is called: "F6 i=3 j=4 f=9 c=5" is the sum of those of F6 there that have c=5."""
@@ -53,7 +57,7 @@ def image(array: Array, t: Trace) -> Array:
     return array if array.ndim == 3 else array.reshape(*t.photo.shape[:2], -1)
 
 
-def window_cells(layer, cell, size) -> tuple[list[int], list[int]]:
+def window_cells(layer: Any, cell: Sequence[int], size: Sequence[int]) -> tuple[list[int], list[int]]:
     """The rows and columns of the input under the window of an output cell; some may lie outside, in the padding."""
     top, _, left, _ = pads(layer)
     rows = [cell[0] * layer.strides[0] - top + u for u in range(size[0])]
@@ -81,8 +85,8 @@ def term_table(s: Scene, terms: Terms, extra: tuple[str, Callable[[int], str]] |
         blank = [""] * (len(letters) - 1 + bool(extra))
         said = ["rest", *blank, f"{live} terms", f"{len(others) - live} zeros"]
         rows.append([*said, Num(rest, kind=kind), Num(running + rest, kind=kind)])
-    factors = terms.sentence.text.rpartition(") ")[2].split(" * ")
-    return Table([*letters, *([extra[0]] if extra else []), *factors, "product", "running sum"], rows)
+    heads = terms.sentence.text.rpartition(") ")[2].split(" * ")
+    return Table([*letters, *([extra[0]] if extra else []), *heads, "product", "running sum"], rows)
 
 
 def factor_num(t: Trace, terms: Terms, k: int, flat: int) -> Num:
