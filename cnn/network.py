@@ -52,6 +52,15 @@ class Network:
 
     seed: the key of every random draw (None: the one of utils.set_random_seed, 0 at first).
     shards: into how many parts a training batch is cut; it fixes the last bits of the result.
+
+    >>> from cnn.layers import Dense
+    >>> network = Network([Dense(3, activation="relu", input_shape=(4,)), Dense(2)])
+    >>> network.output_shape, list(network.params)
+    ((2,), ['dense/kernel', 'dense/bias', 'dense_1/kernel', 'dense_1/bias'])
+    >>> y, caches = forward(network.layers, np.ones((5, 4), np.float32))
+    >>> grads, dx = backward(network.layers, caches, dy=np.ones_like(y), input_gradient=True)
+    >>> grads["dense/kernel"].shape, dx.shape
+    ((4, 3), (5, 4))
     """
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None, seed: int | None = None):

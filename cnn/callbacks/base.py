@@ -38,6 +38,22 @@ class Callback:
     two batches, when all callbacks have seen all that happened. A callback that remembers something which decides the
     future gives it away in get_state, as JSON can hold it (and weights as {parameter's name: array}), and takes it
     back in set_state.
+
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> class Falls(Callback):
+    ...     def on_train_begin(self, logs=None):
+    ...         self.last = float("inf")
+    ...
+    ...     def on_epoch_end(self, epoch, logs=None):
+    ...         print(epoch, logs["loss"] < self.last)
+    ...         self.last = logs["loss"]
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[Falls()])
+    0 True
+    1 True
     """
 
     model: Network = None  # type: ignore[assignment]  # fit hands it over before the first moment
@@ -104,7 +120,14 @@ class Callback:
 
 
 class CallbackList:
-    """Calls the same moment of several callbacks, in their order. Raises ValueError for what is not a callback."""
+    """Calls the same moment of several callbacks, in their order. Raises ValueError for what is not a callback.
+
+    >>> from cnn.network import Network
+    >>> callback = Callback()
+    >>> callback.on_epoch_end = lambda epoch, logs=None: print(epoch, logs)
+    >>> CallbackList([callback], Network(), {}).call("on_epoch_end", 3, {"loss": 0.5})
+    3 {'loss': 0.5}
+    """
 
     def __init__(self, callbacks: Sequence[Callback], model: Network, params: dict):
         for callback in callbacks:
@@ -133,7 +156,17 @@ class CallbackList:
 
 
 class History(Callback):
-    """What fit returns: history["loss"][k] and so on, epoch[k], params."""
+    """What fit returns: history["loss"][k] and so on, epoch[k], params.
+
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> history = model.fit(x, y, epochs=3, verbose=0)
+    >>> history.epoch, len(history.history["loss"])
+    ([0, 1, 2], 3)
+    """
 
     def __init__(self) -> None:
         # Also for a fit that is interrupted before it begins.

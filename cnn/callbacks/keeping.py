@@ -17,6 +17,19 @@ class BackupAndRestore(Callback):
     Weights, optimizer and history end with the same bits as if it had never stopped. save_freq: "epoch", or a number
     of batches; a stop through model.stop_after_batch is always saved. delete_checkpoint: delete the file once fit
     is done. extra: anything of yours, as JSON can hold it, to keep in the file.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> first = model.fit(x, y, epochs=2, verbose=0, callbacks=[BackupAndRestore(folder.name, delete_checkpoint=False)])
+    >>> again = model.fit(x, y, epochs=3, verbose=0, callbacks=[BackupAndRestore(folder.name)])
+    >>> again.epoch, model.epoch  # the third epoch alone was left to do
+    ([0, 1, 2], 3)
+    >>> folder.cleanup()
     """
 
     def __init__(
@@ -59,7 +72,21 @@ class BackupAndRestore(Callback):
 
 
 class CSVLogger(Callback):
-    """Write epoch (from 0), loss and metrics as one row of a CSV file after each epoch, at once on the disk."""
+    """Write epoch (from 0), loss and metrics as one row of a CSV file after each epoch, at once on the disk.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[CSVLogger(f"{folder.name}/log.csv")])
+    >>> with open(f"{folder.name}/log.csv") as file:
+    ...     [line.partition(",")[0] for line in file]
+    ['epoch', '0', '1']
+    >>> folder.cleanup()
+    """
 
     def __init__(self, filename: str | os.PathLike, separator: str = ",", append: bool = False):
         self.filename, self.separator, self.append = os.fspath(filename), separator, append

@@ -11,7 +11,12 @@ from cnn.callbacks.base import Callback, Logs
 
 
 class Best:
-    """Remembers the best value of a monitored metric. Accuracies are better when larger, the rest when smaller."""
+    """Remembers the best value of a monitored metric. Accuracies are better when larger, the rest when smaller.
+
+    >>> best = Best("val_loss")
+    >>> [best.improved_by({"val_loss": value}) for value in (2.0, 1.0, 1.5)]
+    [True, True, False]
+    """
 
     def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, baseline: float | None = None):
         mode = checks.choice(f"monitoring {monitor!r}", "mode", mode, ("auto", "min", "max"))
@@ -48,7 +53,17 @@ class Best:
 
 
 class EarlyStopping(Callback):
-    """Stop when the monitored value has not improved by more than min_delta for `patience` epochs."""
+    """Stop when the monitored value has not improved by more than min_delta for `patience` epochs.
+
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> history = model.fit(x, y, epochs=50, verbose=0, callbacks=[EarlyStopping("loss", min_delta=10, patience=2)])
+    >>> history.epoch  # the first is an improvement on nothing
+    [0, 1, 2]
+    """
 
     COUNTERS = ("wait", "stopped_epoch", "best_epoch")
 
@@ -114,6 +129,18 @@ class ModelCheckpoint(Callback):
     """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
 
     filepath may hold fields such as 'model-{epoch:02d}-{val_loss:.2f}.npz'; epoch counts from 1.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[ModelCheckpoint(folder.name + "/{epoch}.npz")])
+    >>> sorted(os.listdir(folder.name))
+    ['1.npz', '2.npz']
+    >>> folder.cleanup()
     """
 
     def __init__(

@@ -13,6 +13,17 @@ class ProgressBar(Callback):
     """Keras' progress line: live on a terminal (verbose 1), one line an epoch elsewhere (2), none (0).
 
     stream: what it writes to, stdout unless given.
+
+    >>> import io
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> stream = io.StringIO()
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[ProgressBar(stream=stream)])
+    >>> [line.partition(" - ")[0] for line in stream.getvalue().splitlines()]
+    ['Epoch 1/2', '1/1', 'Epoch 2/2', '1/1']
     """
 
     WIDTH = 20
