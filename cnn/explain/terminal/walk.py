@@ -305,9 +305,8 @@ class Walk:
             optimizers.SGD(self.cursor.learning_rate),
             SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax),
         )
-        loss: Any = model.train_on_batch(
-            np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y
-        )
+        inputs = np.concatenate([network_input(model, photo).astype(np.float32) for photo in x])
+        loss: Any = model.train_on_batch(inputs, y)
         self.model, self.batch = model, self.batch + 1
         self.retrace()
         photo = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
