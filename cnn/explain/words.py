@@ -5,6 +5,7 @@ or top, see formulas.py); then sentences (=), or a formula that is none (:); the
 explanation. {Names} are filled in for the network at hand.
 """
 
+import inspect
 from typing import NamedTuple
 
 from cnn import gradcheck, layers, losses, optimizers
@@ -118,12 +119,13 @@ class Code(NamedTuple):
     @property
     def name(self) -> str:
         """Conv2D.forward"""
-        return plain(self.function).__qualname__
+        return getattr(self.function, "py_func", self.function).__qualname__
 
-
-def plain(function):
-    """The Python function behind a compiled one."""
-    return getattr(function, "py_func", function)
+    def source(self) -> tuple[str, int, list[str]]:
+        """Its file, such as cnn/layers/dense.py, the number of its first line there, and its lines."""
+        plain = inspect.unwrap(getattr(self.function, "py_func", self.function))
+        lines, first = inspect.getsourcelines(plain)
+        return f"{plain.__module__.replace('.', '/')}.py", first, lines
 
 
 CONV = Code(Conv2D.forward, "@ kernel")

@@ -5,7 +5,6 @@ number it is (voice.FORMATS). The page computes all of these again when it opens
 """
 
 import html
-import inspect
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cnn.explain import formulas, views, voice
 from cnn.explain.formulas import Step
 from cnn.explain.parts import Grid, Grids, Line, Num, Row, Sum, Table
 from cnn.explain.trace import Trace, is_relu
+from cnn.explain.words import Code
 from cnn.layers import Conv2D, Flatten
 from kernels.geometry import window_geometry
 
@@ -204,9 +204,7 @@ def sources(tour: dict[str, Stop]) -> str:
 
 def source(name: str, function) -> str:
     """A function's own text."""
-    function = inspect.unwrap(getattr(function, "py_func", function))
-    lines, first = inspect.getsourcelines(function)
-    file = "/".join(Path(inspect.getsourcefile(function)).parts[-2:])
+    file, first, lines = Code(function, "").source()
     indent = len(lines[0]) - len(lines[0].lstrip())
     body = escape("".join(line[indent:] if line.strip() else "\n" for line in lines).rstrip())
     return (
