@@ -26,7 +26,7 @@ const App = (() => {
     const open = [...target.querySelectorAll("details[open]")].map((d) => d.dataset.table);
     for (const id of maps.keys()) if (id.startsWith(step + "-")) maps.delete(id);
     settings.prefix = step + "-";
-    views[step] = step in Labs.views ? Labs.views[step](A) : Steps.view(step, A, cursor(step));
+    views[step] = { micro: [], ...(step in Labs.views ? Labs.views[step](A) : Steps.view(step, A, cursor(step))) };
     put(target, views[step].html);
     target.querySelectorAll("canvas").forEach((canvas) => paint(canvas.id));
     target.querySelectorAll("details").forEach((d) => { d.open = open.includes(d.dataset.table); });

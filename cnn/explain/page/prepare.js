@@ -1,4 +1,4 @@
-// A photo of one's own made like those of the data set, by the steps of cnn/own_photo.py in the same order.
+// A photo of one's own made like those of the data set, by the steps of cnn/photos/own.py in the same order.
 // No document, no window: Node runs this same file in the tests. Its numbers are float32 where Python's are.
 "use strict";
 
@@ -52,12 +52,10 @@ const Prepare = (() => {
     return out;
   }
 
-  // A very large picture handed on smaller: whole blocks of it averaged. picture: {height, width, channels: three
-  // planes}
+  // A very large picture handed on smaller: whole blocks of it averaged. {height, width, channels: three planes}
   function reduce({ height, width, channels }) {
-    const k = Math.max(1, Math.floor(Math.max(height, width) / LARGE)), H = Math.ceil(height / k),
-      W = Math.ceil(width / k);
-    if (k === 1) return { height, width, channels };
+    const k = Math.floor(Math.max(height, width) / LARGE), H = Math.ceil(height / k), W = Math.ceil(width / k);
+    if (k < 2) return { height, width, channels };
     const mean = (plane, i, j) => {
       let sum = 0, count = 0;
       for (let r = i * k; r < Math.min(height, (i + 1) * k); r++)
@@ -154,13 +152,9 @@ const Prepare = (() => {
 
   // The smallest rectangle around the mask, cut out, and 0 where the background is.
   function cutOut(grey, mask, width) {
-    let top = Infinity, bottom = 0, left = Infinity, right = 0;
-    mask.forEach((seen, n) => {
-      if (!seen) return;
-      const r = Math.floor(n / width), c = n % width;
-      [top, bottom, left, right] = [Math.min(top, r), Math.max(bottom, r), Math.min(left, c), Math.max(right, c)];
-    });
-    const H = bottom - top + 1, W = right - left + 1;
+    const seen = [...mask.keys()].filter((n) => mask[n]), range = (list) => [Math.min(...list), Math.max(...list)];
+    const [top, bottom] = range(seen.map((n) => Math.floor(n / width)));
+    const [left, right] = range(seen.map((n) => n % width)), H = bottom - top + 1, W = right - left + 1;
     const from = (n) => (top + Math.floor(n / W)) * width + left + (n % W);
     const values = Float32Array.from({ length: H * W }, (_, n) => (mask[from(n)] ? Math.max(grey[from(n)], 0) : 0));
     return { values, height: H, width: W };
@@ -187,8 +181,7 @@ const Prepare = (() => {
     return Uint8Array.from(grey, (v) => rint(bright ? 255 - v : v));
   }
 
-  // 784 bytes from a picture {height, width, channels: [red, green, blue], numbers 0 to 255}. Throws where nothing is
-  // seen.
+  // 784 bytes from a picture {height, width, channels: three planes of 0 to 255}. Throws where nothing is seen.
   function photo(picture) {
     if (Math.min(picture.height, picture.width) < 8)
       throw new Error(`expected an image of at least 8 x 8 pixels, got ${picture.width} x ${picture.height}`);
@@ -196,8 +189,7 @@ const Prepare = (() => {
     const small = shrink(reduce(picture)), { difference, noise } = differences(small);
     const mask = thing(difference, noise, small.height, small.width);
     const total = (d, size) => d.reduce((sum, v, n) => sum + (mask[n] ? size(v) : 0), 0);
-    const strength = difference.map((d) => total(d,
-      Math.abs)); // where it stands out most: a red shirt is dark in green
+    const strength = difference.map((d) => total(d, Math.abs)); // it stands out most: a red shirt is dark in green
     const grey = difference[strength.indexOf(Math.max(...strength))], sign = total(grey, Number) < 0 ? -1 : 1;
     return fit(cutOut(grey.map((v) => sign * v), mask, small.width));
   }

@@ -24,7 +24,7 @@ const Steps = (() => {
     const rows = [["in the file", `${byte} of 255`], ["x", cell(x, { cls: "total" })]];
     return { html: html`${controls(input("i1", "row", 27, c.i1), input("j1", "column", 27, c.j1))}
       ${pair(picture, sums("one pixel", rows))}`,
-    say: `pixel in row ${c.i1}, column ${c.j1}: ${byte} of 255, x is ${x}`, micro: [] };
+    say: `pixel in row ${c.i1}, column ${c.j1}: ${byte} of 255, x is ${x}` };
   }
 
   function padding({ A, c }) {
@@ -33,7 +33,7 @@ const Steps = (() => {
     const rows = [["top, bottom", "1, 1"], ["left, right", "1, 1"], ["zeros added", "30·30 − 28·28 = 116"],
       ["windows that touch them", "784 − 26·26 = 108"]];
     return { html: pair(picture, sums("padding ‘same’, 3×3, stride 1", rows)),
-      say: "one row of zeros above and below, one column left and right", micro: [] };
+      say: "one row of zeros above and below, one column left and right" };
   }
 
   function conv({ A, c, n, e }) {
@@ -81,7 +81,7 @@ const Steps = (() => {
       ["closed in this map", `${closed} of ${H * W}, ${percent(closed / (H * W))}`]];
     return { html: html`${place(c, n)}${pair(look(tensor, "before"), look(e.out.tensor, "after"))}
       ${sums("one cell", rows)}`,
-    say: `z ${signed(z)} becomes ${a}`, micro: [] };
+    say: `z ${signed(z)} becomes ${a}` };
   }
 
   const windowCell = (m) => `row ${m >> 1}, column ${m & 1} of the window`;
@@ -116,7 +116,7 @@ const Steps = (() => {
     return { html: html`${place(c, 2, "channel", " in a2")}
       ${pair(from, sums(`p2[${r},${s},${ch}] becomes f[${n}]`, rows))}
       ${table("its neighbours in the row are the same place in other channels", ["n", ...near], [["f[n]", ...line]])}`,
-    say: `p2 at row ${r}, column ${s}, channel ${ch} becomes number ${n} of the row`, micro: [] };
+    say: `p2 at row ${r}, column ${s}, channel ${ch} becomes number ${n} of the row` };
   }
 
   // The 10×10 pixels of the photo that a cell of p2 can see.
@@ -206,7 +206,7 @@ const Steps = (() => {
       ["channel", `${n} mod 64 = ${ch}`], ["value", total(show(e.out))]];
     const to = channelMap(A, "dp2", ch, { sel: [r, s], pick: pickPooled(2) });
     return { html: html`${place(c, 2, "channel", " in a2")}${pair(to, sums(`df[${n}] goes back to its place`, rows))}`,
-      say: `number ${n} goes back to row ${r}, column ${s}, channel ${ch}`, micro: [] };
+      say: `number ${n} goes back to row ${r}, column ${s}, channel ${ch}` };
   }
 
   function route({ A, c, n, step, at: { r, s, f } }) {
@@ -243,7 +243,7 @@ const Steps = (() => {
     const { A, c, n, step, at: { u, v, f, c: ch }, e } = view, live = e.terms.filter((t) => t.product !== 0);
     const [x, d] = e.sentence.factors.map((one) => one.tensor), side = SIDE[n], none = e.terms.length - live.length;
     const t = live.length ? largest(e, step.top, ["row i", "column j"], ({ scope }) => [scope.i, scope.j], live)
-      : { html: html`<p>No product is live: this weight has a gradient of exactly 0.</p>`, shown: [], micro: [] };
+      : { html: html`<p>No product is live: this weight has a gradient of exactly 0.</p>`, shown: [] };
     const where = controls(tap(n, c[`t${n}`]), n === 2 && input("c2", "channel", 31, ch),
       input(`f${n}`, "filter", FILTERS[n] - 1, f));
     const looked = (k) => t.shown.map(({ factors }) => cellOf(factors[k]));
@@ -311,7 +311,7 @@ const Steps = (() => {
       ${controls(button("t", "Take this step"), button("T", "A hundred of them"),
         button("u", "Back to the loaded weights"))}`,
     say: `weight ${exactly(w)} becomes ${exactly(next)}; loss ${loss(A.loss)} becomes ${loss(all)} when all weights `
-      + "step", micro: [] };
+      + "step" };
   }
 
   const VIEWS = { input: pixel, padding, conv, relu, pool, flatten, dense, logits, softmax, dlogits,
