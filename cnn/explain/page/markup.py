@@ -54,7 +54,7 @@ def cell(shown, mark: str = "") -> str:
         return shown
     cls = f' class="{MARKS[mark]}"' if mark in MARKS else ""
     if isinstance(shown, Num):
-        known = all(ENTRY.fullmatch(one) for one in shown.ref.split("*")) or "=" in shown.ref
+        known = ENTRY.fullmatch(shown.ref) or "=" in shown.ref
         ref = f' data-ref="{shown.ref}" data-format="{shown.kind}"' if known else ""
         return f"<td{ref}{cls}>{number(shown)}</td>"
     return f"<td{cls}>{words(shown)}</td>"

@@ -5,6 +5,7 @@
 const Prepare = (() => {
   const SIZE = 28, WORKING_SIZE = 112, LARGE = 1000;
   const GREY = [0.299, 0.587, 0.114];
+  const NO_BACKGROUND = "expected one thing before an even background, found none";
   const NOTHING = "expected something to see, got a picture of one and the same brightness";
   const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
   const FILTERS = {
@@ -13,10 +14,7 @@ const Prepare = (() => {
   };
 
   // Half to even, as Python rounds.
-  function rint(v) {
-    const down = Math.floor(v), rest = v - down;
-    return rest < 0.5 || (rest === 0.5 && down % 2 === 0) ? down : down + 1;
-  }
+  const rint = (v) => (v % 1 === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
 
   // The value below which the share q lies, between its two neighbours where it falls between.
   function quantile(values, q) {
@@ -105,6 +103,7 @@ const Prepare = (() => {
     const middle = channels.map((c) => median(edge.map((n) => c[n])));
     const farthest = (n, from) => Math.max(...channels.map((c, k) => Math.abs(c[n] - from(k))));
     let kept = edge.map((n) => farthest(n, (k) => middle[k]) <= 80), planes, residual;
+    if (!kept.includes(true)) throw new Error(NO_BACKGROUND); // an edge of red, green and blue in equal parts, say
     const spread = () => 1.48 * median(residual.filter((_, e) => kept[e]));
     for (let round = 0; round < 8; round++) {
       const chosen = edge.filter((_, e) => kept[e]), places = chosen.map(basisOf);
@@ -126,7 +125,7 @@ const Prepare = (() => {
     if (strongest < Math.max(12, 4 * noise)) throw new Error(NOTHING);
     const mask = Uint8Array.from(distance, (v) => v > Math.max(4 * noise, 0.15 * strongest));
     const found = pieces(mask, height, width), largest = Math.max(0, ...found.map((piece) => piece.length));
-    if (!largest) throw new Error("expected one thing before an even background, found none");
+    if (!largest) throw new Error(NO_BACKGROUND);
     for (const piece of found) if (piece.length * 20 < largest) for (const n of piece) mask[n] = 0;
     return mask;
   }
