@@ -233,8 +233,8 @@ const Steps = (() => {
   // Why products of a weight's gradient are 0, each counted once: the ReLU, then the pooling, then the input.
   function causes(A, n, e) {
     const count = {}, z = A.tensor(`z${n}`).data;
-    const why = ([value, slope]) => (z[slope.flat] <= 0 ? "ReLU closed" : slope.value === 0 ? "lost the pool"
-      : value.inside ? "zero input" : "padding");
+    const [closed, lost, padded, silent] = words.causes, why = ([value, slope]) => (z[slope.flat] <= 0 ? closed
+      : slope.value === 0 ? lost : value.inside ? silent : padded);
     for (const t of e.terms) if (t.product === 0) count[why(t.factors)] = (count[why(t.factors)] || 0) + 1;
     return Object.entries(count).map(([name, times]) => `${times} ${name}`).join(", ");
   }
