@@ -218,10 +218,8 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes, tensors = figure.subplots(), len(sample.results)
     low = max(1e-12, float(np.abs(smooth[smooth != 0]).min())) if (smooth != 0).any() else 1e-6
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
-    checked, left_out = (
-        f"{len(smooth)} numbers of {tensors} tensors",
-        f"{len(kinks)} at a kink: no slope to compare with",
-    )
+    checked = f"{len(smooth)} numbers of {tensors} tensors"
+    left_out = f"{len(kinks)} at a kink: no slope to compare with"
     axes.plot(*smooth.T, "o", color=BLUE, markersize=6, alpha=0.7, label=checked)
     axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=left_out)
     for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):

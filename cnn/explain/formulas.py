@@ -276,15 +276,13 @@ def pads(layer) -> tuple[int, int, int, int]:
 def as_json(t: Trace, step: Step) -> dict:
     """A step as JSON can hold it: see the module's docstring."""
     found = formula(t, step)
-    return {
-        **step._asdict(),
-        **{name: getattr(found, name) for name in ("layer", "short", "title", "say", "by", "top")},
-        "formula": found.text,
+    words = {name: getattr(found, name) for name in ("layer", "short", "title", "say", "by", "top")}
+    sentences_ = {
         "sentence": found.sentence and found.sentence.as_json(),
-        "also": [sentence.as_json() for sentence in found.also],
-        "code": [code.name for code in found.code],
-        "twin": twin(t, step).id if step.id[0] in "FB" else "",
+        "also": [one.as_json() for one in found.also],
     }
+    other = {"code": [code.name for code in found.code], "twin": twin(t, step).id if step.id[0] in "FB" else ""}
+    return step._asdict() | words | {"formula": found.text} | sentences_ | other
 
 
 def for_page(t: Trace) -> dict:

@@ -56,14 +56,9 @@ class Sentence(NamedTuple):
 
     def as_json(self) -> dict:
         """The sentence as JSON can hold it."""
-        return {
-            **self._asdict(),
-            "out": self.out.as_json(),
-            "places": [list(one) for one in self.places],
-            "start": self.start and self.start.as_json(),
-            "ranges": [list(one) for one in self.ranges],
-            "factors": [factor.as_json() for factor in self.factors],
-        }
+        lists = {name: [list(one) for one in getattr(self, name)] for name in ("places", "ranges")}
+        entries = {"out": self.out.as_json(), "start": self.start and self.start.as_json()}
+        return self._asdict() | lists | entries | {"factors": [factor.as_json() for factor in self.factors]}
 
 
 ENTRY = r"\w+\[[^]]*\]"

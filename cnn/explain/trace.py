@@ -252,10 +252,8 @@ def to_json(t: Trace, names: list[str] | None = None) -> dict:
     """
     parameters = {stage.names[key] for stage in t.stages for key in stage.layer.params}
     chosen = set(t.tensors if names is None else names)
-    layers = [
-        {"name": s.layer.name, "kind": type(s.layer).__name__, "shape": list(s.layer.output_shape), "tensors": s.names}
-        for s in t.stages
-    ]
+    told = lambda s: (s.layer.name, type(s.layer).__name__, list(s.layer.output_shape), s.names)
+    layers = [dict(zip(("name", "kind", "shape", "tensors"), told(s), strict=True)) for s in t.stages]
     network = {"name": t.model.name, "seed": t.model.seed, "sha256": fingerprint(*t.model.params.values())}
     return {
         "schema": SCHEMA,

@@ -117,8 +117,7 @@ const Labs = (() => {
     const c = A.S.B, n = A.S.layer, name = "W" + n;
     const index = n === 1 ? c.t1 * 32 + c.f1 : (c.t2 * 32 + c.c2) * 64 + c.f2;
     const r = A.tried(`check ${name} ${index}`, () => Engine.check(A.P, A.T, A.G, A.target, name, index));
-    const where = n === 1 ? [tap(1, c.t1), input("f1", "filter", 31, c.f1)]
-      : [tap(2, c.t2), input("c2", "channel", 31, c.c2), input("f2", "filter", 63, c.f2)];
+    const where = [tap(n, c[`t${n}`]), n === 2 && input("c2", "channel", 31, c.c2), Parts.filterInput(c, n)];
     const exact = (v) => number(v, "exact");
     const rows = [["w", exact(A.P[name][index])], ["L(w + h)", exact(r.plus)], ["L(w − h)", exact(r.minus)],
       ["numeric: difference / 2h", grad(r.numeric)],

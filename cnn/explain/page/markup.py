@@ -56,8 +56,9 @@ def cell(shown, mark: str = "") -> str:
 
 def words(shown) -> str:
     """Words, a number, or a Line of both."""
-    parts = shown.parts if isinstance(shown, Line) else [shown]
-    return "".join(number(part) if isinstance(part, Num) else escape(part) for part in parts)
+    if isinstance(shown, Line):
+        return "".join(map(words, shown.parts))
+    return number(shown) if isinstance(shown, Num) else escape(shown)
 
 
 def table(caption: str, head: list[str], rows: list[list], cls: str = "") -> str:

@@ -85,10 +85,8 @@ def table_text(table: Table, width: int, digits: int) -> list[str]:
 def grid_text(grid: Grid, digits: int) -> list[str]:
     """A matrix under its caption, all lines of one length."""
     marks = np.full(grid.values.shape, "", object) if grid.marks is None else grid.marks
-    rows = [
-        [MARKS.get(mark, "{}").format(voice.number(x, grid.kind, digits)) for x, mark in zip(*row, strict=True)]
-        for row in zip(grid.values, marks, strict=True)
-    ]
+    shown = lambda x, mark: MARKS.get(mark, "{}").format(voice.number(x, grid.kind, digits))
+    rows = [[shown(*cell) for cell in zip(*row, strict=True)] for row in zip(grid.values, marks, strict=True)]
     # The closing bracket hangs over, so that the digits stand under each other.
     bracketed = any(mark in ("won", "here") for mark in marks.flat)
     rows = [[cell + " " * (bracketed and not cell.endswith(("]", ">"))) for cell in row] for row in rows]

@@ -67,11 +67,10 @@ def check(s: Scene) -> tuple:
     t, index = s.t, s.weight()
     name = f"{s.stage.layer.name}/kernel"
     entry = gradcheck.check_weight(probe(t), t["x"][None], np.array([t.target]), name, index)
+    w, h = Num(entry.value, s.ref("kernel", index), "exact"), Num(entry.h, kind="rate")
+    plus, minus = parts.nums(np.array([entry.plus, entry.minus]), "exact")
     rows = [
-        ["w", Num(entry.value, s.ref("kernel", index), "exact")],
-        ["h", Num(entry.h, kind="rate")],
-        ["loss at w + h", Num(entry.plus, kind="exact")],
-        ["loss at w - h", Num(entry.minus, kind="exact")],
+        *(["w", w], ["h", h], ["loss at w + h", plus], ["loss at w - h", minus]),
         ["slope (L(w+h) - L(w-h)) / 2h", gradient(entry.numeric)],
         ["gradient from backward", s.num("dkernel", index)],
     ]

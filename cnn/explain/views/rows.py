@@ -137,10 +137,8 @@ def dense_dkernel(s: Scene) -> tuple:
     for k in inputs:
         rows.append([line("{} = {}", s.ref("x", (k,)), s.num("x", (k,))), *[s.num("dkernel", (k, w)) for w in units]])
     lines = [Row(s.ref("x", (n,)), s.num("x", (n,), "gradient")), Row(f"x {s.ref('dz', (u,))}", s.num("dz", (u,)))]
-    table, total = (
-        Table(["", *[s.ref("dz", (k,)) for k in units]], rows),
-        s.total("dkernel", weight, [x[n] * dz[u]], *lines),
-    )
+    table = Table(["", *[s.ref("dz", (k,)) for k in units]], rows)
+    total = s.total("dkernel", weight, [x[n] * dz[u]], *lines)
     found = [*gate_line(s, (u,)), table, total, *s.bias_line((u,), s.ref("dz", (u,)))]
     zeros = "weights whose gradient is exactly 0: {} of {}: a silent input, or a closed unit"
     found.append(line(zeros, parts.percent(dkernel == 0), count(dkernel.size)))
@@ -153,16 +151,9 @@ def gate_line(s: Scene, index) -> list[Line]:
     if not is_relu(s.stage):
         return []
     opened = "> 0: open" if s.get("z")[index] > 0 else "<= 0: closed"
-    before, after = (s.ref("z", index), s.num("z", index, "value")), (s.names["dz"], s.num("dz", index))
-    return [
-        line(
-            f"ReLU: {{}} = {{}} {opened}, so {{}} = {{}} from {{}} = {{}}",
-            *before,
-            *after,
-            s.names["dy"],
-            s.num("dy", index),
-        )
-    ]
+    before = s.ref("z", index), s.num("z", index, "value")
+    after = s.names["dz"], s.num("dz", index), s.names["dy"], s.num("dy", index)
+    return [line(f"ReLU: {{}} = {{}} {opened}, so {{}} = {{}} from {{}} = {{}}", *before, *after)]
 
 
 def dense_dx(s: Scene) -> tuple:

@@ -57,12 +57,9 @@ class Scene:
 
     def bias_line(self, index: tuple[int, ...], what: str) -> list[Line]:
         """The gradient of a bias and what it is; nothing where there is none."""
-        names = self.names
-        return (
-            [line("bias: {} = {} = {}", ref(names["dbias"], index), what, self.num("dbias", index))]
-            if "dbias" in names
-            else []
-        )
+        if "dbias" not in self.names:
+            return []
+        return [line("bias: {} = {} = {}", self.ref("dbias", index), what, self.num("dbias", index))]
 
     def of_terms(self, terms: Terms, **fixed: int | str) -> str:
         """What a number made of terms is called: "F6 i=3 j=4 f=9 c=5" is the sum of those of F6 there that have c=5."""
