@@ -243,7 +243,7 @@ const Steps = (() => {
     const { A, c, n, step, at: { u, v, f, c: ch }, e } = view, live = e.terms.filter((t) => t.product !== 0);
     const [x, d] = e.sentence.factors.map((one) => one.tensor), side = SIDE[n], none = e.terms.length - live.length;
     const t = live.length ? largest(e, step.top, ["row i", "column j"], ({ scope }) => [scope.i, scope.j], live)
-      : { html: html`<p>No product is live: this weight has a gradient of exactly 0.</p>`, shown: [] };
+      : { html: html`<p>No product is live: this weight has a gradient of exactly 0.</p>`, shown: [], micro: [] };
     const where = controls(tap(n, c[`t${n}`]), n === 2 && input("c2", "channel", 31, ch), filterInput(c, n));
     const looked = (k) => t.shown.map(({ factors }) => cellOf(factors[k]));
     const from = channelMap(A, x, ch, { pad: [1, 1, 1, 1], box: [u - 1, v - 1, side, side], taps: looked(0) });
