@@ -3,17 +3,15 @@
 What cnn.plots draws already is taken from there; the data beside it are the trace's.
 """
 
-from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cnn import optimizers, photos, plots
-from cnn.checks import known
 from cnn.explain import voice
 from cnn.explain.formulas import Step, first_stage, kind_of, steps
-from cnn.explain.parts import Grid, Grids
+from cnn.explain.parts import Grids
 from cnn.explain.terms import Tensors, causes, evaluate
 from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forward
 from cnn.explain.views import beside, show
@@ -37,15 +35,22 @@ def step_of(t: Trace, kind: str) -> Step:
     return next(step for step in steps(t) if step.kind == kind)
 
 
+def dress(axes, title: str = "", x: str = "", y: str = "", legend: str = "best") -> None:
+    """What all pictures with axes look like."""
+    axes.set_title(title, fontsize=15, loc="left", color=INK)
+    axes.set_xlabel(x, fontsize=13, color=INK)
+    axes.set_ylabel(y, fontsize=13, color=INK)
+    axes.tick_params(labelsize=12)
+    axes.legend(frameon=False, fontsize=12.5, loc=legend)
+    open_axes(axes)
+
+
 def sheet(t: Trace, test: Test) -> Result:
     """01: the first 20 test photos, what they are and what the model says."""
     chosen = photos.first(*test)
     said = photos.predict(t.model, chosen)
-    data = {
-        "pixels": np.stack([photo.pixels for photo in chosen]),
-        "labels": [photo.label for photo in chosen],
-        "predicted": [one.predicted for one in said],
-    }
+    pixels, labels = np.stack([photo.pixels for photo in chosen]), [photo.label for photo in chosen]
+    data = {"pixels": pixels, "labels": labels, "predicted": [one.predicted for one in said]}
     return plots.photo_sheet(chosen, t.class_names, said), data
 
 
@@ -56,7 +61,7 @@ def convolution(t: Trace, test: Test) -> Result:
     titles = ("the window", "times the filter", "= the products")
     matrices = [grid_matrix(grid, title) for grid, title in zip(shown, titles, strict=True)]
     z, layer = view.sums[0].total, t.stages[view.step.stage].layer
-    rows, columns = window_cells(layer, known(view.cursor.cell), layer.kernel_size)
+    rows, columns = window_cells(layer, view.cursor.cell, layer.kernel_size)
     words = "   ".join(f"{row.label} {row.num.text()}" for row in view.sums[0].rows)
     said = f"{words}   = {z.ref} {z.text()},   ReLU: {voice.number(max(0.0, z.value), digits=6)}"
     picture = concepts.convolution_picture(t["x"][..., 0], t.title, (rows[0], columns[0]), matrices, said)
@@ -64,7 +69,7 @@ def convolution(t: Trace, test: Test) -> Result:
     return picture, data | {"cell": view.cursor.cell, "filter": view.cursor.filter}
 
 
-def grid_matrix(grid: Grid, title: str) -> Matrix:
+def grid_matrix(grid, title: str) -> Matrix:
     """A part of a view as a matrix to draw, with the digits of the step-through; padding says so."""
     words = np.array([[voice.number(value, grid.kind, 3) for value in row] for row in grid.values], object)
     if grid.marks is not None:
@@ -84,18 +89,8 @@ def filters(t: Trace, test: Test) -> Result:
     return plots.filters(t.model, stage.name), {"kernel": t.production[stage.names["kernel"]]}
 
 
-def first_maps(t: Trace, test: Test) -> Result:
-    """05a: what the first convolution finds in the photo."""
-    return feature_maps(t, 0)
-
-
-def last_maps(t: Trace, test: Test) -> Result:
-    """05b: what the last convolution finds in the photo."""
-    return feature_maps(t, -1)
-
-
-def feature_maps(t: Trace, which: int) -> Result:
-    """All maps of one convolution, on one scale."""
+def feature_maps(t: Trace, test: Test, which: int) -> Result:
+    """05a, 05b: what the first and the last convolution find in the photo: all their maps, on one scale."""
     stage = [s for s in t.stages if kind_of(s) == "conv"][which]
     figure = plots.feature_maps(t.model, shown_photo(t), stage.layer.name, stage.name)
     return figure, {"maps": t.production[stage.names["y"]]}
@@ -109,9 +104,9 @@ def shown_photo(t: Trace) -> photos.Photo:
 def pooling(t: Trace, test: Test) -> Result:
     """06: four windows of max pooling: the winners framed, ties named."""
     view = show(t, step_of(t, "pool"))
-    stage, f = t.stages[view.step.stage], known(view.cursor.filter)
+    stage, f = t.stages[view.step.stage], view.cursor.filter
     y, (ph, pw) = t.get(stage, "y"), stage.layer.pool_size
-    i, j = (min(place, size - 2) for place, size in zip(known(view.cursor.cell), y.shape, strict=False))
+    i, j = (min(place, size - 2) for place, size in zip(view.cursor.cell, y.shape, strict=False))
     windows = [Window(t, stage, (i + a, j + b, f)) for a, b in np.ndindex(2, 2)]
     r0, s0 = max(windows[0].rows[0], 0), max(windows[0].columns[0], 0)
     last_row, last_column = windows[-1].rows[-1], windows[-1].columns[-1]
@@ -131,7 +126,7 @@ def flatten(t: Trace, test: Test) -> Result:
     """07: which number of the row is which cell: the places of one map in the flattened row."""
     step = step_of(t, "flatten")
     x, y = t.get(t.stages[step.stage], "x"), t.get(t.stages[step.stage], "y")
-    n = known(show(t, step).cursor.unit)
+    n = show(t, step).cursor.unit
     r, s, c = cell = tuple(map(int, np.unravel_index(n, x.shape)))
     indices = np.ravel_multi_index((*np.indices(x.shape[:2]), np.full(x.shape[:2], c)), x.shape)
     figure = new_figure(11, 7.4)
@@ -143,10 +138,7 @@ def flatten(t: Trace, test: Test) -> Result:
     bottom.plot(y, color=GREY, linewidth=0.6)
     bottom.plot(indices.ravel(), y[indices.ravel()], "o", color=BLUE, markersize=4, label=f"map {c}")
     bottom.plot([n], [y[n]], "s", color=ORANGE, markersize=9, label=f"n = {n}")
-    bottom.legend(frameon=False, fontsize=11, ncols=2)
-    formula = f"n = {place_in_row(tuple('rsc'), x.shape)} = {place_in_row(cell, x.shape)} = {n}"
-    bottom.set_xlabel(formula, fontsize=14, color=INK)
-    open_axes(bottom)
+    dress(bottom, x=f"n = {place_in_row(tuple('rsc'), x.shape)} = {place_in_row(cell, x.shape)} = {n}")
     return figure, {"indices": indices, "map": x[..., c], "row": y, "n": n}
 
 
@@ -177,7 +169,7 @@ def gradient_flow(t: Trace, test: Test) -> Result:
     return figure, data
 
 
-def draw_sizes(axes: Axes, sizes: np.ndarray) -> None:
+def draw_sizes(axes, sizes) -> None:
     """Numbers without a sign: a map as shades, a row as lines."""
     if sizes.ndim == 2:
         axes.imshow(sizes, cmap="magma", vmin=0)
@@ -191,29 +183,24 @@ def draw_sizes(axes: Axes, sizes: np.ndarray) -> None:
 def weight_terms(t: Trace, test: Test) -> Result:
     """10: the terms of one weight's gradient, sorted, their running sum, and why the others are zero."""
     view = show(t, step_of(t, "conv-dkernel"))
-    total, at = view.sums[0].total, dict(zip("uvcf", known(view.cursor.weight), strict=True))
-    terms = evaluate(known(view.words.sentence), Tensors(t), at)
+    total, at = view.sums[0].total, dict(zip("uvcf", view.cursor.weight, strict=True))
+    terms = evaluate(view.words.sentence, Tensors(t), at)
     products, live = terms.terms.reshape(-1)[terms.order()], int(np.count_nonzero(terms.terms))
     bars, running = products[: min(live, 60)], np.cumsum(products)
     figure = new_figure(12, 5.6)
     axes = figure.subplots()
     draw_bars(axes, bars)
-    axes.step(
-        np.arange(1, len(bars) + 1), running[: len(bars)], where="mid", color=INK, linewidth=2, label="running sum"
-    )
+    places, sofar = np.arange(1, len(bars) + 1), running[: len(bars)]
+    axes.step(places, sofar, where="mid", color=INK, linewidth=2, label="running sum")
     axes.axhline(total.value, color=GREY, linestyle="--", linewidth=2, label=f"{total.ref} = {total.text()}")
     words = ", ".join(f"{number} {name}" for name, number in causes(t, view.step.stage, terms).items())
     counts = f"{products.size} products, {live} count, {products.size - live} are 0"
-    axes.set_title(f"One weight of {view.words.layer}: {counts}\n({words})", fontsize=14, loc="left", color=INK)
-    axes.set_xlabel("product, the largest first", fontsize=13)
-    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # an AutoLocator, which can
-    axes.legend(frameon=False, fontsize=12.5)
-    axes.tick_params(labelsize=12)
-    open_axes(axes)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    dress(axes, f"One weight of {view.words.layer}: {counts}\n({words})", "product, the largest first")
     return figure, {"bars": bars, "running": running, "total": total.value, "live": live}
 
 
-def draw_bars(axes: Axes, bars: Sequence[float]) -> None:
+def draw_bars(axes, bars) -> None:
     """Positive blue, negative orange and hatched, over one line at zero."""
     signs = [value >= 0 for value in bars]
     edges, faces = [BLUE if plus else ORANGE for plus in signs], [BLUE if plus else "white" for plus in signs]
@@ -231,24 +218,17 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes, tensors = figure.subplots(), len(sample.results)
     low = max(1e-12, float(np.abs(smooth[smooth != 0]).min())) if (smooth != 0).any() else 1e-6
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
-    checked, left_out = (
-        f"{len(smooth)} numbers of {tensors} tensors",
-        f"{len(kinks)} at a kink: no slope to compare with",
-    )
+    checked = f"{len(smooth)} numbers of {tensors} tensors"
+    left_out = f"{len(kinks)} at a kink: no slope to compare with"
     axes.plot(*smooth.T, "o", color=BLUE, markersize=6, alpha=0.7, label=checked)
     axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=left_out)
     for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
         scale("symlog", linthresh=max(low, 1e-8))
         axis.set_major_formatter(lambda value, _: f"{value:.0e}" if value else "0")
-    axes.set_xlabel("dLoss/dw from backward", fontsize=13)
-    axes.set_ylabel("(L(w+h) - L(w-h)) / 2h", fontsize=13)
     few = f"\n{sample.few} of {tensors} tensors: too few to judge" if sample.few else ""
     said = f"WRONG: {', '.join(sample.wrong)}" if sample.wrong else f"largest error of a tensor {sample.worst:.0e}{few}"
-    axes.set_title(f"Gradient check: {said}", fontsize=15, loc="left", color=INK)
-    axes.legend(frameon=False, fontsize=12, loc="center left")
-    axes.tick_params(labelsize=11)
     axes.locator_params(axis="both", numticks=9)
-    open_axes(axes)
+    dress(axes, f"Gradient check: {said}", "dLoss/dw from backward", "(L(w+h) - L(w-h)) / 2h", "center left")
     return figure, {"smooth": smooth, "kinks": kinks, "results": sample.results}
 
 
@@ -287,14 +267,9 @@ def descent(t: Trace, test: Test) -> Result:
     for (rate, values), color, line, mark in zip(data.items(), (BLUE, ORANGE), ("-", "--"), "os", strict=True):
         axes.plot(values, line, color=color, marker=mark, markersize=5, linewidth=2, label=f"learning rate {rate:g}")
     title = f"{t.title}, target {t.class_names[t.target]}: the loss falls step by step"
-    axes.set_title(title, fontsize=15, loc="left", color=INK)
-    axes.set_xlabel("steps of w - learning rate x gradient, all weights", fontsize=13)
-    axes.set_ylabel("loss", fontsize=13)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=13)
-    axes.tick_params(labelsize=12)
     axes.grid(axis="y", color=PALE)
-    open_axes(axes)
+    dress(axes, title, "steps of w - learning rate x gradient, all weights", "loss")
     return figure, {"losses": data}
 
 
@@ -313,20 +288,9 @@ def losses(t: Trace, rate: float, steps: int = STEPS) -> list[float]:
     return found
 
 
-FIGURES = {
-    "01-photos": sheet,
-    "02-convolution": convolution,
-    "03-stride-and-padding": stride_and_padding,
-    "04-filters": filters,
-    "05a-feature-maps": first_maps,
-    "05b-feature-maps": last_maps,
-    "06-pooling": pooling,
-    "07-flatten": flatten,
-    "08-prediction": card,
-    "09-gradient-flow": gradient_flow,
-    "10-weight-gradient": weight_terms,
-    "11-gradient-check": gradient_check,
-    "12-shift-curves": shift_curves,
-    "13-im2col": im2col,
-    "14-descent": descent,
-}
+NAMES = """01-photos 02-convolution 03-stride-and-padding 04-filters 05a-feature-maps 05b-feature-maps 06-pooling
+07-flatten 08-prediction 09-gradient-flow 10-weight-gradient 11-gradient-check 12-shift-curves 13-im2col 14-descent"""
+MAPS = partial(feature_maps, which=0), partial(feature_maps, which=-1)
+FORWARD = sheet, convolution, stride_and_padding, filters, *MAPS, pooling, flatten, card
+BACKWARD = gradient_flow, weight_terms, gradient_check, shift_curves, im2col, descent
+FIGURES = dict(zip(NAMES.split(), (*FORWARD, *BACKWARD), strict=True))

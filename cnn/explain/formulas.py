@@ -10,20 +10,19 @@ Terminal, page and figures take words and terms from here; a step is changed, or
                 "formula": ..., "sentence": {...} or null, "also": [{...}], "by": "c", "top": 0,
                 "code": ["Conv2D.forward", "im2col_into"], "twin": "B8"}, ...],   M, G, L, S and T (training) at the end
      "numbers": {"digits": 4, "least": 3, "most": 9, "formats": {kind: {style, sign, digits, relative, small, unit}}},
-     "colours", "tolerances", "lab": {sizes, strides, paddings, presets, toy}, "keys": [[keys, help], ...]}
+     "colours", "tolerances", "causes", "lab": {sizes, strides, paddings, presets, toy}, "keys": [[keys, help], ...]}
 Sentences are described in sentences.py, formats in voice.py. by: the ranges whose partial sums
 are shown ("c": one for each channel); top: how many of the largest terms are shown, before the
 rest in one line (0: all).
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cnn import photos
-from cnn.checks import known
 from cnn.explain import sentences, voice
 from cnn.explain.sentences import Sentence
-from cnn.explain.terms import Tensors, switch_name
+from cnn.explain.terms import CAUSES, Tensors, switch_name
 from cnn.explain.trace import Stage, Trace, is_relu
 from cnn.explain.words import WORDS, Code
 from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, place_windows
@@ -87,8 +86,8 @@ def find_step(t: Trace, name: str) -> Step:
         convolutions = [k for k, stage in enumerate(t.stages) if kind_of(stage) == "conv"]
         stage = convolutions[-1] if convolutions and name == "G" else first_stage(t)
         return Step(name, BESIDE[name], stage)
-    last = {letter: sum(step.id[0] == letter for step in tour.values()) for letter in "FB"}
-    raise ValueError(f"step: expected F1 to F{last['F']}, B1 to B{last['B']}, M, G, L or S, got {name!r}")
+    forward, backward = (sum(step[0] == letter for step in tour) for letter in "FB")
+    raise ValueError(f"step: expected F1 to F{forward}, B1 to B{backward}, M, G, L or S, got {name!r}")
 
 
 def twin(t: Trace, step: Step) -> Step:
@@ -106,7 +105,7 @@ def first_stage(t: Trace) -> int:
 
 def kind_of(stage: Stage) -> str:
     """conv, pool, flatten, dense, or through for what needs no arithmetic of its own."""
-    if isinstance(stage.layer, Dense) and len(known(stage.layer.output_shape)) > 1:
+    if isinstance(stage.layer, Dense) and len(stage.layer.output_shape) > 1:
         return "through"  # a Dense layer along the last of several axes
     kinds = {Conv2D: "conv", MaxPooling2D: "pool", Flatten: "flatten", Dense: "dense"}
     return kinds.get(type(stage.layer), "through")
@@ -164,7 +163,7 @@ def input_step(t: Trace) -> Step:
 def step_sentences(t: Trace, step: Step) -> tuple[Sentence, ...]:
     """What this step computes, the main thing first."""
     texts, stage = WORDS[step.kind].sentences, t.stages[step.stage] if 0 <= step.stage < len(t.stages) else None
-    if step.kind == "conv-dx" and known(stage).layer.strides != (1, 1):
+    if step.kind == "conv-dx" and stage.layer.strides != (1, 1):
         texts = (STRIDED,)
     names = tensor_names(stage) if stage else {}
     values, tensors = filling(t, step), Tensors(t)
@@ -207,11 +206,7 @@ def tensor_names(stage: Stage) -> dict[str, str]:
 
 def filling(t: Trace, step: Step) -> dict:
     """The values for {names} in the words and sentences of a step."""
-    values: dict[str, Any] = {
-        "layer": "",
-        "scale": f"{1 / photos.input_scale(t.model):g}",
-        "z": letters(t.stages[-1])["a"],
-    }
+    values = {"layer": "", "scale": f"{1 / photos.input_scale(t.model):g}", "z": letters(t.stages[-1])["a"]}
     if not 0 <= step.stage < len(t.stages):
         return values
     stage = t.stages[step.stage]
@@ -223,12 +218,8 @@ def filling(t: Trace, step: Step) -> dict:
         values |= window_filling(stage)
     if isinstance(layer, Dense):
         n, u = ("u", "k") if stage is t.stages[-1] else ("n", "u")
-        values |= {
-            "n": n,
-            "u": u,
-            "units": known(layer.output_shape)[-1],
-            "+b[u]": f"{values['b']}[{u}] + " if layer.use_bias else "",
-        }
+        values |= {"n": n, "u": u, "units": layer.output_shape[-1]}
+        values["+b[u]"] = f"{values['b']}[{u}] + " if layer.use_bias else ""
     if isinstance(layer, Flatten):
         values |= flat_filling(x.shape)
     return values
@@ -269,12 +260,12 @@ def index(*parts: tuple[str, int]) -> str:
     return text.removeprefix("+") or "0"
 
 
-def window_size(layer: Any) -> tuple[int, int]:
+def window_size(layer) -> tuple[int, int]:
     """(height, width) of the window that a layer slides."""
     return layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
 
 
-def pads(layer: Any) -> tuple[int, int, int, int]:
+def pads(layer) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of a layer's sliding window."""
     return place_windows(layer, layer.input_shape, window_size(layer))[2]
 
@@ -285,15 +276,13 @@ def pads(layer: Any) -> tuple[int, int, int, int]:
 def as_json(t: Trace, step: Step) -> dict:
     """A step as JSON can hold it: see the module's docstring."""
     found = formula(t, step)
-    return {
-        **step._asdict(),
-        **{name: getattr(found, name) for name in ("layer", "short", "title", "say", "by", "top")},
-        "formula": found.text,
+    words = {name: getattr(found, name) for name in ("layer", "short", "title", "say", "by", "top")}
+    sentences_ = {
         "sentence": found.sentence and found.sentence.as_json(),
-        "also": [sentence.as_json() for sentence in found.also],
-        "code": [code.name for code in found.code],
-        "twin": twin(t, step).id if step.id[0] in "FB" else "",
+        "also": [one.as_json() for one in found.also],
     }
+    other = {"code": [code.name for code in found.code], "twin": twin(t, step).id if step.id[0] in "FB" else ""}
+    return step._asdict() | words | {"formula": found.text} | sentences_ | other
 
 
 def for_page(t: Trace) -> dict:
@@ -305,8 +294,6 @@ def for_page(t: Trace) -> dict:
         "schema": SCHEMA,
         "steps": [as_json(t, step) for step in [*steps(t), *beside, Step("T", "train", -1)]],
         "numbers": numbers,
-        "colours": voice.COLOURS,
-        "tolerances": voice.TOLERANCES,
-        "lab": voice.lab_json(),
+        **{"colours": voice.COLOURS, "tolerances": voice.TOLERANCES, "causes": CAUSES, "lab": voice.lab_json()},
         "keys": [[key.keys, key.help] for key in voice.keys_of("page")],
     }

@@ -3,12 +3,11 @@
 Terminal and page without JavaScript render the same parts, and the figures draw them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from cnn.explain import voice
 from cnn.explain.formulas import Formula, Step
@@ -30,7 +29,7 @@ class Cursor:
     learning_rate: float = 0.01
     lab: voice.LabSettings | None = None
 
-    def but(self, **changes: Any) -> "Cursor":
+    def but(self, **changes) -> "Cursor":
         """This cursor with some of it changed."""
         return replace(self, **changes)
 
@@ -64,8 +63,6 @@ class Grids(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under a head."""
-
     head: list[str]
     rows: list[list]  # of Num, str and Line
 
@@ -129,7 +126,6 @@ class View:
 
     @property
     def step(self) -> Step:
-        """The step that it shows."""
         return self.words.step
 
     @property
@@ -138,14 +134,9 @@ class View:
         return [part for part in self.parts if isinstance(part, Sum)]
 
 
-def line(*parts: Any) -> Line:
-    """line("x = ", Num(...)): a Line of these."""
-    return Line(list(parts))
-
-
-def grids(*items: Any) -> Grids:
-    """grids(Grid(...), "x", Grid(...)): these side by side."""
-    return Grids(list(items))
+def line(words: str, *items: "Num | Line | str") -> Line:
+    """line("x = {}", Num(...)): these in the places of {}; a name from outside is an item too."""
+    return Line([part for pair in zip_longest(words.split("{}"), items, fillvalue="") for part in pair])
 
 
 def count(value: float) -> Num:
@@ -158,48 +149,56 @@ def gradient(value: float) -> Num:
     return Num(float(value), kind="gradient")
 
 
+def nums(values: Array, kind: str) -> tuple[Num, ...]:
+    """All these numbers, row by row."""
+    return tuple(Num(float(value), kind=kind) for value in np.ravel(values))
+
+
 def percent(mask: Array) -> Num:
     """How many of these are true, of a hundred."""
     return Num(100 * float(np.mean(mask)), kind="percent")
 
 
-def ref(tensor: str, index: Sequence[int]) -> str:
+def ref(tensor: str, index) -> str:
     """z1[19,11,7]"""
     return f"{tensor}[{','.join(map(str, index))}]" if len(index) else tensor
 
 
-def num(t: Trace, tensor: str, index: Sequence[int], kind: str = "") -> Num:
+def num(t: Trace, tensor: str, index, kind: str = "") -> Num:
     """An entry of the trace, printed as such entries are unless a kind is given."""
     index = tuple(int(i) for i in index)
     return Num(float(t[tensor][index]), ref(tensor, index), kind or kind_of_tensor(tensor))
 
 
-def kind_of_tensor(name: str) -> str:
-    """How a tensor's entries are printed: gradients, weights and what comes before the ReLU have a sign."""
+def kind_of_tensor(name: str, plain: str = "") -> str:
+    """How a tensor's entries are printed: gradients, weights and what comes before the ReLU have a sign.
+
+    plain: instead, where they are no gradients.
+    """
     if name.startswith("d") if name.isalnum() else name.endswith((":backward", ":dz", ":gradient")):
         return "gradient"
-    return "signed" if (name.isalnum() and name[0] in "Wbz") or "/" in name or name.endswith(":z") else "value"
+    signed = (name.isalnum() and name[0] in "Wbz") or "/" in name or name.endswith(":z")
+    return plain or ("signed" if signed else "value")
 
 
-def total(t: Trace, tensor: str, index: Sequence[int], terms: ArrayLike, rows: list[Row]) -> Sum:
+def total(t: Trace, tensor: str, index, terms, *rows: Row) -> Sum:
     """A Sum whose total is this entry of the trace, with the float32 layer's value beside it."""
     index, array = tuple(int(i) for i in index), t.production[tensor]
-    kind = "gradient" if kind_of_tensor(tensor) == "gradient" else "total"
-    number = num(t, tensor, index, kind)
+    number = num(t, tensor, index, kind_of_tensor(tensor, "total"))
     terms = np.asarray(terms, np.float64).reshape(-1)
-    return Sum(rows, tensor, index, terms, number, float(array[index]), float(np.abs(array).max()))
+    return Sum(list(rows), tensor, index, terms, number, float(array[index]), float(np.abs(array).max()))
 
 
-def summed(t: Trace, terms: Terms, rows: list[Row] | None = None) -> Sum:
+def summed(t: Trace, terms: Terms, *rows: Row, label: str = "", shown: tuple[Num, ...] = ()) -> Sum:
     """The sum of a sentence's terms: all products in one row unless other rows are given, and the bias, if any."""
-    kind = "gradient" if kind_of_tensor(terms.sentence.out.tensor) == "gradient" else "total"
+    kind = kind_of_tensor(terms.sentence.out.tensor, "total")
     products, start = terms.terms.reshape(-1), terms.sentence.start
-    rows = rows or [Row(f"sum of {products.size} products", Num(float(products.sum()), kind=kind))]
+    rows = rows or (Row(label or f"sum of {products.size} products", Num(float(products.sum()), kind=kind), shown),)
     if start:
         index = tuple(terms.at[letter] for axis in start.index for letter, _ in axis)
-        rows = [*rows, Row(f"+ bias {ref(start.tensor, index)}", num(t, start.tensor, index, kind))]
+        rows = (*rows, Row(f"+ bias {ref(start.tensor, index)}", num(t, start.tensor, index, kind)))
         products = np.append(products, terms.start)
-    return total(t, terms.sentence.out.tensor, terms.index, products, rows)
+    return total(t, terms.sentence.out.tensor, terms.index, products, *rows)
 
 
 # ---- places
@@ -210,7 +209,7 @@ def largest(array: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(array)), array.shape))
 
 
-def clip(index: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def clip(index, shape) -> tuple[int, ...]:
     """The place, moved inside the shape: arrow keys stop at the border."""
     return tuple(int(min(max(i, 0), size - 1)) for i, size in zip(index, shape, strict=True))
 
@@ -228,10 +227,8 @@ def place(cursor: Cursor, array: Array, f: int | None = None) -> tuple[int, int,
         return i, j, one(f, array[i, j])
     if f is not None:
         f = clip((f,), array.shape[2:])[0]
-        i, j = largest(array[..., f])
-        return i, j, f
-    i, j, f = largest(array)
-    return i, j, f
+        return *largest(array[..., f]), f
+    return largest(array)
 
 
 def span(numbers: list[int]) -> str:
@@ -244,7 +241,7 @@ def marked(mask: Array, word: str = "pad") -> Array:
     return np.where(mask, word, "").astype(object)
 
 
-def here(shape: tuple[int, ...], at: tuple[int, ...]) -> Array:
+def here(shape: tuple[int, int], at: tuple[int, int]) -> Array:
     """marks with "here" at one place."""
     marks = np.full(shape, "", object)
     marks[at] = "here"

@@ -135,6 +135,9 @@ def _read(array: Array, entry: Entry, scope):
     return np.where(inside, array[clipped], 0.0), inside
 
 
+CAUSES = ("ReLU closed", "lost the pool", "padding", "zero input")  # why a product is 0
+
+
 def causes(t: Trace, stage: int, terms: Terms) -> dict[str, int]:
     """Why products of a convolution's weight gradient are 0, each counted once: ReLU, then pooling, then input."""
     this, (values, gradients) = t.stages[stage], terms.factors
@@ -142,10 +145,6 @@ def causes(t: Trace, stage: int, terms: Terms) -> dict[str, int]:
     closed = t.get(this, "z")[..., filter_number] <= 0 if is_relu(this) else np.zeros(terms.terms.shape, bool)
     lost, silent = (gradients == 0) & ~closed, (values == 0) & (gradients != 0)
     pooled = stage + 1 < len(t.stages) and isinstance(t.stages[stage + 1].layer, MaxPooling2D)
-    masks = {
-        "ReLU closed": closed,
-        "lost the pool" if pooled else "no gradient": lost,
-        "padding": silent & ~terms.inside,
-        "zero input": silent & terms.inside,
-    }
-    return {name: int(mask.sum()) for name, mask in masks.items() if mask.any()}
+    names = CAUSES if pooled else (CAUSES[0], "no gradient", *CAUSES[2:])
+    masks = zip(names, (closed, lost, silent & ~terms.inside, silent & terms.inside), strict=True)
+    return {name: int(mask.sum()) for name, mask in masks if mask.any()}

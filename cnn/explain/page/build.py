@@ -53,15 +53,14 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
     t = trace(model, photo, target, int(example.labels[example.number - 1]), example.number)
     check_networks(t, dense)
     numbers = photo_numbers(example)
-    traces = [
-        t if n == example.number else trace(model, example.pixels[n - 1], None, int(example.labels[n - 1]), n)
-        for n in numbers
-    ]
+    others = {n: int(example.labels[n - 1]) for n in numbers if n != example.number}
+    traces = [trace(model, example.pixels[n - 1], None, others[n], n) if n in others else t for n in numbers]
+    labels = np.array([one.label for one in traces], np.uint8)
     blocks = {
         "weights": Block(t.production, PARAMETERS, "<f4"),
         "baseline": Block(dict(zip(("W1", "b1", "W2", "b2"), dense.params.values(), strict=True)), None, "<f4"),
         "full": Block(t.tensors, [name for name in compared(t) if name not in LEFT_OUT], "<f8"),
-        "photo-bytes": Block({"photos": example.pixels[np.array(numbers) - 1], "labels": labels(traces)}, None, "u1"),
+        "photo-bytes": Block({"photos": example.pixels[np.array(numbers) - 1], "labels": labels}, None, "u1"),
     }
     words = formulas.for_page(t)
     parts = {name: block.text for name, block in blocks.items()}
@@ -129,15 +128,9 @@ class Block:
         self.told = {"width": width, "layout": layout, "sha256": hashlib.sha256(raw).hexdigest()}
 
 
-def labels(traces: list[Trace]) -> Array:
-    """The photos' classes, a byte each."""
-    return np.array([one.label for one in traces], np.uint8)
-
-
 def data(t: Trace, traces: list[Trace], dense: Sequential, blocks: dict[str, Block]) -> dict:
     """What the page reads as JSON: how the blocks are cut into tensors, and what was found for each photo."""
-    full = to_json(t, [])
-    del full["production"], full["tensors"]  # these lie in their blocks
+    full = {key: value for key, value in to_json(t, []).items() if key not in ("production", "tensors")}  # in blocks
     return {
         "schema": "cnn-page/2",
         "version": cnn.__version__,
@@ -162,15 +155,9 @@ def short(t: Trace, dense: Sequential) -> dict:
         "logits": t["z4"].tolist(),
         "dense": p[0].tolist(),
         "tensors": {name: [float(t[name].sum()), float(np.abs(t[name]).max()), t[name].size] for name in compared(t)},
-        "argmax1": winners(t["argmax1"]),
-        "argmax2": winners(t["argmax2"]),
+        **{name: hashlib.sha256(t[name].astype(np.uint8)).hexdigest() for name in ("argmax1", "argmax2")},
         "ties": split_ties(t),
     }
-
-
-def winners(array: Array) -> str:
-    """The SHA-256 of the pooling winners, a byte each."""
-    return hashlib.sha256(array.astype(np.uint8).tobytes()).hexdigest()
 
 
 def split_ties(t: Trace) -> dict[str, list[list[int]]]:
@@ -205,8 +192,7 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
     extra = f" or {t.number}" if known(t.number) > count else ""
     scripts = [f"\n{read(f'{name}.js')}" for name in SCRIPTS]
     return {
-        **{f"{step}-head": stop.head() for step, stop in tour.items()},
-        **{f"{step}-live": stop.live() for step, stop in tour.items()},
+        **{f"{step}-{part}": getattr(stop, part)() for step, stop in tour.items() for part in ("head", "live")},
         "number": str(t.number),
         "count": str(count),
         "photos-in-all": str(len(traces)),
@@ -215,10 +201,8 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
         "style": f"{colours()}{read('page.css')}",
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
         "hashes": " ".join(f"'sha256-{fingerprint(script)}'" for script in scripts),
-        "forward": "\n".join(stop.article() for step, stop in tour.items() if step[0] == "F"),
-        "backward": "\n".join(stop.article() for step, stop in tour.items() if step[0] == "B"),
-        "steps-F": markup.step_links(tour, "F"),
-        "steps-B": markup.step_links(tour, "B"),
+        **{f"tour-{way}": "\n".join(tour[step].article() for step in tour if step[0] == way) for way in "FB"},
+        **{f"steps-{way}": markup.step_links(tour, way) for way in "FB"},
         **{f"player-{way}": fill(read("player.html"), {"way": way}) for way in "FB"},
         "keys": markup.keys(),
         "sheet": markup.sheet(traces),
@@ -239,15 +223,12 @@ def fingerprint(script: str) -> str:
 
 def colours() -> str:
     """The colours of positive and negative numbers, by day and by night."""
-    day, night = (
-        " ".join(f"--{name[:3]}: {colour[time]};" for name, colour in voice.COLOURS.items())
-        for time in ("light", "dark")
-    )
+    said = lambda time: " ".join(f"--{name[:3]}: {colour[time]};" for name, colour in voice.COLOURS.items())
+    day, night = said("light"), said("dark")
     return f":root {{ {day} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {night} }} }}\n"
 
 
 def provenance(t: Trace) -> str:
     """Where the numbers come from."""
-    made = escape(t.model.made_by or "not recorded")
-    about = "Data: Fashion-MNIST by Zalando Research, MIT licence."
+    made, about = escape(t.model.made_by or "not recorded"), "Data: Fashion-MNIST by Zalando Research, MIT licence."
     return f"Written by numpy-cnn {cnn.__version__}; model trained by: <code>{made}</code>. {about}"

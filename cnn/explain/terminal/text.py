@@ -1,19 +1,16 @@
 """Views as plain lines of text: the same for a terminal's screen and for a pipe."""
 
-import inspect
 import textwrap
-from collections.abc import Callable
-from typing import Any
+from functools import partial
+from itertools import zip_longest
 
 import numpy as np
 
-from cnn.checks import known
 from cnn.explain import voice
 from cnn.explain.formulas import steps
 from cnn.explain.parts import Cursor, Grid, Grids, Line, Map, Num, Row, Sum, Table, View
 from cnn.explain.trace import Trace
 from cnn.explain.views import show
-from cnn.explain.words import plain
 from cnn.terminal import RESET, Style, draw_photo
 
 MARKS = {"won": "[{}]", "here": "<{}>", "pad": ".", "blank": ""}
@@ -42,10 +39,8 @@ def target_line(t: Trace) -> str:
 
 def render(view: View, width: int = 80, digits: int = voice.DIGITS, live: bool = False) -> list[str]:
     """The view's parts as lines of at most `width` characters. live: tell how large a rounding difference is."""
-    lines = []
-    for part in view.parts:
-        more = {"live": live} if isinstance(part, Sum) else {}
-        lines += PARTS[type(part)](part, width - 1, digits, **more)
+    shown = PARTS | {Sum: partial(sum_text, live=live)}
+    lines = [line for part in view.parts for line in shown[type(part)](part, width - 1, digits)]
     return [f" {line}".rstrip() for line in lines]
 
 
@@ -65,7 +60,7 @@ def wrapped(text: str, width: int, first: str = "", others: str = "") -> list[st
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=others, break_long_words=False)
 
 
-def plain_text(item: Any, digits: int) -> str:
+def plain_text(item, digits: int) -> str:
     """A cell of a table or a part of a line: words, a number, or a line of both."""
     if isinstance(item, Line):
         return "".join(plain_text(part, digits) for part in item.parts)
@@ -90,10 +85,8 @@ def table_text(table: Table, width: int, digits: int) -> list[str]:
 def grid_text(grid: Grid, digits: int) -> list[str]:
     """A matrix under its caption, all lines of one length."""
     marks = np.full(grid.values.shape, "", object) if grid.marks is None else grid.marks
-    rows = [
-        [MARKS.get(mark, "{}").format(voice.number(x, grid.kind, digits)) for x, mark in zip(*row, strict=True)]
-        for row in zip(grid.values, marks, strict=True)
-    ]
+    shown = lambda x, mark: MARKS.get(mark, "{}").format(voice.number(x, grid.kind, digits))
+    rows = [[shown(*cell) for cell in zip(*row, strict=True)] for row in zip(grid.values, marks, strict=True)]
     # The closing bracket hangs over, so that the digits stand under each other.
     bracketed = any(mark in ("won", "here") for mark in marks.flat)
     rows = [[cell + " " * (bracketed and not cell.endswith(("]", ">"))) for cell in row] for row in rows]
@@ -104,8 +97,7 @@ def grid_text(grid: Grid, digits: int) -> list[str]:
 
 def grids_text(grids: Grids, width: int, digits: int) -> list[str]:
     """Matrices side by side, as many in a row as the width allows."""
-    lines: list[str] = []
-    row: list[list[str]] = []
+    lines, row = [], []
     for item in grids.items:
         block = [item] if isinstance(item, str) else grid_text(item, digits)
         if row and sum(len(one[0]) + 2 for one in [*row, block]) - 2 > width:
@@ -151,7 +143,7 @@ def shown_sum(row: Row, digits: int) -> str:
     return "" if not row.shown or text == row.num.text(digits) else f"(shown figures add to {text})"
 
 
-PARTS: dict[type, Callable[..., list[str]]] = {Line: line_text, Table: table_text, Grids: grids_text, Sum: sum_text}
+PARTS = {Line: line_text, Table: table_text, Grids: grids_text}
 
 
 # ---- maps
@@ -160,7 +152,9 @@ PARTS: dict[type, Callable[..., list[str]]] = {Line: line_text, Table: table_tex
 def draw_map(picture: Map, style: Style) -> list[str]:
     """A picture of a map, two rows to a line, with v and > pointing at the cursor."""
     values = np.pad(picture.values, ((0, len(picture.values) % 2), (0, 0)))
-    lines = draw_signed(values, style) if picture.signed else draw_photo(scaled(values), style)
+    low, high = min(float(values.min()), 0.0), float(values.max())
+    bytes_ = np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+    lines = draw_signed(values, style) if picture.signed else draw_photo(bytes_, style)
     if picture.cursor is None:
         return [picture.caption, *lines]
     row, column = picture.cursor
@@ -170,25 +164,16 @@ def draw_map(picture: Map, style: Style) -> list[str]:
 
 def beside(left: list[str], right: list[str], width: int) -> list[str]:
     """Two blocks side by side, the left one `width` wide."""
-    rows = max(len(left), len(right))
-    left, right = left + [""] * (rows - len(left)), right + [""] * (rows - len(right))
-    return [f"{a[:width]:<{width}} {b}".rstrip() for a, b in zip(left, right, strict=True)]
+    return [f"{a[:width]:<{width}} {b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
 
 
 def with_map(view: View, style: Style, digits: int, live: bool = False) -> list[str]:
     """The view's lines with its picture at the right."""
-    picture = known(view.map)
-    left = style.width - 3 - max(picture.values.shape[1], len(picture.caption))
-    return beside(render(view, left, digits, live), draw_map(picture, style), left)
+    left = style.width - 3 - max(view.map.values.shape[1], len(view.map.caption))
+    return beside(render(view, left, digits, live), draw_map(view.map, style), left)
 
 
-def scaled(values: np.ndarray) -> np.ndarray:
-    """0..255, the smallest and the largest."""
-    low, high = min(float(values.min()), 0.0), float(values.max())
-    return np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
-
-
-def draw_signed(values: np.ndarray, style: Style) -> list[str]:
+def draw_signed(values, style: Style) -> list[str]:
     """Positive and negative numbers by sign and size: # + . - = ; of two rows the larger number."""
     pairs = values.reshape(len(values) // 2, 2, -1)
     picked = np.take_along_axis(pairs, np.abs(pairs).argmax(axis=1, keepdims=True), axis=1)[:, 0]
@@ -240,8 +225,7 @@ def source_lines(view: View, width: int, height: int) -> list[str]:
     if not view.words.code:
         return [" this step has no source of its own"]
     code = view.words.code[0]
-    lines, first = inspect.getsourcelines(inspect.unwrap(plain(code.function)))
-    file = "/".join(known(inspect.getsourcefile(plain(code.function))).rsplit("/", 2)[-2:])
+    file, first, lines = code.source()
     marked = next((k for k, line in enumerate(lines) if code.needle and code.needle in line), 0)
     start = max(0, min(marked - height // 2, len(lines) - height + 1))
     shown = [f"{'>' if k == marked else ' '} {first + k:4} {line.rstrip()}"[:width] for k, line in enumerate(lines)]
