@@ -1,6 +1,7 @@
 """Checks of what users pass in: one clear error each - where, what was expected, what came."""
 
 import math
+import sys
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -109,7 +110,7 @@ def parameter(where: str, name: str, value: Any) -> None:
 def numeric_array(where: str, name: str, value: Any) -> np.ndarray:
     """value as an array of real numbers (lists are accepted, nothing is copied that need not be); else ValueError."""
     parts = value if isinstance(value, tuple | list) else ()
-    if any(isinstance(part, np.ma.MaskedArray) for part in (value, *parts)):
+    if any(map(_is_masked, (value, *parts))):
         raise ValueError(
             f"{where}: {name}: expected an array of numbers, got a masked array: fill or leave out what is masked"
         )
@@ -120,6 +121,11 @@ def numeric_array(where: str, name: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "buif":
         raise ValueError(f"{where}: {name}: expected an array of numbers, got dtype {array.dtype}")
     return array
+
+
+def _is_masked(value) -> bool:
+    """Whether it is a masked array. Who has one has loaded numpy.ma, which is slow to load: it is not loaded to ask."""
+    return isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ()))
 
 
 def inputs(
