@@ -3,15 +3,19 @@
 What cnn.plots draws already is taken from there; the data beside it are the trace's.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cnn import optimizers, photos, plots
+from cnn.checks import known
 from cnn.explain import voice
 from cnn.explain.formulas import Step, first_stage, kind_of, steps
-from cnn.explain.parts import Grids
+from cnn.explain.parts import Grid, Grids
 from cnn.explain.terms import Tensors, causes, evaluate
 from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forward
 from cnn.explain.views import beside, show
@@ -35,7 +39,7 @@ def step_of(t: Trace, kind: str) -> Step:
     return next(step for step in steps(t) if step.kind == kind)
 
 
-def dress(axes, title: str = "", x: str = "", y: str = "", legend: str = "best") -> None:
+def dress(axes: Axes, title: str = "", x: str = "", y: str = "", legend: Any = "best") -> None:
     """What all pictures with axes look like."""
     axes.set_title(title, fontsize=15, loc="left", color=INK)
     axes.set_xlabel(x, fontsize=13, color=INK)
@@ -61,7 +65,7 @@ def convolution(t: Trace, test: Test) -> Result:
     titles = ("the window", "times the filter", "= the products")
     matrices = [grid_matrix(grid, title) for grid, title in zip(shown, titles, strict=True)]
     z, layer = view.sums[0].total, t.stages[view.step.stage].layer
-    rows, columns = window_cells(layer, view.cursor.cell, layer.kernel_size)
+    rows, columns = window_cells(layer, known(view.cursor.cell), layer.kernel_size)
     words = "   ".join(f"{row.label} {row.num.text()}" for row in view.sums[0].rows)
     said = f"{words}   = {z.ref} {z.text()},   ReLU: {voice.number(max(0.0, z.value), digits=6)}"
     picture = concepts.convolution_picture(t["x"][..., 0], t.title, (rows[0], columns[0]), matrices, said)
@@ -69,7 +73,7 @@ def convolution(t: Trace, test: Test) -> Result:
     return picture, data | {"cell": view.cursor.cell, "filter": view.cursor.filter}
 
 
-def grid_matrix(grid, title: str) -> Matrix:
+def grid_matrix(grid: Grid, title: str) -> Matrix:
     """A part of a view as a matrix to draw, with the digits of the step-through; padding says so."""
     words = np.array([[voice.number(value, grid.kind, 3) for value in row] for row in grid.values], object)
     if grid.marks is not None:
@@ -104,9 +108,9 @@ def shown_photo(t: Trace) -> photos.Photo:
 def pooling(t: Trace, test: Test) -> Result:
     """06: four windows of max pooling: the winners framed, ties named."""
     view = show(t, step_of(t, "pool"))
-    stage, f = t.stages[view.step.stage], view.cursor.filter
+    stage, f = t.stages[view.step.stage], known(view.cursor.filter)
     y, (ph, pw) = t.get(stage, "y"), stage.layer.pool_size
-    i, j = (min(place, size - 2) for place, size in zip(view.cursor.cell, y.shape, strict=False))
+    i, j = (min(place, size - 2) for place, size in zip(known(view.cursor.cell), y.shape, strict=False))
     windows = [Window(t, stage, (i + a, j + b, f)) for a, b in np.ndindex(2, 2)]
     r0, s0 = max(windows[0].rows[0], 0), max(windows[0].columns[0], 0)
     last_row, last_column = windows[-1].rows[-1], windows[-1].columns[-1]
@@ -126,7 +130,7 @@ def flatten(t: Trace, test: Test) -> Result:
     """07: which number of the row is which cell: the places of one map in the flattened row."""
     step = step_of(t, "flatten")
     x, y = t.get(t.stages[step.stage], "x"), t.get(t.stages[step.stage], "y")
-    n = show(t, step).cursor.unit
+    n = known(show(t, step).cursor.unit)
     r, s, c = cell = tuple(map(int, np.unravel_index(n, x.shape)))
     indices = np.ravel_multi_index((*np.indices(x.shape[:2]), np.full(x.shape[:2], c)), x.shape)
     figure = new_figure(11, 7.4)
@@ -169,7 +173,7 @@ def gradient_flow(t: Trace, test: Test) -> Result:
     return figure, data
 
 
-def draw_sizes(axes, sizes) -> None:
+def draw_sizes(axes: Axes, sizes: np.ndarray) -> None:
     """Numbers without a sign: a map as shades, a row as lines."""
     if sizes.ndim == 2:
         axes.imshow(sizes, cmap="magma", vmin=0)
@@ -183,8 +187,8 @@ def draw_sizes(axes, sizes) -> None:
 def weight_terms(t: Trace, test: Test) -> Result:
     """10: the terms of one weight's gradient, sorted, their running sum, and why the others are zero."""
     view = show(t, step_of(t, "conv-dkernel"))
-    total, at = view.sums[0].total, dict(zip("uvcf", view.cursor.weight, strict=True))
-    terms = evaluate(view.words.sentence, Tensors(t), at)
+    total, at = view.sums[0].total, dict(zip("uvcf", known(view.cursor.weight), strict=True))
+    terms = evaluate(known(view.words.sentence), Tensors(t), at)
     products, live = terms.terms.reshape(-1)[terms.order()], int(np.count_nonzero(terms.terms))
     bars, running = products[: min(live, 60)], np.cumsum(products)
     figure = new_figure(12, 5.6)
@@ -195,12 +199,12 @@ def weight_terms(t: Trace, test: Test) -> Result:
     axes.axhline(total.value, color=GREY, linestyle="--", linewidth=2, label=f"{total.ref} = {total.text()}")
     words = ", ".join(f"{number} {name}" for name, number in causes(t, view.step.stage, terms).items())
     counts = f"{products.size} products, {live} count, {products.size - live} are 0"
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # an AutoLocator, which can
     dress(axes, f"One weight of {view.words.layer}: {counts}\n({words})", "product, the largest first")
     return figure, {"bars": bars, "running": running, "total": total.value, "live": live}
 
 
-def draw_bars(axes, bars) -> None:
+def draw_bars(axes: Axes, bars: Sequence[float]) -> None:
     """Positive blue, negative orange and hatched, over one line at zero."""
     signs = [value >= 0 for value in bars]
     edges, faces = [BLUE if plus else ORANGE for plus in signs], [BLUE if plus else "white" for plus in signs]
@@ -293,4 +297,4 @@ NAMES = """01-photos 02-convolution 03-stride-and-padding 04-filters 05a-feature
 MAPS = partial(feature_maps, which=0), partial(feature_maps, which=-1)
 FORWARD = sheet, convolution, stride_and_padding, filters, *MAPS, pooling, flatten, card
 BACKWARD = gradient_flow, weight_terms, gradient_check, shift_curves, im2col, descent
-FIGURES = dict(zip(NAMES.split(), (*FORWARD, *BACKWARD), strict=True))
+FIGURES: dict[str, Callable[[Trace, Test], Result]] = dict(zip(NAMES.split(), (*FORWARD, *BACKWARD), strict=True))

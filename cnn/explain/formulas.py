@@ -17,9 +17,10 @@ rest in one line (0: all).
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cnn import photos
+from cnn.checks import known
 from cnn.explain import sentences, voice
 from cnn.explain.sentences import Sentence
 from cnn.explain.terms import CAUSES, Tensors, switch_name
@@ -105,7 +106,7 @@ def first_stage(t: Trace) -> int:
 
 def kind_of(stage: Stage) -> str:
     """conv, pool, flatten, dense, or through for what needs no arithmetic of its own."""
-    if isinstance(stage.layer, Dense) and len(stage.layer.output_shape) > 1:
+    if isinstance(stage.layer, Dense) and len(known(stage.layer.output_shape)) > 1:
         return "through"  # a Dense layer along the last of several axes
     kinds = {Conv2D: "conv", MaxPooling2D: "pool", Flatten: "flatten", Dense: "dense"}
     return kinds.get(type(stage.layer), "through")
@@ -163,7 +164,7 @@ def input_step(t: Trace) -> Step:
 def step_sentences(t: Trace, step: Step) -> tuple[Sentence, ...]:
     """What this step computes, the main thing first."""
     texts, stage = WORDS[step.kind].sentences, t.stages[step.stage] if 0 <= step.stage < len(t.stages) else None
-    if step.kind == "conv-dx" and stage.layer.strides != (1, 1):
+    if step.kind == "conv-dx" and known(stage).layer.strides != (1, 1):
         texts = (STRIDED,)
     names = tensor_names(stage) if stage else {}
     values, tensors = filling(t, step), Tensors(t)
@@ -206,7 +207,7 @@ def tensor_names(stage: Stage) -> dict[str, str]:
 
 def filling(t: Trace, step: Step) -> dict:
     """The values for {names} in the words and sentences of a step."""
-    values = {"layer": "", "scale": f"{1 / photos.input_scale(t.model):g}", "z": letters(t.stages[-1])["a"]}
+    values: dict = {"layer": "", "scale": f"{1 / photos.input_scale(t.model):g}", "z": letters(t.stages[-1])["a"]}
     if not 0 <= step.stage < len(t.stages):
         return values
     stage = t.stages[step.stage]
@@ -218,7 +219,7 @@ def filling(t: Trace, step: Step) -> dict:
         values |= window_filling(stage)
     if isinstance(layer, Dense):
         n, u = ("u", "k") if stage is t.stages[-1] else ("n", "u")
-        values |= {"n": n, "u": u, "units": layer.output_shape[-1]}
+        values |= {"n": n, "u": u, "units": known(layer.output_shape)[-1]}
         values["+b[u]"] = f"{values['b']}[{u}] + " if layer.use_bias else ""
     if isinstance(layer, Flatten):
         values |= flat_filling(x.shape)
@@ -260,12 +261,12 @@ def index(*parts: tuple[str, int]) -> str:
     return text.removeprefix("+") or "0"
 
 
-def window_size(layer) -> tuple[int, int]:
+def window_size(layer: Any) -> tuple[int, int]:
     """(height, width) of the window that a layer slides."""
     return layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
 
 
-def pads(layer) -> tuple[int, int, int, int]:
+def pads(layer: Any) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of a layer's sliding window."""
     return place_windows(layer, layer.input_shape, window_size(layer))[2]
 

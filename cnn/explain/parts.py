@@ -3,11 +3,13 @@
 Terminal and page without JavaScript render the same parts, and the figures draw them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn.explain import voice
 from cnn.explain.formulas import Formula, Step
@@ -29,7 +31,7 @@ class Cursor:
     learning_rate: float = 0.01
     lab: voice.LabSettings | None = None
 
-    def but(self, **changes) -> "Cursor":
+    def but(self, **changes: Any) -> "Cursor":
         """This cursor with some of it changed."""
         return replace(self, **changes)
 
@@ -63,6 +65,8 @@ class Grids(NamedTuple):
 
 
 class Table(NamedTuple):
+    """Rows under a head."""
+
     head: list[str]
     rows: list[list]  # of Num, str and Line
 
@@ -126,6 +130,7 @@ class View:
 
     @property
     def step(self) -> Step:
+        """The step that it shows."""
         return self.words.step
 
     @property
@@ -159,12 +164,12 @@ def percent(mask: Array) -> Num:
     return Num(100 * float(np.mean(mask)), kind="percent")
 
 
-def ref(tensor: str, index) -> str:
+def ref(tensor: str, index: Sequence[int]) -> str:
     """z1[19,11,7]"""
     return f"{tensor}[{','.join(map(str, index))}]" if len(index) else tensor
 
 
-def num(t: Trace, tensor: str, index, kind: str = "") -> Num:
+def num(t: Trace, tensor: str, index: Sequence[int], kind: str = "") -> Num:
     """An entry of the trace, printed as such entries are unless a kind is given."""
     index = tuple(int(i) for i in index)
     return Num(float(t[tensor][index]), ref(tensor, index), kind or kind_of_tensor(tensor))
@@ -181,7 +186,7 @@ def kind_of_tensor(name: str, plain: str = "") -> str:
     return plain or ("signed" if signed else "value")
 
 
-def total(t: Trace, tensor: str, index, terms, *rows: Row) -> Sum:
+def total(t: Trace, tensor: str, index: Sequence[int], terms: ArrayLike, *rows: Row) -> Sum:
     """A Sum whose total is this entry of the trace, with the float32 layer's value beside it."""
     index, array = tuple(int(i) for i in index), t.production[tensor]
     number = num(t, tensor, index, kind_of_tensor(tensor, "total"))
@@ -209,7 +214,7 @@ def largest(array: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(array)), array.shape))
 
 
-def clip(index, shape) -> tuple[int, ...]:
+def clip(index: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """The place, moved inside the shape: arrow keys stop at the border."""
     return tuple(int(min(max(i, 0), size - 1)) for i, size in zip(index, shape, strict=True))
 
@@ -227,8 +232,10 @@ def place(cursor: Cursor, array: Array, f: int | None = None) -> tuple[int, int,
         return i, j, one(f, array[i, j])
     if f is not None:
         f = clip((f,), array.shape[2:])[0]
-        return *largest(array[..., f]), f
-    return largest(array)
+        i, j = largest(array[..., f])
+        return i, j, f
+    i, j, f = largest(array)
+    return i, j, f
 
 
 def span(numbers: list[int]) -> str:
@@ -241,7 +248,7 @@ def marked(mask: Array, word: str = "pad") -> Array:
     return np.where(mask, word, "").astype(object)
 
 
-def here(shape: tuple[int, int], at: tuple[int, int]) -> Array:
+def here(shape: tuple[int, ...], at: tuple[int, ...]) -> Array:
     """marks with "here" at one place."""
     marks = np.full(shape, "", object)
     marks[at] = "here"

@@ -35,7 +35,7 @@ class Entry(NamedTuple):
     """One entry of a tensor: its name in the trace and an index for each axis."""
 
     tensor: str
-    index: tuple[Index, ...]
+    index: tuple[Index, ...]  # type: ignore[assignment]  # where other tuples have a method
 
     def as_json(self) -> dict:
         """{"tensor", "index"} of plain lists."""
@@ -78,7 +78,7 @@ def parse(text: str, names: Mapping[str, str], shapes: Mapping[str, tuple[int, .
     out, start, sign, operator, ranges, relu, product = found.groups()
     factors = tuple(_entry(part, names) for part in re.findall(ENTRY, product))
     running = tuple((letter, int(size)) for letter, size in re.findall(r"(\w+):(\d+)", ranges or ""))
-    left, first = _entry(out, names), start and _entry(start, names)
+    left, first = _entry(out, names), _entry(start, names) if start else None
     places, factor = _places([left, *factors], dict(running), shapes), -1 if sign == "-" else 1
     return Sentence(text, left, places, first, factor, "RELU" if relu else operator or "", running, factors)
 

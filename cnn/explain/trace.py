@@ -6,13 +6,15 @@ and compute no network value of their own.
 """
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import cnn
 from cnn import models, photos
+from cnn.checks import known
 from cnn.datasets import fingerprint
 from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, Weighted
 from cnn.losses import SparseCategoricalCrossentropy
@@ -39,7 +41,7 @@ class Stage(NamedTuple):
     and dx, dy, dz, dkernel, dbias: the loss's derivative by each of them.
     """
 
-    layer: Layer
+    layer: Any  # a Layer; the steps read what its kind is made from
     names: dict[str, str]
     name: str  # conv1, pool1 and so on in the article's network; else the layer's own name
 
@@ -119,22 +121,22 @@ def trace(
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
     """The photo as the network takes it, float64 with a batch axis: bytes are scaled, a missing channel is added."""
-    if not model.built or len(model.output_shape) != 1:
+    if not model.built or len(known(model.output_shape)) != 1:
         expected = "expected a built network that ends in one number for each class"
         raise ValueError(f"{model}: {expected}, got output {model.output_shape}")
-    photo = np.asarray(photo)
-    fits = photo.shape[:2] == model.input_shape[:2] or len(model.input_shape) == 1
-    if photo.size != np.prod(model.input_shape) or not fits:
-        raise ValueError(f"{model}: expected a photo of shape {model.input_shape}, got {photo.shape}")
+    photo, shape = np.asarray(photo), known(model.input_shape)
+    fits = photo.shape[:2] == shape[:2] or len(shape) == 1
+    if photo.size != np.prod(shape) or not fits:
+        raise ValueError(f"{model}: expected a photo of shape {shape}, got {photo.shape}")
     scale = photos.input_scale(model) if photo.dtype == np.uint8 else 1.0
     # In float32 first, as in training, so that both passes start from the same numbers.
-    return (photo.astype(np.float32) * np.float32(scale)).astype(np.float64).reshape(1, *model.input_shape)
+    return (photo.astype(np.float32) * np.float32(scale)).astype(np.float64).reshape(1, *shape)
 
 
 def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
     """The layers with the names of their tensors: the article's short ones where they fit, else `<layer>:forward`."""
     article = tuple(map(type, layers)) == ARTICLE_KINDS
-    article = article and all(isinstance(layers[k].activation, ReLU) for k in (0, 2, 5))
+    article = article and all(isinstance(getattr(layers[k], "activation", None), ReLU) for k in (0, 2, 5))
     stages, x, dx = [], "x", "dx"
     for k, layer in enumerate(layers):
         names = {"x": x, "dx": dx} | (ARTICLE_NAMES[k] if article else _general_names(layer))
@@ -145,7 +147,7 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
             names["dz"] = names["dy"] if same else f"d{names['z']}" if article else f"{layer.name}:dz"
         for role in layer.params:
             names[f"d{role}"] = f"d{names[role]}" if article else f"{names[role]}:gradient"
-        stages.append(Stage(layer, names, ARTICLE_LAYERS[k] if article else layer.name))
+        stages.append(Stage(layer, names, ARTICLE_LAYERS[k] if article else known(layer.name)))
         x, dx = names["y"], names["dy"]
     return tuple(stages)
 
@@ -166,7 +168,7 @@ def _general_names(layer):
     return names
 
 
-def run_forward(stages, layers: list[Layer], x: Array) -> tuple[dict[str, Array], list]:
+def run_forward(stages: Sequence[Stage], layers: list[Layer], x: Array) -> tuple[dict[str, Array], list]:
     """The layers' own forward: every tensor by its name, without the batch axis, and the layers' caches."""
     y, tensors, caches = x, {"x": x[0]}, []
     for stage, layer in zip(stages, layers, strict=True):
@@ -178,7 +180,7 @@ def run_forward(stages, layers: list[Layer], x: Array) -> tuple[dict[str, Array]
     return tensors, caches
 
 
-def run_backward(stages, layers: list[Layer], caches: list, dlogits: Array) -> dict[str, Array]:
+def run_backward(stages: Sequence[Stage], layers: list[Layer], caches: list, dlogits: Array) -> dict[str, Array]:
     """The layers' own backward from dlogits (C,): the loss's derivative by every tensor and parameter."""
     dy, tensors = dlogits[None], {"dlogits": dlogits}
     for stage, layer, cache in reversed(list(zip(stages, layers, caches, strict=True))):

@@ -6,6 +6,7 @@ explanation. {Names} are filled in for the network at hand.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cnn import gradcheck, layers, losses, optimizers
@@ -113,7 +114,7 @@ train | training | learning, one step at a time
 class Code(NamedTuple):
     """A function that computes a step, and a piece of the line in it that does."""
 
-    function: object
+    function: Callable
     needle: str
 
     @property
@@ -172,7 +173,8 @@ class Words(NamedTuple):
 
 def read(text: str) -> dict[str, Words]:
     """The paragraphs of TEXT by their kind."""
-    kinds, found = [], {}
+    kinds: list[tuple[list[str], list[str]]] = []
+    found = {}
     for line in text.strip().splitlines():
         if line.startswith("  "):
             kinds[-1][1].append(line.strip())

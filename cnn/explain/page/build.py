@@ -155,7 +155,7 @@ def short(t: Trace, dense: Sequential) -> dict:
         "logits": t["z4"].tolist(),
         "dense": p[0].tolist(),
         "tensors": {name: [float(t[name].sum()), float(np.abs(t[name]).max()), t[name].size] for name in compared(t)},
-        **{name: hashlib.sha256(t[name].astype(np.uint8)).hexdigest() for name in ("argmax1", "argmax2")},
+        **{name: hashlib.sha256(t[name].astype(np.uint8).tobytes()).hexdigest() for name in ("argmax1", "argmax2")},
         "ties": split_ties(t),
     }
 

@@ -6,10 +6,13 @@ number it is (voice.FORMATS). The page computes all of these again when it opens
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.explain import formulas, views, voice
 from cnn.explain.formulas import Step
 from cnn.explain.parts import Grid, Grids, Line, Num, Sum, Table
@@ -29,7 +32,7 @@ class Html(str):
     """Markup that was made here, unlike any text from outside."""
 
 
-def escape(text) -> str:
+def escape(text: object) -> str:
     """The text as HTML: everything from outside comes through here."""
     return html.escape(str(text))
 
@@ -42,7 +45,7 @@ def number(num: Num) -> str:
     return num.text().replace("-", "−")
 
 
-def cell(shown, mark: str = "") -> str:
+def cell(shown: Any, mark: str = "") -> str:
     """A table's cell: a Num, a Line, words, or the cell itself as Html."""
     if isinstance(shown, Html):
         return shown
@@ -54,7 +57,7 @@ def cell(shown, mark: str = "") -> str:
     return f"<td{cls}>{words(shown)}</td>"
 
 
-def words(shown) -> str:
+def words(shown: Any) -> str:
     """Words, a number, or a Line of both."""
     if isinstance(shown, Line):
         return "".join(map(words, shown.parts))
@@ -85,7 +88,7 @@ def grid(part: Grid) -> str:
     return table(part.caption, ["", *map(str, range(width))], rows, "grid")
 
 
-def entries(ref: str, width: int):
+def entries(ref: str, width: int) -> Callable[[int, int], str]:
     """A function that names the number at a place of a matrix: for "x[18:21,10:13,0]" or "F6 i=3 c={n}"; else ""."""
     if "{" in ref:
         return lambda u, v: ref.format(u=u, v=v, n=u * width + v)
@@ -108,7 +111,7 @@ def sums(part: Sum, caption: str) -> str:
     )
 
 
-def part_html(part, caption: str) -> str:
+def part_html(part: Any, caption: str) -> str:
     """Any part of a view."""
     match part:
         case Grids():
@@ -176,7 +179,7 @@ def step_links(tour: dict[str, Stop], way: str) -> str:
 def keys() -> str:
     """The keys and what they do."""
     names = {"arrows": "← ↑ → ↓"}
-    marked = lambda keys: " ".join(f"<kbd>{escape(k)}</kbd>" for k in names.get(keys, keys).split())
+    marked = lambda keys: " ".join(f"<kbd>{escape(k)}</kbd>" for k in (names.get(keys) or keys).split())
     return "".join(f"<dt>{marked(one.keys)}</dt><dd>{escape(one.help)}</dd>" for one in voice.keys_of("page"))
 
 
@@ -186,7 +189,7 @@ def sources(tour: dict[str, Stop]) -> str:
     return "".join(source(name, function) for name, function in found.items())
 
 
-def source(name: str, function) -> str:
+def source(name: str, function: Callable) -> str:
     """A function's own text."""
     file, first, lines = Code(function, "").source()
     indent = len(lines[0]) - len(lines[0].lstrip())
@@ -209,7 +212,7 @@ def sheet(traces: list[Trace]) -> str:
     """All photos with labels and predictions, for reading without JavaScript."""
     names = traces[0].class_names
     said = {True: "right", False: "WRONG"}
-    cells = ((t.number, names[t.label], names[t.predicted], said[t.label == t.predicted]) for t in traces)
+    cells = ((known(t.number), names[known(t.label)], names[t.predicted], said[t.label == t.predicted]) for t in traces)
     rows = [[f"{number} = test[{number - 1}]", *words] for number, *words in cells]
     made = table("labels and predictions", ["photo", "label", "model says", ""], rows)
     return f'<div class="static derived">{made}</div>'
@@ -225,14 +228,14 @@ def network(t: Trace) -> str:
             continue
         at, name = (k + 1, "p") if k == last else (k, names["y"])
         title = f"{title} + ReLU" if is_relu(t.stages[k]) else title
-        times = int(np.prod(layer.output_shape[:2])) if isinstance(layer, Conv2D) else 1
+        times = int(np.prod(known(layer.output_shape)[:2])) if isinstance(layer, Conv2D) else 1
         work = layer.params["kernel"].size * times if layer.params else 0
         ways = first["F", at], first["B", at]
         items.append(layer_item(name, *ways, title, layer.output_shape, layer.count_params(), work))
     return "".join(items)
 
 
-def layer_item(name: str, ahead: str, back: str, title: str, shape, parameters: int = 0, products: int = 0) -> str:
+def layer_item(name: str, ahead: str, back: str, title: str, shape: Any, parameters: int = 0, products: int = 0) -> str:
     """A layer of the network's map. ahead, back: the steps that explain it."""
     size = " × ".join(map(str, shape))
     about = f"{parameters:,} parameters<br>{products:,} multiply-adds" if parameters else "no parameters"

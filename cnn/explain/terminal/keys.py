@@ -1,7 +1,11 @@
 """What each key does in the walk, the help, and the sheet of photos that it begins with."""
 
+import numpy as np
+
 from cnn import photos
+from cnn.checks import known
 from cnn.explain import voice
+from cnn.models import Sequential
 from cnn.terminal import Style
 
 ARROWS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
@@ -46,14 +50,14 @@ def two_columns(lines: list[str], width: int) -> list[str]:
     return [f" {a:<{width}}{b}".rstrip() for a, b in zip(lines[:half], [*lines[half:], ""], strict=False)]
 
 
-def sheet_lines(model, test, style: Style) -> list[str]:
+def sheet_lines(model: Sequential, test: tuple[np.ndarray, np.ndarray], style: Style) -> list[str]:
     """The first 20 photos: number, label, answer, right or wrong."""
     chosen = photos.first(*test)
     marks, wide = ("✓", "✗") if style.unicode else ("+", "x"), style.width >= 80
     rows = []
     for said in photos.predict(model, chosen):
         names, share = said.class_names, f"  {said.probabilities[said.predicted]:.2f}" if wide else ""
-        label, mark = names[said.photo.label], marks[0 if said.right else 1]
+        label, mark = names[known(said.photo.label)], marks[0 if said.right else 1]
         rows.append(f"{said.photo.number:3} {label:11} {mark} {said.says:11}{share}")
     first = photos.shown_first(*test)
     return [

@@ -21,7 +21,7 @@ SEQUENCES = {
 }
 
 
-def too_small(size) -> bool:
+def too_small(size: os.terminal_size) -> bool:
     """Whether a window has no room for a step."""
     return size.columns < SMALLEST[0] or size.lines < SMALLEST[1]
 

@@ -1,11 +1,14 @@
 """Views as plain lines of text: the same for a terminal's screen and for a pipe."""
 
 import textwrap
+from collections.abc import Callable
 from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.explain import voice
 from cnn.explain.formulas import steps
 from cnn.explain.parts import Cursor, Grid, Grids, Line, Map, Num, Row, Sum, Table, View
@@ -60,7 +63,7 @@ def wrapped(text: str, width: int, first: str = "", others: str = "") -> list[st
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=others, break_long_words=False)
 
 
-def plain_text(item, digits: int) -> str:
+def plain_text(item: Any, digits: int) -> str:
     """A cell of a table or a part of a line: words, a number, or a line of both."""
     if isinstance(item, Line):
         return "".join(plain_text(part, digits) for part in item.parts)
@@ -97,7 +100,8 @@ def grid_text(grid: Grid, digits: int) -> list[str]:
 
 def grids_text(grids: Grids, width: int, digits: int) -> list[str]:
     """Matrices side by side, as many in a row as the width allows."""
-    lines, row = [], []
+    lines: list[str] = []
+    row: list[list[str]] = []
     for item in grids.items:
         block = [item] if isinstance(item, str) else grid_text(item, digits)
         if row and sum(len(one[0]) + 2 for one in [*row, block]) - 2 > width:
@@ -143,7 +147,7 @@ def shown_sum(row: Row, digits: int) -> str:
     return "" if not row.shown or text == row.num.text(digits) else f"(shown figures add to {text})"
 
 
-PARTS = {Line: line_text, Table: table_text, Grids: grids_text}
+PARTS: dict[type, Callable[..., list[str]]] = {Line: line_text, Table: table_text, Grids: grids_text}
 
 
 # ---- maps
@@ -169,11 +173,12 @@ def beside(left: list[str], right: list[str], width: int) -> list[str]:
 
 def with_map(view: View, style: Style, digits: int, live: bool = False) -> list[str]:
     """The view's lines with its picture at the right."""
-    left = style.width - 3 - max(view.map.values.shape[1], len(view.map.caption))
-    return beside(render(view, left, digits, live), draw_map(view.map, style), left)
+    picture = known(view.map)
+    left = style.width - 3 - max(picture.values.shape[1], len(picture.caption))
+    return beside(render(view, left, digits, live), draw_map(picture, style), left)
 
 
-def draw_signed(values, style: Style) -> list[str]:
+def draw_signed(values: np.ndarray, style: Style) -> list[str]:
     """Positive and negative numbers by sign and size: # + . - = ; of two rows the larger number."""
     pairs = values.reshape(len(values) // 2, 2, -1)
     picked = np.take_along_axis(pairs, np.abs(pairs).argmax(axis=1, keepdims=True), axis=1)[:, 0]

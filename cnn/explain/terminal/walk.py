@@ -1,10 +1,12 @@
 """The walk through the steps: which step, cell and photo, and what each key does. Knows nothing of the terminal."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
 
 from cnn import optimizers, photos
+from cnn.checks import known
 from cnn.datasets import fashion_mnist
 from cnn.errors import DataError, UsageError
 from cnn.explain import formulas, voice
@@ -17,13 +19,14 @@ from cnn.explain.views import show
 from cnn.explain.views.beside import check_sample
 from cnn.explain.voice import LabSettings
 from cnn.losses import SparseCategoricalCrossentropy
+from cnn.models import Sequential
 from cnn.photos import changes
 from cnn.terminal import Style
 
 UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
 WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
 CHOICES = voice.SIZES, voice.STRIDES, voice.PADDINGS, (*voice.PRESETS, "learned"), (False, True)
-LAB = dict(zip(LabSettings._fields, CHOICES, strict=True))
+LAB: dict[str, tuple] = dict(zip(LabSettings._fields, CHOICES, strict=True))
 
 
 class Walk:
@@ -31,9 +34,9 @@ class Walk:
 
     def __init__(
         self,
-        model,
+        model: Sequential,
         photo: photos.Photo | None,
-        test,
+        test: tuple[np.ndarray, np.ndarray],
         target: int | None = None,
         step: str = "F1",
         cursor: Cursor | None = None,
@@ -44,7 +47,8 @@ class Walk:
         self.sheet = photo is None  # begin with the sheet of photos
         self.asked = target
         self.typed: str | None = None  # the number that is being typed
-        self.message, self.shown, self.pause = "", None, 2.0
+        self.message, self.pause = "", 2.0
+        self.shown: int | None = None  # parts of the step, where they are revealed one by one
         self.help = self.source = self.playing = self.map = self.finished = False
         self.batch = 0
         self.retrace()
@@ -63,9 +67,11 @@ class Walk:
 
     @property
     def cursor(self) -> Cursor:
+        """What was chosen at this step."""
         return self.cursors.get(self._key(), Cursor())
 
     def view(self) -> View:
+        """This step at its cursor."""
         return show(self.trace, self.step, self.cursor)
 
     def press(self, key: str) -> None:
@@ -88,6 +94,7 @@ class Walk:
     # ---- where we are
 
     def go(self, by: int) -> None:
+        """So many steps on, or back."""
         if self.step not in self.tour:
             self.step = self.before_extra
             return
@@ -127,12 +134,14 @@ class Walk:
             self.message = "there is no such layer"
 
     def twin(self, way: str) -> None:
+        """The same layer's step on the other way, "F" or "B"."""
         step = self.step if self.step in self.tour else self.before_extra
         if step.id[0] != way:
             step = formulas.twin(self.trace, step)
         self.step, self.shown = step, None
 
     def extra(self, name: str) -> None:
+        """To a step beside the tour; from it back to where we were."""
         if self.step.id == name:
             self.step = self.before_extra
             return
@@ -156,10 +165,12 @@ class Walk:
 
     # ---- what we look at
 
-    def set_cursor(self, **changes) -> None:
+    def set_cursor(self, **changes: Any) -> None:
+        """Choose something else at this step."""
         self.cursors[self._key()] = self.view().cursor.but(**changes)
 
     def move(self, by: tuple[int, int]) -> None:
+        """The cursor by rows and columns."""
         kind, at = self.step.kind, self.view().cursor
         if kind in WEIGHTS and at.weight:
             self.set_cursor(weight=(at.weight[0] + by[0], at.weight[1] + by[1], *at.weight[2:]))
@@ -171,6 +182,7 @@ class Walk:
             self.message = "nothing to move in this step"
 
     def change_filter(self, by: int) -> None:
+        """Another filter, map or unit."""
         at = self.view().cursor
         if at.weight:
             self.set_cursor(weight=(*at.weight[:-1], at.weight[-1] + by))
@@ -182,6 +194,7 @@ class Walk:
             self.message = "no filter to choose in this step"
 
     def change_channel(self, by: int) -> None:
+        """Another input channel."""
         at = self.view().cursor
         if at.weight and len(at.weight) == 4:
             self.set_cursor(weight=(*at.weight[:2], at.weight[2] + by, at.weight[3]))
@@ -191,9 +204,11 @@ class Walk:
             self.message = "no input channel to choose in this step"
 
     def jump(self) -> None:
+        """Back to the largest number."""
         self.cursors.pop(self._key(), None)
 
     def lab(self, name: str) -> None:
+        """The next choice of one of the lab's settings."""
         if self.step.id != "L":
             self.message = "this key is for the lab: l"
             return
@@ -209,14 +224,17 @@ class Walk:
                 self.message = str(error)
 
     def stride_or_shifts(self) -> None:
+        """In the lab another stride, elsewhere the shifted photos."""
         self.lab("stride") if self.step.id == "L" else self.extra("S")
 
     def map_or_padding(self) -> None:
+        """In the lab another padding, elsewhere the map."""
         self.lab("padding") if self.step.id == "L" else self.toggle("map")
 
     # ---- the photo, the class, the weights
 
     def ask_photo(self) -> None:
+        """From now on keys write a photo's number or file."""
         self.typed = ""
 
     def _type(self, key: str) -> None:
@@ -227,9 +245,9 @@ class Walk:
         elif key == "escape":
             self.typed = None
         elif key == "\x7f":
-            self.typed = self.typed[:-1]
+            self.typed = known(self.typed)[:-1]
         elif len(key) == 1 and key.isprintable():
-            self.typed += key
+            self.typed = known(self.typed) + key
 
     def _load(self, word: str) -> None:
         try:
@@ -247,12 +265,15 @@ class Walk:
         self._show(self.photo._replace(pixels=np.ascontiguousarray(pixels), number=None, title=title))
 
     def mirror(self) -> None:
+        """The photo as in a mirror."""
         self._changed(changes.mirror(self.photo.pixels), "mirrored")
 
     def shift(self, by: int) -> None:
+        """The photo moved sideways."""
         self._changed(changes.shift(self.photo.pixels, by, 0), "shifted")
 
     def next_target(self) -> None:
+        """Explain the loss of the next class."""
         self.target = (self.trace.target + 1) % len(self.trace.class_names)
         self.retrace()
         self.message = target_line(self.trace)
@@ -276,13 +297,15 @@ class Walk:
         x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
         loss_function = SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax)
         model.compile(optimizers.SGD(self.cursor.learning_rate), loss_function)
-        loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
+        inputs = np.concatenate([network_input(model, photo).astype(np.float32) for photo in x])
+        loss: Any = model.train_on_batch(inputs, y)
         self.model, self.batch = model, self.batch + 1
         self.retrace()
         photo = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
         self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {photo}   (u undoes)"
 
     def undo(self) -> None:
+        """The weights and the class as at first."""
         self.model, self.batch, self.target = self.loaded, 0, self.asked
         self.retrace()
         self.message = "the weights are as loaded"
@@ -298,20 +321,25 @@ class Walk:
     # ---- how it is shown
 
     def toggle(self, name: str) -> None:
+        """Show or hide the help, the source, the map."""
         setattr(self, name, not getattr(self, name))
 
     def more_digits(self) -> None:
+        """More digits, or fewer."""
         self.digits = self.digits + 1 if self.digits < voice.MOST_DIGITS else voice.LEAST_DIGITS
         self.message = f"{self.digits} digits"
 
     def faster(self, factor: float) -> None:
+        """Play faster, or slower."""
         self.pause = min(4.0, max(0.1, self.pause * factor))
         self.message = f"{self.pause:g} seconds a step"
 
     def link(self) -> None:
+        """The command that comes back here."""
         self.message = text.command_line(self.trace, self.view())
 
     def quit(self) -> None:
+        """The walk is over."""
         self.finished = True
 
     def screen(self, width: int, height: int, style: Style) -> list[str]:

@@ -1,11 +1,13 @@
 """The views beside the tour: M the im2col matrix, G the gradient check, L the lab, S shifted and mirrored photos."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn import gradcheck, models, photos, pretrained
+from cnn.checks import known
 from cnn.explain import parts, voice
 from cnn.explain.formulas import Step, first_stage, formula, kind_of, pads
 from cnn.explain.parts import Grid, Grids, Line, Map, Num, Row, Sum, Table, count, gradient, line
@@ -32,10 +34,11 @@ def im2col(s: Scene) -> tuple:
     n, wide = i * z.shape[1] + j, min(9, matrix.shape[1])
     first = max(0, min(n - 1, len(matrix) - 3))
     sentence = formula(s.t, Step("", "conv", s.words.step.stage)).sentence
-    terms = evaluate(sentence, Tensors(s.t), {"i": i, "j": j, "f": f})
+    terms = evaluate(known(sentence), Tensors(s.t), {"i": i, "j": j, "f": f})
     label = f"row {n} of columns x column {f} of W: {terms.terms.size} products"
     caption = f"columns, rows {first} to {first + 2}, first {wide} of {matrix.shape[1]} columns"
-    found = [product_table(*matrix.shape, weights.shape[1]), Grids([Grid(caption, matrix[first : first + 3, :wide])])]
+    grids = Grids([Grid(caption, matrix[first : first + 3, :wide])])
+    found: list = [product_table(*matrix.shape, weights.shape[1]), grids]
     found.append(parts.summed(s.t, terms, label=label))
     picture = Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56]))
     return s.cursor.but(cell=(i, j), filter=f), f"output cell i={i} j={j} is row {n}; filter f={f}", found, picture
@@ -97,6 +100,7 @@ class Sample(NamedTuple):
 
     @property
     def wrong(self) -> list[str]:
+        """The tensors whose gradient is wrong."""
         return [result.name for result in self.results if result.verdict == "WRONG"]
 
     @property
@@ -106,6 +110,7 @@ class Sample(NamedTuple):
 
     @property
     def worst(self) -> float:
+        """The largest error."""
         return max((result.error for result in self.results if result.checked), default=0.0)
 
 
@@ -135,6 +140,7 @@ def lab_kernel(t: Trace | None, settings: LabSettings, f: int = 0) -> Array:
     """The filter (k, k) that the settings name: a classic one, or filter f of the network's first convolution."""
     if settings.preset != "learned":
         return voice.preset(settings.preset, settings.kernel_size)
+    assert t is not None  # without a network nothing has learned
     return voice.resized(t.get(t.stages[first_stage(t)], "kernel")[..., 0, f], settings.kernel_size)
 
 
@@ -180,7 +186,7 @@ def lab(s: Scene) -> tuple:
     return s.cursor.but(cell=(i, j), lab=settings), where, found, Map("output", lab.z, (i, j), signed=True, main=True)
 
 
-def lab_grids(lab: Lab, settings: LabSettings, cell: tuple[int, int]):
+def lab_grids(lab: Lab, settings: LabSettings, cell: tuple[int, int]) -> parts.Grids:
     """The window and the filter; of the small image all of it, and all that comes out."""
     if settings.toy:
         caption = "output {}x{}".format(*lab.z.shape)
@@ -194,7 +200,7 @@ def lab_grids(lab: Lab, settings: LabSettings, cell: tuple[int, int]):
 
 # ---- S: the photo moved, mirrored, rearranged
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Array], Array]] = {
     "as it is": lambda x: x,
     **{f"{d} right": functools.partial(changes.shift, dx=d, dy=0) for d in (1, 2, 4)},
     **{f"{d} down": functools.partial(changes.shift, dx=0, dy=d) for d in (2, 4)},
@@ -216,7 +222,7 @@ def shift(s: Scene) -> tuple:
     wanted = t.predicted if t.label is None else t.label
     rows, kept = [], [0, 0]
     for change, apply in CHANGES.items():
-        row = [change]
+        row: list = [change]
         for k, model in enumerate((t.model, dense_model())):
             p = photos.probabilities(model, apply(photo)[None])[0]
             best = int(np.argmax(p))

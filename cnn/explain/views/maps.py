@@ -1,10 +1,12 @@
 """The steps of photo and maps: convolution, ReLU, pooling, forward and backward, and one step of learning."""
 
+from typing import Any
+
 import numpy as np
 
 from cnn.explain import parts, voice
 from cnn.explain.formulas import first_stage, kind_of, pads
-from cnn.explain.parts import Grid, Grids, Map, Num, Row, Table, count, gradient, line, nums, ref, span
+from cnn.explain.parts import Grid, Grids, Line, Map, Num, Row, Table, count, gradient, line, nums, ref, span
 from cnn.explain.terms import Terms, causes
 from cnn.explain.trace import Stage, Trace, Update, update
 from cnn.explain.views.scene import Scene, field_line, image, table_and_sum, window_cells
@@ -61,6 +63,7 @@ def conv(s: Scene) -> tuple:
     channels = terms.by("c")
     c, many = parts.one(s.cursor.channel, channels), len(channels)
     products, total = nums(terms.terms[..., c], "product"), Num(terms.terms.sum(), kind="total")
+    more: Line | Grids | Table
     if many == 1:
         more = line("running sum" + " {}" * len(products), *nums(terms.terms.cumsum(), "sum"))
         rows = [Row(f"sum of {len(products)} products", total, products)]
@@ -224,7 +227,7 @@ def conv_dx(s: Scene) -> tuple:
     return s.cursor.but(cell=(r, w), channel=c), where, found, picture
 
 
-def scattered(terms: Terms, layer) -> tuple[Array, Array]:
+def scattered(terms: Terms, layer: Any) -> tuple[Array, Array]:
     """The products that land on an input cell, summed by (u, v), the weight that a window laid on it; and marks."""
     sums, marks = np.zeros(layer.kernel_size), np.full(layer.kernel_size, "pad", object)
     for place in np.argwhere(terms.inside[..., 0]):
@@ -233,7 +236,7 @@ def scattered(terms: Terms, layer) -> tuple[Array, Array]:
     return sums, marks
 
 
-def gathered(layer, dz: Array, kernel: Array, place: tuple[int, int, int]) -> Array:
+def gathered(layer: Any, dz: Array, kernel: Array, place: tuple[int, int, int]) -> Array:
     """With stride 1: dz, padded, under the filter turned by 180 degrees and laid around the cell; (kh, kw) sums."""
     (r, s, c), (top, bottom, left, right), (kh, kw) = place, pads(layer), layer.kernel_size
     around = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right), (0, 0))
@@ -264,11 +267,11 @@ def update_parts(t: Trace, stage: Stage, index: tuple[int, ...], taken: Update) 
     rate, slope = Num(taken.learning_rate, kind="rate"), parts.num(t, stage.names["dkernel"], index)
     before, one, every = nums(np.array([taken.loss, taken.loss_one, taken.loss_all]), "loss")
     weights = sum(other.layer.count_params() for other in t.stages)
-    rows = [["w", Num(taken.w, name, "loss")], ["- learning rate x gradient", line("{} x {}", rate, slope)]]
+    rows: list[list] = [["w", Num(taken.w, name, "loss")], ["- learning rate x gradient", line("{} x {}", rate, slope)]]
     rows.append(["= new w", Num(taken.new_w, kind="loss")])
     better = "lower" if lower else "not lower: the step was too long, or the gradient is 0"
     gained, foretold = gradient(taken.loss - taken.loss_one), gradient(taken.learning_rate * taken.gradient**2)
     said = line(f"one weight: loss {better}, by {{}}; foretold by rate x gradient^2: {{}}", gained, foretold)
-    losses = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
+    losses: list[list] = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
     advice = [] if lower else [line("(try a smaller learning rate with --learning-rate, or another weight)")]
     return [Table(["one weight", name], rows), Table(["loss", "before", "after"], losses), said, *advice]

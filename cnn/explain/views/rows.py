@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.explain import parts
 from cnn.explain.parts import Grid, Grids, Line, Map, Num, Row, Table, count, gradient, line
 from cnn.explain.trace import is_relu
@@ -41,7 +42,8 @@ def flatten_back(s: Scene) -> tuple:
     dy, dx, name = s.get("dy"), s.get("dx"), s.names["dx"]
     n = parts.one(s.cursor.unit, dy)
     cell = cell_of(n, dx.shape)
-    found, picture = [s.total("dx", cell, [dy[n]], Row(s.ref("dy", (n,)), s.num("dy", (n,))))], None
+    found: list = [s.total("dx", cell, [dy[n]], Row(s.ref("dy", (n,)), s.num("dy", (n,))))]
+    picture = None
     if dx.ndim == 3:
         r, w, c = cell
         picture = Map(name, dx[..., c], (r, w), signed=True)
@@ -77,12 +79,12 @@ def logits(s: Scene) -> tuple:
         rows.append([count(k), t.class_names[k], Num(dots[k], kind="total"), bias, s.num("z", (k,), "total"), mark])
     k = t.predicted if s.cursor.unit is None else parts.one(s.cursor.unit, z)
     label = f"sum of {len(x)} products for {t.class_names[k]}"
-    total = parts.summed(t, s.terms(**{s.words.sentence.places[0][0]: k}), label=label)
+    total = parts.summed(t, s.terms(**{known(s.words.sentence).places[0][0]: k}), label=label)
     table = Table(["k", "class", "dot product", "bias", s.names["z"], ""], rows)
     return s.cursor.but(unit=k), f"class k={k}, {t.class_names[k]}", [table, total]
 
 
-def top_classes(z) -> list[int]:
+def top_classes(z: np.ndarray) -> list[int]:
     """All classes, in order; of more than twelve the ten with the largest numbers."""
     return list(range(len(z))) if len(z) <= 12 else sorted(int(k) for k in np.argsort(-z, kind="stable")[:10])
 
@@ -116,7 +118,7 @@ def dlogits(s: Scene) -> tuple:
         mark = "<- target: push up" if n == t.target else ""
         numbers = parts.num(t, "p", (n,), "size"), count(n == t.target), parts.num(t, "dlogits", (n,))
         rows.append([count(n), t.class_names[n], *numbers, mark])
-    minus_y = gradient(s.terms(k=k).terms)
+    minus_y = gradient(float(s.terms(k=k).terms))
     lines = [Row(f"p[{k}]", parts.num(t, "p", (k,), "gradient")), Row(f"- y[{k}]", minus_y)]
     none = count(round(float(t["dlogits"].sum()), 12) + 0.0)
     found = [
@@ -142,11 +144,11 @@ def dense_dkernel(s: Scene) -> tuple:
     found = [*gate_line(s, (u,)), table, total, *s.bias_line((u,), s.ref("dz", (u,)))]
     zeros = "weights whose gradient is exactly 0: {} of {}: a silent input, or a closed unit"
     found.append(line(zeros, parts.percent(dkernel == 0), count(dkernel.size)))
-    (a, _), (b, _) = s.words.sentence.places
+    (a, _), (b, _) = known(s.words.sentence).places
     return s.cursor.but(weight=weight), f"weight {a}={n} {b}={u}, w = {s.num('kernel', weight, 'total').text()}", found
 
 
-def gate_line(s: Scene, index) -> list[Line]:
+def gate_line(s: Scene, index: tuple[int, ...]) -> list[Line]:
     """How the gradient passes the layer's ReLU at one place; nothing where there is none."""
     if not is_relu(s.stage):
         return []
@@ -159,7 +161,7 @@ def gate_line(s: Scene, index) -> list[Line]:
 def dense_dx(s: Scene) -> tuple:
     """B3, B5: what each unit behind says about one input, added up."""
     dx = s.get("dx")
-    n, letter = parts.one(s.cursor.unit, dx), s.words.sentence.places[0][0]
+    n, letter = parts.one(s.cursor.unit, dx), known(s.words.sentence).places[0][0]
     cell = origin(s.t, s.words.step.stage, n)
     where = f"input {letter}={n} of 0..{len(dx) - 1}" + (f", the cell (r, s, c) = {cell}" if cell else "")
     return s.cursor.but(unit=n), where, [*table_and_sum(s, s.terms(**{letter: n}))]

@@ -1,9 +1,13 @@
 """What every view starts from: one step of one trace at one cursor; and the table of a long sum's largest terms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from cnn.checks import known
 from cnn.explain import parts
 from cnn.explain.formulas import Formula, pads, window_size
 from cnn.explain.parts import Cursor, Line, Num, Row, Sum, Table, count, line, ref
@@ -24,31 +28,33 @@ class Scene:
 
     @property
     def stage(self) -> Stage:
+        """The step's layer."""
         return self.t.stages[self.words.step.stage]
 
     @property
     def names(self) -> dict[str, str]:
+        """What the layer's tensors are called, by their roles."""
         return self.stage.names
 
     def get(self, role: str) -> Array:
         """The tensor that plays this role at this stage."""
         return self.t.get(self.stage, role)
 
-    def ref(self, role: str, index) -> str:
+    def ref(self, role: str, index: Sequence[int]) -> str:
         """z1[19,11,7]"""
         return ref(self.names[role], index)
 
-    def num(self, role: str, index, kind: str = "") -> Num:
+    def num(self, role: str, index: Sequence[int], kind: str = "") -> Num:
         """An entry of it."""
         return parts.num(self.t, self.names[role], index, kind)
 
-    def total(self, role: str, index, terms, *rows: Row) -> Sum:
+    def total(self, role: str, index: Sequence[int], terms: ArrayLike, *rows: Row) -> Sum:
         """An entry of it as a sum."""
         return parts.total(self.t, self.names[role], index, terms, *rows)
 
     def terms(self, **at: int) -> Terms:
         """The step's sentence at this place."""
-        return evaluate(self.words.sentence, Tensors(self.t), at)
+        return evaluate(known(self.words.sentence), Tensors(self.t), at)
 
     def weight(self) -> tuple[int, ...]:
         """The place of a weight: what the cursor says, else the one with the largest gradient."""
@@ -71,7 +77,7 @@ def image(array: Array, t: Trace) -> Array:
     return array if array.ndim == 3 else array.reshape(*t.photo.shape[:2], -1)
 
 
-def window_cells(layer, cell, size) -> tuple[list[int], ...]:
+def window_cells(layer: Any, cell: Sequence[int], size: Sequence[int]) -> tuple[list[int], ...]:
     """The rows and columns of the input under the window of an output cell; some may lie outside, in the padding."""
     starts = (i * stride - before for i, stride, before in zip(cell, layer.strides, pads(layer)[::2], strict=True))
     return tuple(list(range(start, start + length)) for start, length in zip(starts, size, strict=True))
@@ -89,7 +95,7 @@ def term_table(s: Scene, terms: Terms, show_origin: bool = False) -> Table:
     for n in order:
         running += flat[n]
         where = [int(k) for k in np.unravel_index(n, terms.terms.shape)]
-        middle = [", ".join(map(str, origin(s.t, s.words.step.stage, int(n))))] if show_origin else []
+        middle = [", ".join(map(str, known(origin(s.t, s.words.step.stage, int(n)))))] if show_origin else []
         factors = [factor_num(s.t, terms, k, int(n)) for k in range(2)]
         product = Num(flat[n], s.of_terms(terms, **dict(zip(letters, where, strict=True))), kind)
         rows.append([*map(count, where), *middle, *factors, product, Num(running, kind=kind)])
@@ -99,8 +105,8 @@ def term_table(s: Scene, terms: Terms, show_origin: bool = False) -> Table:
         blank = [""] * (len(letters) - 1 + show_origin)
         said = ["rest", *blank, f"{live} terms", f"{len(others) - live} zeros"]
         rows.append([*said, Num(rest, kind=kind), Num(running + rest, kind=kind)])
-    factors = terms.sentence.text.rpartition(") ")[2].split(" * ")
-    return Table([*letters, *["r, s, c"][:show_origin], *factors, "product", "running sum"], rows)
+    heads = terms.sentence.text.rpartition(") ")[2].split(" * ")
+    return Table([*letters, *["r, s, c"][:show_origin], *heads, "product", "running sum"], rows)
 
 
 def factor_num(t: Trace, terms: Terms, k: int, flat: int) -> Num:
