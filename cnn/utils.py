@@ -5,6 +5,7 @@ order of calls, so a run that is resumed draws what the uninterrupted run would 
 """
 
 import itertools
+import math
 
 import numpy as np
 
@@ -56,7 +57,11 @@ class ShardOfDraws:
 
     def random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform in [0, 1), of this shape; the first axis is the shard's photos."""
-        return self.rng.random((self.batch_size, *shape[1:]))[self.shard]
+        per_photo, skip = math.prod(shape[1:]), self.rng.bit_generator.advance  # a number is one step of the generator
+        skip(self.shard.start * per_photo)
+        numbers = self.rng.random(shape)
+        skip((self.batch_size - self.shard.stop) * per_photo)
+        return numbers
 
 
 Rng = np.random.Generator | ShardOfDraws  # what a layer that draws is given

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
 from kernels import relu_pool
 from kernels.im2col import col2im_into, im2col_into
 from kernels.simd import conv_pool, sparse_backward, winograd
@@ -262,41 +263,10 @@ class TwinConvPool:
         return dx, grads
 
 
-# ---- the other layers
+# ---- what runs instead of what
 
 
-class TwinDense:
-    """Dense with the arrays of its large gradients kept from pass to pass."""
-
-    draws = False
-
-    def __init__(self, dense: Dense, activation):
-        self.dense, self.name, self.activation, self.buffer = dense, dense.name, activation, Buffers()
-
-    @property
-    def params(self) -> dict[str, Array]:
-        return self.dense.params
-
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, tuple]:
-        z = self.dense.add_bias(x @ self.params["kernel"])
-        y, active = self.activation.forward(z)
-        return y, (x, active)
-
-    def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
-        x, active = cache
-        dz, _ = self.activation.backward(dy, active)
-        kernel = self.params["kernel"]
-        product = np.matmul if len(x) > 1 else np.multiply  # the same for one photo; BLAS takes eight times as long
-        grads = {"kernel": product(x.T, dz, out=self.buffer("dkernel", *kernel.shape))}
-        if self.dense.use_bias:
-            grads["bias"] = dz.sum(axis=0)
-        if not need_dx:
-            return None, grads
-        # dz @ kernel.T by way of its transpose: else BLAS would first copy the whole kernel into another order.
-        transposed = np.matmul(kernel, dz.T, out=self.buffer("transposed", len(kernel), len(x)))
-        dx = self.buffer("dx", *x.shape)
-        dx[:] = transposed.T
-        return dx, grads
+TWINS = {ReLU: TwinReLU, MaxPooling2D: TwinPool}  # a subclass may compute something else, and stays as it is
 
 
 def twin_of(layers: list) -> list:
@@ -309,7 +279,9 @@ def twin_of(layers: list) -> list:
             twin.append(TwinConvPool(layer, todo.pop(0)))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
-            twin.append(TwinDense(layer, Linear() if closing else layer.activation))
+            twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
+        elif type(layer) in TWINS:
+            twin.append(TWINS[type(layer)](layer, Buffers()))
         elif todo or not isinstance(layer, Softmax):
             twin.append(layer)
     return twin
