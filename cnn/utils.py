@@ -6,6 +6,7 @@ order of calls, so a run that is resumed draws what the uninterrupted run would 
 
 import itertools
 import math
+from typing import cast
 
 import numpy as np
 
@@ -57,10 +58,10 @@ class ShardOfDraws:
 
     def random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform in [0, 1), of this shape; the first axis is the shard's photos."""
-        per_photo, skip = math.prod(shape[1:]), self.rng.bit_generator.advance  # a number is one step of the generator
-        skip(self.shard.start * per_photo)
+        per_photo, generator = math.prod(shape[1:]), cast(np.random.PCG64, self.rng.bit_generator)
+        generator.advance(self.shard.start * per_photo)  # a number is one step of the generator
         numbers = self.rng.random(shape)
-        skip((self.batch_size - self.shard.stop) * per_photo)
+        generator.advance((self.batch_size - self.shard.stop) * per_photo)
         return numbers
 
 
