@@ -68,15 +68,17 @@ def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
 
 def _sum(grads: list[Array]) -> Array:
     """The sum of one parameter's gradients, in the order of the shards; it may lie where the first was."""
-    total, *others = map(np.ravel, grads)
 
-    def add(part):
+    def add(total, *others):
         for other in others:
-            total[part] += other[part]
+            total += other
 
-    if others:
-        threads.run_in_slices(add, total.size, SLICE // len(others))
-    return total.reshape(grads[0].shape)
+    if grads[0].size * (len(grads) - 1) < 2 * SLICE:  # too little for two threads
+        add(*grads)
+        return grads[0]
+    flat = [np.ravel(grad) for grad in grads]
+    threads.run_in_slices(lambda part: add(*(grad[part] for grad in flat)), flat[0].size, SLICE // (len(grads) - 1))
+    return flat[0].reshape(grads[0].shape)
 
 
 def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> dict[str, float]:
