@@ -1,4 +1,4 @@
-"""All benchmarks one after the other, each in a process of its own: `python -m benchmarks [--quick] [kernels step scaling peers family]`."""
+"""All benchmarks one after the other, each in a process of its own: `python -m benchmarks [--quick] [NAMES]`."""
 
 import argparse
 import subprocess
