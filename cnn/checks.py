@@ -1,10 +1,13 @@
 """Checks of what users pass in: one clear error each - where, what was expected, what came."""
 
 import math
+import sys
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def whole(where: str, name: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
@@ -74,7 +77,7 @@ def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
     raise ValueError(f"{where}: {name}: expected a tuple of whole numbers such as (28, 28, 1), got {value!r}")
 
 
-def float_type(where: str, name: str, value) -> np.dtype:
+def float_type(where: str, name: str, value: Any) -> np.dtype:
     """float32 or float64, from whatever NumPy takes for one of them; else ValueError."""
     try:
         dtype = None if value is None else np.dtype(value).newbyteorder("=")
@@ -85,7 +88,7 @@ def float_type(where: str, name: str, value) -> np.dtype:
     return dtype
 
 
-def names(where: str, name: str, value) -> tuple[str, ...]:
+def names(where: str, name: str, value: Any) -> tuple[str, ...]:
     """value as a tuple of different words; else ValueError. A set has no order, and a word alone is no list of them."""
     in_order = isinstance(value, tuple | list | np.ndarray)
     if not in_order or len(value) == 0 or not all(isinstance(word, str) and word for word in value):
@@ -97,7 +100,7 @@ def names(where: str, name: str, value) -> tuple[str, ...]:
     return words
 
 
-def parameter(where: str, name: str, value) -> None:
+def parameter(where: str, name: str, value: Any) -> None:
     """Raise ValueError unless a layer's parameter is an array as the kernels take it: numbers and nothing else."""
     if type(value) not in (np.ndarray, np.memmap) or value.dtype not in (np.float32, np.float64):
         got = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
@@ -107,7 +110,7 @@ def parameter(where: str, name: str, value) -> None:
 def numeric_array(where: str, name: str, value: Any) -> np.ndarray:
     """value as an array of real numbers (lists are accepted, nothing is copied that need not be); else ValueError."""
     parts = value if isinstance(value, tuple | list) else ()
-    if any(isinstance(part, np.ma.MaskedArray) for part in (value, *parts)):
+    if any(map(_is_masked, (value, *parts))):
         raise ValueError(
             f"{where}: {name}: expected an array of numbers, got a masked array: fill or leave out what is masked"
         )
@@ -118,6 +121,11 @@ def numeric_array(where: str, name: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "buif":
         raise ValueError(f"{where}: {name}: expected an array of numbers, got dtype {array.dtype}")
     return array
+
+
+def _is_masked(value) -> bool:
+    """Whether it is a masked array. Who has one has loaded numpy.ma, which is slow to load: it is not loaded to ask."""
+    return isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ()))
 
 
 def inputs(
@@ -194,3 +202,9 @@ def _shape_hint(name: str, given: tuple[int, ...], expected: tuple[int, ...] | N
     if len(given) == 4 and (*given[2:], given[1]) == expected:
         return f" (channels come last here: pass {name}.transpose(0, 2, 3, 1))"
     return ""
+
+
+def known(value: T | None) -> T:
+    """value, of which the caller knows that it is there by now: the shape of a built layer, a compiled model's loss."""
+    assert value is not None
+    return value

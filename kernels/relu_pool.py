@@ -19,7 +19,7 @@ def fits(pool_size: Pair, strides: Pair, pads: tuple[int, int, int, int]) -> boo
 
 
 @compiled
-def bias_relu_pool(y, winners, z, bias, floor):
+def bias_relu_pool(y: np.ndarray, winners: np.ndarray, z: np.ndarray, bias: np.ndarray, floor: float) -> None:
     """y = max(floor, largest of the 2x2 windows of z + bias); winners: which of the four, or CLOSED.
 
     z (N, H, W, F), y and winners (N, H//2, W//2, F), winners uint8. floor is 0 for ReLU,
@@ -50,7 +50,7 @@ def bias_relu_pool(y, winners, z, bias, floor):
 
 
 @compiled
-def unpool(dz, dy, winners):
+def unpool(dz: np.ndarray, dy: np.ndarray, winners: np.ndarray) -> None:
     """dz = dy at each window's winner, 0 elsewhere: the way back through bias_relu_pool.
 
     dz (N, H, W, F), dy and winners (N, H//2, W//2, F). A last odd row or column gets 0.
@@ -69,7 +69,7 @@ def unpool(dz, dy, winners):
 
 
 @compiled
-def bias_gradient(dbias, dy, winners):
+def bias_gradient(dbias: np.ndarray, dy: np.ndarray, winners: np.ndarray) -> None:
     """dbias[f] = sum of the dy of all windows of filter f that are not CLOSED."""
     photos, out_h, out_w, filters = dy.shape
     dbias[:] = 0

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from cnn import callbacks, layers, models
-from cnn.saving import npz
+from cnn.saving import atomic, npz
 from kernels import blas, threads
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((96, 8, 8, 1), dtype=np.float32), RNG.integers(0, 3, 96)
-SAVING = {"open": npz, "_npy": npz, "fsync": os, "replace": os, "unlink": os}  # functions, and where saving finds them
+SAVING = {"open": atomic, "_npy": npz, "fsync": os, "replace": os, "unlink": os}  # functions, where saving finds them
 
 
 def new_model():

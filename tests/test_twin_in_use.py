@@ -274,4 +274,4 @@ def test_a_model_that_nobody_uses_is_forgotten_with_its_twins():
     convolutions = [step.conv for step in steps]
     del model, steps
     gc.collect()
-    assert not [step for step in gc.get_objects() if isinstance(step, TwinConvPool) and step.conv in convolutions]
+    assert not [step for step in gc.get_objects() if type(step) is TwinConvPool and step.conv in convolutions]

@@ -20,12 +20,15 @@ import contextlib
 import math
 import operator
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.checks import known
+from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.network import Network
 from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
 from kernels import relu_pool
 from kernels.im2col import col2im_into, im2col_into
@@ -43,11 +46,11 @@ KEPT_BYTES = (
 class Buffers:
     """Named arrays kept between passes: float32 unless said otherwise, zero at first, at multiples of 64 bytes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
         self.views: dict[str, Array] = {}  # of them, as they were last asked for
 
-    def __call__(self, name: str, *shape: int, dtype=np.float32) -> Array:
+    def __call__(self, name: str, *shape: int, dtype: DTypeLike = np.float32) -> Array:
         view = self.views.get(name)
         if view is not None and view.shape == shape:
             return view
@@ -69,6 +72,8 @@ class Buffers:
 
 
 class ConvPoolCache(NamedTuple):
+    """What backward needs of the forward pass."""
+
     x_padded: Array  # (N, H + top + bottom, W + left + right, C)
     winners: Array  # (N, OH//2, OW//2, F), uint8
 
@@ -114,7 +119,7 @@ class Winograd(Way):
 
     fits = staticmethod(winograd.fits)
 
-    def forward(self, y, winners, x_padded):
+    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
         kernel, bias = self.contiguous_params()
         transformed = self.buffer("transformed", 16, self.channels, self.filters)
         winograd.transform_kernel(transformed, kernel)
@@ -128,7 +133,7 @@ class InRegisters(Way):
 
     fits = staticmethod(conv_pool.fits)
 
-    def forward(self, y, winners, x_padded):
+    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
         kernel, bias = self.contiguous_params()
         conv_pool.conv_relu_pool(y, winners, x_padded, kernel, bias, self.floor, self.conv.strides)
 
@@ -137,7 +142,7 @@ class ThroughColumns(Way):
     """Forward and backward as Conv2D, a few photos at a time, so that columns and products never leave the cache."""
 
     @staticmethod
-    def fits(kernel_size, strides, channels, filters, out_w) -> bool:
+    def fits(kernel_size: Pair, strides: Pair, channels: int, filters: int, out_w: int) -> bool:
         return True
 
     def blocks(self, photos: int) -> Iterator[tuple[slice, Array, Array]]:
@@ -150,7 +155,7 @@ class ThroughColumns(Way):
             z = self.buffer("z", count, self.out_h, self.out_w, self.filters)
             yield slice(start, start + count), self.buffer("columns", count, *window), z
 
-    def forward(self, y, winners, x_padded):
+    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
         kernel, bias = self.contiguous_params()
         kernel = kernel.reshape(-1, self.filters)  # (kh*kw*C, F)
         for block, columns, z in self.blocks(len(y)):
@@ -158,7 +163,7 @@ class ThroughColumns(Way):
             np.matmul(columns.reshape(-1, len(kernel)), kernel, out=z.reshape(-1, self.filters))
             relu_pool.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
 
-    def backward(self, dy, cache, need_dx):
+    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
         # The columns are made again rather than kept.
         kernel = self.conv.params["kernel"].reshape(-1, self.filters)
         dkernel = np.zeros_like(kernel)
@@ -179,19 +184,20 @@ class SkippingZeros(Way):
 
     fits = staticmethod(sparse_backward.fits)
 
-    def __init__(self, conv, buffer):
+    def __init__(self, conv: Conv2D, buffer: Buffers):
         super().__init__(conv, buffer)
         width = self.pads[2] + self.input_shape[1] + self.pads[3]
         self.where = sparse_backward.window_starts(
             self.out_h // 2, self.out_w // 2, width * self.channels, self.channels
         )
 
-    def backward(self, dy, cache, need_dx):
+    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
         dkernel = self.buffer("dkernel", self.filters, 3, 3, self.channels)
         sparse_backward.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)
         return np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0)), self.input_gradient(dy, cache) if need_dx else None
 
-    def input_gradient(self, dy, cache):
+    def input_gradient(self, dy: Array, cache: ConvPoolCache) -> Array:
+        """dx (N, H, W, C)."""
         kernel = self.buffer("kernel", self.channels // LANES, self.filters, 3, 3, LANES)
         kernel[:] = self.conv.params["kernel"].reshape(3, 3, -1, LANES, self.filters).transpose(2, 4, 0, 1, 3)
         dx = self.buffer("dx", len(dy), *self.input_shape)
@@ -205,7 +211,7 @@ class SkippingZerosOfGrey(ThroughColumns):
 
     fits = staticmethod(sparse_backward.fits_grey)
 
-    def backward(self, dy, cache, need_dx):
+    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
         if need_dx:
             return super().backward(dy, cache, need_dx)
         dkernel = np.empty(self.conv.params["kernel"].shape, np.float32)
@@ -236,19 +242,21 @@ class TwinConvPool:
 
     @property
     def params(self) -> dict[str, Array]:
+        """The convolution's own."""
         return self.conv.params
 
     @staticmethod
-    def fits(conv, pool) -> bool:
+    def fits(conv: Layer, pool: Layer) -> bool:
         """Whether this pair of layers can run as one. A subclass may compute something else."""
         return (
             type(conv) is Conv2D
             and type(conv.activation) in (Linear, ReLU)
             and type(pool) is MaxPooling2D
-            and relu_pool.fits(pool.pool_size, pool.strides, place_windows(pool, conv.output_shape, (2, 2))[2])
+            and relu_pool.fits(pool.pool_size, pool.strides, place_windows(pool, known(conv.output_shape), (2, 2))[2])
         )
 
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, ConvPoolCache]:
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvPoolCache]:
+        """(y, cache), valid until the next pass."""
         photos, height, width, channels = x.shape
         top, bottom, left, right = self.pads
         x_padded = self.buffer("x_padded", photos, height + top + bottom, width + left + right, channels)
@@ -259,6 +267,7 @@ class TwinConvPool:
         return y, ConvPoolCache(x_padded, winners)
 
     def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+        """(dx, grads), valid until the next pass."""
         dy = np.ascontiguousarray(dy, np.float32)
         dkernel, dx = self.backward_way.backward(dy, cache, need_dx)
         grads = {"kernel": dkernel}
@@ -271,7 +280,10 @@ class TwinConvPool:
 # ---- what runs instead of what
 
 
-TWINS = {ReLU: TwinReLU, MaxPooling2D: TwinPool}  # a subclass may compute something else, and stays as it is
+TWINS: dict[type, Callable] = {
+    ReLU: TwinReLU,
+    MaxPooling2D: TwinPool,
+}  # a subclass may compute something else, and stays as it is
 
 
 def twin_of(layers: list) -> list:
@@ -306,7 +318,7 @@ _pools: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by model
 
 
 @contextlib.contextmanager
-def lend(model, count: int = 1) -> Iterator[list[list]]:
+def lend(model: Network, count: int = 1) -> Iterator[list[list]]:
     """So many twins of a model in float32, which no other pass uses meanwhile; the plain layers of one in float64.
 
     They are kept for the next pass, unless this one ends in an exception: after a second Ctrl-C a thread may still
@@ -324,7 +336,7 @@ def lend(model, count: int = 1) -> Iterator[list[list]]:
     pool.free.extend(reversed(twins))  # so that the next pass gets them in this order again
 
 
-def release(model) -> None:
+def release(model: Network) -> None:
     """Forget the model's free twins with more than KEPT_BYTES of arrays: a batch as large may not come again."""
     free = _pools[model].free if model in _pools else []
     for _ in range(len(free)):

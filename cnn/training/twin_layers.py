@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.layers import Activation, Dense, MaxPooling2D, ReLU, place_windows
 from kernels.dense import outer_into
 from kernels.pooling import max_pool_backward_into, max_pool_into
@@ -25,11 +26,13 @@ class TwinReLU:
         self.name, self.buffer = relu.name, buffer
         self.params: dict[str, Array] = {}
 
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, Array]:
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, Array]:
+        """(y, cache), valid until the next pass."""
         y = np.maximum(x, 0, out=self.buffer("y", *x.shape))
         return y, y
 
     def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> tuple[Array, Grads]:
+        """(dx, {}), valid until the next pass."""
         active = np.greater(cache, 0, out=self.buffer("active", *cache.shape, dtype=np.bool_))
         return np.multiply(dy, active, out=self.buffer("through", *cache.shape)), {}
 
@@ -40,20 +43,21 @@ class TwinPool:
     draws = False
 
     def __init__(self, pool: MaxPooling2D, buffer: Any):
-        assert pool.input_shape and pool.output_shape  # the model is built
         self.name, self.buffer = pool.name, buffer
-        self.input_shape, self.output_shape = pool.input_shape, pool.output_shape
+        self.input_shape, self.output_shape = known(pool.input_shape), known(pool.output_shape)
         self.params: dict[str, Array] = {}
-        top, _, left, _ = place_windows(pool, pool.input_shape, pool.pool_size)[2]
+        top, _, left, _ = place_windows(pool, self.input_shape, pool.pool_size)[2]
         self.windows = pool.pool_size, pool.strides, (top, left)
 
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, Array]:
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, Array]:
+        """(y, cache), valid until the next pass."""
         y = self.buffer("y", len(x), *self.output_shape)
         winners = self.buffer("winners", len(x), *self.output_shape, dtype=np.int32)
         max_pool_into(y, winners, np.ascontiguousarray(x, np.float32), *self.windows)
         return y, winners
 
     def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> tuple[Array, Grads]:
+        """(dx, {}), valid until the next pass."""
         dx = self.buffer("dx", len(dy), *self.input_shape)
         dx[:] = 0
         max_pool_backward_into(dx, np.ascontiguousarray(dy, np.float32), cache, *self.windows)
@@ -71,9 +75,11 @@ class TwinDense:
 
     @property
     def params(self) -> dict[str, Array]:
+        """The Dense layer's own."""
         return self.dense.params
 
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, tuple]:
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
+        """(y, cache), valid until the next pass."""
         z = np.matmul(x, self.params["kernel"], out=self.buffer("z", len(x), self.dense.units))
         if self.dense.use_bias:
             z += self.params["bias"]
@@ -81,6 +87,7 @@ class TwinDense:
         return y, (x, active)
 
     def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, Grads]:
+        """(dx, grads), valid until the next pass."""
         x, active = cache
         dz, _ = self.activation.backward(dy, active)
         grads = {"kernel": self.kernel_gradient(x, dz)}

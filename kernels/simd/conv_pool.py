@@ -10,6 +10,11 @@ When the last product has been added, bias, ReLU and pooling find their four num
 registers, and only the largest is written.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
 from kernels.compiled import compiled
 from kernels.relu_pool import CLOSED
 from kernels.simd.vectors import LANES, REGISTERS, vector_code
@@ -23,7 +28,7 @@ def fits(kernel_size: tuple[int, int], strides: tuple[int, int], channels: int, 
     return out_w >= TILE and filters % LANES == 0
 
 
-def relu_pool(vec, z, floor):
+def relu_pool(vec: Any, z: Sequence[Any], floor: Any) -> tuple[Any, Any]:
     """What relu_pool.bias_relu_pool does with the four numbers of a window, for LANES filters."""
     best, winner = z[0], vec.byte(0)
     for k in (1, 2, 3):
@@ -56,7 +61,15 @@ def _tile(vec, y, winners, x, kernel, bias, floor, down, right, n, i, j, f):
 
 
 @compiled
-def conv_relu_pool(y, winners, x_padded, kernel, bias, floor, strides):
+def conv_relu_pool(
+    y: np.ndarray,
+    winners: np.ndarray,
+    x_padded: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    floor: float,
+    strides: tuple[int, int],
+) -> None:
     """y = max(floor, max_pool_2x2(conv(x) + bias)); winners: which of the four cells, or CLOSED.
 
     x_padded (N, H, W, C), kernel (kh, kw, C, F), y and winners (N, P, Q, F) with F a multiple of LANES,

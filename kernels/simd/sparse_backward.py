@@ -93,7 +93,7 @@ def _add_taps(vec, dkernel, dy, winners, x, n, f):
 
 
 @compiled
-def kernel_gradient_of_grey(dkernel, dy, winners, x_padded):
+def kernel_gradient_of_grey(dkernel: np.ndarray, dy: np.ndarray, winners: np.ndarray, x_padded: np.ndarray) -> None:
     """dkernel (3, 3, 1, F) = the gradient of the kernel of a 3x3 convolution over photos of one channel.
 
     dy, winners (N, P, Q, F) as bias_relu_pool left them, with F a multiple of LANES, x_padded (N, H, W, 1)
@@ -116,7 +116,9 @@ def window_starts(out_h: int, out_w: int, row_pitch: int, cell_pitch: int) -> np
 
 
 @compiled
-def kernel_gradient(dkernel, dy, winners, x_padded, where):
+def kernel_gradient(
+    dkernel: np.ndarray, dy: np.ndarray, winners: np.ndarray, x_padded: np.ndarray, where: np.ndarray
+) -> None:
     """dkernel (F, 3, 3, C) = the gradient of the kernel of a 3x3 convolution with stride 1 and 2x2 pooling.
 
     dy, winners (N, P, Q, F) as bias_relu_pool left them, x_padded (N, H, W, C) with H >= 2P + 2,
@@ -159,7 +161,9 @@ def _list_winners(starts, values, dy, winners):
 
 
 @compiled
-def input_gradient(dx, dy, winners, kernel, offset, photo):
+def input_gradient(
+    dx: np.ndarray, dy: np.ndarray, winners: np.ndarray, kernel: np.ndarray, offset: tuple[int, int], photo: np.ndarray
+) -> None:
     """dx (N, H, W, C) = the gradient of the input of the same convolution, padded by offset (top, left).
 
     kernel is laid out (C / LANES, F, 3, 3, LANES); photo: room for one padded photo (H', W', C).

@@ -94,7 +94,16 @@ def _transform_output(vec, y, winners, products, t, k, bias, floor, n, i, j, f):
 
 
 @compiled
-def conv_relu_pool(y, winners, x_padded, kernel, bias, floor, patches, products):
+def conv_relu_pool(
+    y: np.ndarray,
+    winners: np.ndarray,
+    x_padded: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    floor: float,
+    patches: np.ndarray,
+    products: np.ndarray,
+) -> None:
     """conv_pool.conv_relu_pool for strides (1, 1) and a 3x3 kernel that transform_kernel has made (16, C, F).
 
     C must be a multiple of LANES and F of FILTERS. patches and products: room of patches_shape(C) and PRODUCTS_SHAPE.
