@@ -1,4 +1,4 @@
-"""All benchmarks, one process after the other: `python -m benchmarks [--quick] [kernels step scaling peers]`."""
+"""All benchmarks one after the other, each in a process of its own: `python -m benchmarks [--quick] [NAMES]`."""
 
 import argparse
 import subprocess
@@ -8,7 +8,7 @@ import time
 from benchmarks.child import ROOT
 from benchmarks.report import calm, progress
 
-BENCHMARKS = ("kernels", "step", "scaling", "peers")
+BENCHMARKS = ("kernels", "step", "scaling", "peers", "family")
 
 
 def main() -> int:

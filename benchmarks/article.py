@@ -3,9 +3,13 @@
 Photos are float32 (N, H, W, C) in 0..1; weights are Keras' eight arrays, kernel before bias.
 """
 
+import math
+
 import numpy as np
 
-CLASSES = 10
+from benchmarks import networks
+from benchmarks.networks import CLASSES
+
 FILTERS = (32, 64)
 UNITS = 128
 PHOTO_SHAPE = (28, 28, 1)
@@ -24,17 +28,12 @@ def flop(shape=PHOTO_SHAPE) -> tuple[int, int]:
     return 2 * forward, 2 * (3 * forward - conv1)
 
 
-def start_weights(seed: int = 0, shape=PHOTO_SHAPE) -> list[np.ndarray]:
-    """Glorot's uniform kernels and zero biases, as Keras starts with."""
+def start_weights(seed: int = 0, network: networks.Network | None = None) -> list[np.ndarray]:
+    """Glorot's uniform kernels and zero biases, as Keras starts with; without a network the article's."""
     rng = np.random.default_rng(seed)
-    height, width, channels = shape
-    first, second = FILTERS
-    features = (height // 4) * (width // 4) * second
-    kernels = [(3, 3, channels, first), (3, 3, first, second), (features, UNITS), (UNITS, CLASSES)]
     weights = []
-    for kernel in kernels:
-        window = int(np.prod(kernel[:-2]))
-        limit = np.sqrt(6 / (window * (kernel[-2] + kernel[-1])))
+    for kernel in networks.kernels(network or networks.article()):
+        limit = np.sqrt(6 / (math.prod(kernel[:-2]) * (kernel[-2] + kernel[-1])))
         weights += [rng.uniform(-limit, limit, kernel).astype(np.float32), np.zeros(kernel[-1], np.float32)]
     return weights
 

@@ -1,6 +1,6 @@
 """Everybody who takes part: one class each, all with the same verbs. worker.py runs one of them in a process.
 
-load(weights)            start again from these weights, with a fresh Adam
+load(network, weights)   start again from these weights, with a fresh Adam
 prepare(x, y)            the data in the contender's own layout: never timed
 train(x, y, batch)       one pass over prepared data in the order given
 losses(x, y, batch)      the same; returns the loss of each step
@@ -13,14 +13,16 @@ import importlib.util
 import os
 import sys
 
+from benchmarks import networks
+
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Contender:
-    """threads: how many it may use; shape: one photo's (H, W, C)."""
+    """threads: how many it may use."""
 
-    def __init__(self, threads: int, shape: tuple[int, int, int]):
-        self.threads, self.shape = threads, shape
+    def __init__(self, threads: int):
+        self.threads = threads
         self.start()
 
     def start(self) -> None:
@@ -42,20 +44,9 @@ class Ours(Contender):
         cnn.set_threads(self.threads)
         self.layers, self.models = layers, models
 
-    def load(self, weights):
-        layers = self.layers
-        filters, units = weights[0].shape[3], weights[4].shape[1]
-        self.model = self.models.Sequential(
-            [
-                layers.Conv2D(filters, (3, 3), padding="same", activation="relu", input_shape=self.shape),
-                layers.MaxPooling2D((2, 2)),
-                layers.Conv2D(weights[2].shape[3], (3, 3), padding="same", activation="relu"),
-                layers.MaxPooling2D((2, 2)),
-                layers.Flatten(),
-                layers.Dense(units, activation="relu"),
-                layers.Dense(10, activation="softmax"),
-            ]
-        )
+    def load(self, network, weights):
+        layers = [getattr(self.layers, kind)(**options) for kind, options in network.layers]
+        self.model = self.models.Sequential([self.layers.Input(network.shape), *layers])
         self.model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         self.model.set_weights(weights)
 
@@ -85,7 +76,7 @@ class PlainNumPy(Contender):
 
         self.module, self.blas = plain_numpy, blas
 
-    def load(self, weights):
+    def load(self, network, weights):
         self.network = self.module.Network(weights)
 
     def losses(self, x, y, batch):
@@ -116,33 +107,39 @@ class PyTorch(Contender):
         torch.set_num_threads(self.threads)
         self.torch = torch
 
-    def load(self, weights):
-        torch, nn = self.torch, self.torch.nn
-        channels, filters, more, units = (
-            weights[0].shape[2],
-            weights[0].shape[3],
-            weights[2].shape[3],
-            weights[4].shape[1],
-        )
-        model = nn.Sequential(
-            nn.Conv2d(channels, filters, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(filters, more, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(len(weights[4]), units),
-            nn.ReLU(),
-            nn.Linear(units, 10),
-        )
+    def load(self, network, weights):
+        torch = self.torch
+        model = torch.nn.Sequential(*(module for step in networks.steps(network) for module in self.modules(step)))
         with torch.no_grad():
-            for parameter, value in zip(model.parameters(), channels_first(weights, self.shape), strict=True):
+            for parameter, value in zip(model.parameters(), channels_first(network, weights), strict=True):
                 parameter.copy_(torch.from_numpy(value))
         if self.channels_last:
             model = model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=0.001, eps=1e-7, fused=True)
         self.model, self.steps = self.wrap(model), 0
+
+    def modules(self, step):
+        """The modules that compute one layer, but for a closing softmax, which is in the loss."""
+        nn, options, (top, bottom, left, right) = self.torch.nn, step.options, step.pads
+        if step.kind == "Conv2D":
+            even = top == bottom and left == right
+            if not even:
+                yield nn.ZeroPad2d((left, right, top, bottom))
+            sizes = step.before[-1], step.after[-1], options["kernel_size"], options["strides"]
+            yield nn.Conv2d(*sizes, padding=(top, left) if even else 0)
+        elif step.kind == "MaxPooling2D":
+            hangs_over = top == left == 0 and (bottom, right) != (0, 0)  # ceil_mode does that without a copy
+            if not hangs_over and any(step.pads):
+                yield nn.ConstantPad2d((left, right, top, bottom), -float("inf"))
+            yield nn.MaxPool2d(options["pool_size"], options["strides"], ceil_mode=hangs_over)
+        elif step.kind == "Dense":
+            yield nn.Linear(step.before[-1], step.after[-1])
+        elif step.kind == "Flatten":
+            yield nn.Flatten()
+        elif step.kind == "Dropout":
+            yield nn.Dropout(options["rate"])
+        if options.get("activation") == "relu":
+            yield nn.ReLU()
 
     def wrap(self, model):
         return model
@@ -163,6 +160,7 @@ class PyTorch(Contender):
         return loss
 
     def train(self, x, y, batch):
+        self.model.train()
         for k in range(0, len(x), batch):
             self.step(x[k : k + batch], y[k : k + batch])
 
@@ -170,6 +168,7 @@ class PyTorch(Contender):
         return [self.step(x[k : k + batch], y[k : k + batch]).item() for k in range(0, len(x), batch)]
 
     def predict(self, x, batch):
+        self.model.eval()
         with self.torch.inference_mode():
             parts = [self.model(x[k : k + batch]).softmax(1) for k in range(0, len(x), batch)]
             return self.torch.cat(parts).numpy()
@@ -207,21 +206,9 @@ class Keras(Contender):
 
         self.keras = keras
 
-    def load(self, weights):
-        keras = self.keras
-        layers = keras.layers
-        self.model = keras.Sequential(
-            [
-                layers.Input(self.shape),
-                layers.Conv2D(weights[0].shape[3], 3, padding="same", activation="relu"),
-                layers.MaxPooling2D(2),
-                layers.Conv2D(weights[2].shape[3], 3, padding="same", activation="relu"),
-                layers.MaxPooling2D(2),
-                layers.Flatten(),
-                layers.Dense(weights[4].shape[1], activation="relu"),
-                layers.Dense(10, activation="softmax"),
-            ]
-        )
+    def load(self, network, weights):
+        layers = [getattr(self.keras.layers, kind)(**options) for kind, options in network.layers]
+        self.model = self.keras.Sequential([self.keras.layers.Input(network.shape), *layers])
         self.model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         self.model.set_weights(weights)
 
@@ -276,38 +263,36 @@ class OnnxRuntime(Contender):
         self.options = onnxruntime.SessionOptions()
         self.options.intra_op_num_threads = self.threads
 
-    def load(self, weights):
-        helper, numpy_helper = self.onnx.helper, self.onnx.numpy_helper
-        arrays = channels_first(weights, self.shape)
-        names = ["k1", "b1", "k2", "b2", "k3", "b3", "k4", "b4"]
-        node = helper.make_node
-        conv, pool = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, {"kernel_shape": [2, 2], "strides": [2, 2]}
-        nodes = [
-            node("Conv", ["x", "k1", "b1"], ["z1"], **conv),
-            node("Relu", ["z1"], ["a1"]),
-            node("MaxPool", ["a1"], ["p1"], **pool),
-            node("Conv", ["p1", "k2", "b2"], ["z2"], **conv),
-            node("Relu", ["z2"], ["a2"]),
-            node("MaxPool", ["a2"], ["p2"], **pool),
-            node("Flatten", ["p2"], ["f"]),
-            node("Gemm", ["f", "k3", "b3"], ["z3"], transB=1),
-            node("Relu", ["z3"], ["a3"]),
-            node("Gemm", ["a3", "k4", "b4"], ["z4"], transB=1),
-            node("Softmax", ["z4"], ["p"], axis=1),
-        ]
-        height, width, channels = self.shape
-        value = helper.make_tensor_value_info
-        graph = helper.make_graph(
-            nodes,
-            "article",
-            [value("x", 1, ["n", channels, height, width])],
-            [value("p", 1, ["n", 10])],
-            [numpy_helper.from_array(array, name) for array, name in zip(arrays, names, strict=True)],
-        )
+    def load(self, network, weights):
+        helper, value = self.onnx.helper, self.onnx.helper.make_tensor_value_info
+        arrays = [self.onnx.numpy_helper.from_array(a, f"w{k}") for k, a in enumerate(channels_first(network, weights))]
+        nodes = list(self.nodes(network))
+        (height, width, channels), last = network.shape, nodes[-1].output[0]
+        photo, result = value("x", 1, ["n", channels, height, width]), value(last, 1, ["n", networks.CLASSES])
+        graph = helper.make_graph(nodes, "network", [photo], [result], arrays)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
         self.session = self.runtime.InferenceSession(
             model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
         )
+
+    def nodes(self, network):
+        """The nodes of the graph, each of which takes what the one before gives."""
+        kinds = {"Conv2D": "Conv", "MaxPooling2D": "MaxPool", "Dense": "Gemm", "Flatten": "Flatten"}
+        functions = {"relu": ("Relu", {}), "softmax": ("Softmax", {"axis": 1})}
+        node, weights, name = self.onnx.helper.make_node, 0, "x"
+        for number, step in enumerate(networks.steps(networks.without_dropout(network))):
+            inputs, more = [name], {"transB": 1} if step.kind == "Dense" else {}
+            if step.kind in ("Conv2D", "Dense"):
+                inputs += [f"w{weights}", f"w{weights + 1}"]
+                weights += 2
+            if step.kind in ("Conv2D", "MaxPooling2D"):
+                top, bottom, left, right = step.pads
+                window = step.options.get("kernel_size") or step.options["pool_size"]
+                more = {"kernel_shape": window, "strides": step.options["strides"], "pads": [top, left, bottom, right]}
+            yield node(kinds[step.kind], inputs, [name := f"y{number}"], **more)
+            if "activation" in step.options:
+                kind, more = functions[step.options["activation"]]
+                yield node(kind, [name], [name := f"a{number}"], **more)
 
     def prepare(self, x, y):
         import numpy as np
@@ -325,14 +310,25 @@ class OnnxRuntime(Contender):
         )
 
 
-def channels_first(weights, shape):
-    """Keras' weights as PyTorch and ONNX hold them: kernels (F, C, kh, kw), (units, inputs), flattened by channel."""
+def channels_first(network, weights):
+    """Keras' weights as PyTorch and ONNX hold them: kernels (F, C, kh, kw), and (units, inputs) counted by channels."""
     import numpy as np
 
-    k1, b1, k2, b2, k3, b3, k4, b4 = weights
-    k3 = k3.reshape(shape[0] // 4, shape[1] // 4, -1, k3.shape[1]).transpose(3, 2, 0, 1).reshape(k3.shape[1], -1)
-    kernels = [k1.transpose(3, 2, 0, 1), k2.transpose(3, 2, 0, 1), k3, k4.T]
-    return [np.ascontiguousarray(a) for pair in zip(kernels, (b1, b2, b3, b4), strict=True) for a in pair]
+    arrays, left, flattened = [], list(weights), None
+    for step in networks.steps(network):
+        if step.kind == "Flatten" and len(step.before) == 3:
+            flattened = step.before
+        if step.kind not in ("Conv2D", "Dense"):
+            continue
+        kernel, bias = left.pop(0), left.pop(0)
+        if step.kind == "Conv2D":
+            kernel = kernel.transpose(3, 2, 0, 1)
+        else:
+            if flattened:  # its inputs are counted channel by channel
+                kernel = kernel.reshape(*flattened, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+            kernel, flattened = kernel.T, None
+        arrays += [np.ascontiguousarray(kernel), bias]
+    return arrays
 
 
 def versions(*names):
@@ -343,6 +339,7 @@ def versions(*names):
 CONTENDERS = {
     "cnn": ("cnn (ours)", Ours, ()),
     "cnn-late": ("cnn, NumPy loaded first", Ours, ()),
+    "cnn-avx2": ("cnn, AVX2 alone", Ours, ()),
     "plain": ("plain NumPy", PlainNumPy, ()),
     "torch": ("PyTorch", PyTorch, ("torch",)),
     "torch-last": ("PyTorch, channels_last", PyTorchChannelsLast, ("torch",)),

@@ -1,4 +1,4 @@
-"""What the four benchmarks share: statistics, the machine, the files in benchmarks/results/."""
+"""What the benchmarks share: statistics, the machine, the files in benchmarks/results/."""
 
 import json
 import os

@@ -8,6 +8,7 @@ import sys
 import time
 from functools import cache
 
+from benchmarks import networks
 from benchmarks.child import peak_memory, serve
 from benchmarks.contenders import CONTENDERS
 
@@ -21,23 +22,29 @@ class Worker:
         if name == "cnn-late":
             import numpy  # noqa: F401  as in a notebook: before cnn, which can then choose no BLAS kernels
 
-        self.contender, self.shape = CONTENDERS[name][1](threads, shape), shape
+        self.contender, self.network = CONTENDERS[name][1](threads), networks.article(shape)
         from benchmarks import article  # only now: it loads NumPy
 
         self.article = article
         self.restart()
 
+    def turn_to(self, network: str) -> None:
+        """Another network of networks.py from now on."""
+        self.network = networks.NETWORKS[network]
+        Worker.data.cache_clear()
+        self.restart()
+
     def restart(self, seed: int = 0) -> None:
         """Back to the start weights."""
-        self.contender.load(self.article.start_weights(seed, self.shape))
+        self.contender.load(self.network, self.article.start_weights(seed, self.network))
 
     @cache  # noqa: B019  a worker lives as long as its process
     def data(self, split: str, count: int):
         """The first `count` photos of the split in a fixed random order, in the contender's layout."""
-        if self.shape == self.article.PHOTO_SHAPE:
+        if self.network.shape == self.article.PHOTO_SHAPE:
             x, y = self.article.photos(split, count)
         else:
-            x, y = self.article.noise(self.shape, count)
+            x, y = self.article.noise(self.network.shape, count)
         order = self.article.order(0, 0, len(x))
         return self.contender.prepare(x[order], y[order])
 
@@ -45,14 +52,19 @@ class Worker:
         return self.contender.describe()
 
     def check(self, batch: int, steps: int) -> dict:
-        """Probabilities of 100 test photos at the start weights, and the losses of the first steps from there."""
-        self.restart()
+        """Probabilities of 100 test photos at the start weights, and the losses of the first steps from there.
+
+        Nothing is dropped out; after it the contender is back at the start weights.
+        """
+        network = networks.without_dropout(self.network)
+        self.contender.load(network, self.article.start_weights(0, network))
         x, _ = self.data("test", 100)
         result = {"probabilities": self.contender.predict(x, 50).tolist()}
         if self.contender.losses:
             result["losses"] = [
                 float(loss) for loss in self.contender.losses(*self.data("train", batch * steps), batch)
             ]
+        self.restart()
         return result
 
     def train(self, batch: int, count: int) -> float:

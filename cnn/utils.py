@@ -5,6 +5,8 @@ order of calls, so a run that is resumed draws what the uninterrupted run would 
 """
 
 import itertools
+import math
+from typing import cast
 
 import numpy as np
 
@@ -56,7 +58,11 @@ class ShardOfDraws:
 
     def random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform in [0, 1), of this shape; the first axis is the shard's photos."""
-        return self.rng.random((self.batch_size, *shape[1:]))[self.shard]
+        per_photo, generator = math.prod(shape[1:]), cast(np.random.PCG64, self.rng.bit_generator)
+        generator.advance(self.shard.start * per_photo)  # a number is one step of the generator
+        numbers = self.rng.random(shape)
+        generator.advance((self.batch_size - self.shard.stop) * per_photo)
+        return numbers
 
 
 Rng = np.random.Generator | ShardOfDraws  # what a layer that draws is given

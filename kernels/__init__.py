@@ -2,7 +2,7 @@
 
 reference.py defines im2col, pooling and Adam as plain loops: read that first. im2col.py,
 pooling.py and adam.py are the same loops compiled, geometry.py says where windows lie.
-relu_pool.py and simd/ serve the fast twin of a network (cnn/training/twin.py) alone.
+relu_pool.py, dense.py and simd/ serve the fast twin of a network (cnn/training/twin.py) alone.
 threads.py and blas.py deal with the machine, compiled.py with Numba.
 """
 

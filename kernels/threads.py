@@ -76,6 +76,18 @@ def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
     return job.results
 
 
+def run_in_slices(task: Callable[[slice], Any], size: int, least: int) -> None:
+    """task(part) for parts that make up slice(0, size): one for each thread, but none smaller than `least`.
+
+    For work on each number by itself, whose results are the same bits however it is cut.
+    """
+    count = min(get_threads(), size // least)
+    if count > 1:
+        run(task, [slice(size * k // count, size * (k + 1) // count) for k in range(count)])
+    else:
+        task(slice(0, size))
+
+
 class _Job:
     """One call of run: what is to be done, and what has come of it."""
 

@@ -104,6 +104,27 @@ def vector_gate():
     fast_gate(wide_network())
 
 
+def pooling_network(seed=0):
+    """A pooling layer behind no convolution, and shards of one photo: the kernels of these."""
+    model = models.Sequential(
+        [
+            layers.Dense(5, input_shape=(7, 6, 2)),
+            layers.MaxPooling2D(3, strides=2, padding="same"),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        seed=seed,
+    )
+    model.shards = 2
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    return random_biases(model)
+
+
+def pooling_gate():
+    """The same for pooling alone and a photo alone."""
+    fast_gate(pooling_network(), count=2)
+
+
 def step_gate():
     """Three steps of fit move the weights as Adam's formula moves them along the plain layers' gradients."""
     fitted, by_hand = wide_network(), wide_network()

@@ -44,7 +44,7 @@ class GuardedBuffers(twin.Buffers):
 
 
 def random_network(rng):
-    """A convolution and its pooling, of the sizes that decide which kernels run."""
+    """A convolution and mostly its pooling, of the sizes that decide which kernels run."""
     size, channels = rng.integers(2, 34, 2).tolist(), int(rng.choice([1, 1, 2, 8, 16, 32, 48]))
     window = (3, 3) if rng.random() < 0.6 else tuple(rng.integers(1, 6, 2).tolist())
     strides = (1, 1) if rng.random() < 0.7 else tuple(rng.integers(1, 4, 2).tolist())
@@ -55,8 +55,12 @@ def random_network(rng):
         "use_bias": bool(rng.random() < 0.8),
     }
     conv = layers.Conv2D(int(rng.choice([3, 8, 16, 32, 64])), window, **options)
+    pools = [layers.MaxPooling2D()] if rng.random() < 0.8 else []
+    if rng.random() < 0.2:  # one that is no part of a convolution
+        window, steps = rng.integers(1, 4, 2).tolist(), rng.integers(1, 4, 2).tolist()
+        pools += [layers.ReLU(), layers.MaxPooling2D(window, steps, str(rng.choice(["same", "valid"])))]
     return models.Sequential(
-        [layers.Input((*size, channels)), conv, layers.MaxPooling2D(), layers.Flatten(), layers.Dense(4)]
+        [layers.Input((*size, channels)), conv, *pools, layers.Flatten(), layers.Dense(9, "relu"), layers.Dense(4)]
     )
 
 
@@ -69,7 +73,8 @@ def train(model, rng) -> None:
         for key, value in layer.params.items():
             copies[key][:] = value
         layer.params = copies
-    x, y = rng.random((3, *model.input_shape), np.float32), rng.integers(0, 4, 3)
+    photos = int(rng.choice([1, 3]))
+    x, y = rng.random((photos, *model.input_shape), np.float32), rng.integers(0, 4, photos)
     for input_gradient in (True, False):
         run_batch(model, x, y, fast=True, input_gradient=input_gradient)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from test_readme import ROOT
 
-from benchmarks import article, peers, plain_numpy, report, step
+from benchmarks import article, family, networks, peers, plain_numpy, report, step
 from benchmarks.child import Child, ChildError
+from cnn import layers, models
 from cnn.article import convolutional
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -116,3 +117,63 @@ def test_the_parts_of_a_step_make_up_the_whole():
     assert len(parts) == 11 and all(len(times) == 6 for times in parts.values())
     np.testing.assert_allclose(sum(parts.values()), whole)
     assert all((times > 0).all() for times in parts.values())
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_a_network_of_the_family_is_what_cnn_makes_of_it(name):
+    network = networks.NETWORKS[name]
+    model = models.Sequential([getattr(layers, kind)(**options) for kind, options in network.layers])
+    model.build((None, *network.shape))
+    for step_, layer in zip(networks.steps(network), model.layers, strict=True):
+        assert (step_.before, step_.after) == (layer.input_shape, layer.output_shape)
+        if step_.kind in ("Conv2D", "MaxPooling2D"):
+            window = layer.kernel_size if step_.kind == "Conv2D" else layer.pool_size
+            assert step_.pads == layers.place_windows(layer, layer.input_shape, window)[2]
+    assert [w.shape for w in article.start_weights(0, network)] == [w.shape for w in model.get_weights()]
+    assert all(kind != "Dropout" for kind, _ in networks.without_dropout(network).layers)
+
+
+def family_found():
+    """As if two networks had been measured, in two rounds."""
+    two = {"cnn": [1.0, 2.0], "cnn-avx2": [2.0, 4.0], "torch": [2.0, 4.0], "torch-last": [3.0, 6.0]}
+    slow = {"cnn": [4.0, 4.0], "cnn-avx2": [8.0, 8.0], "torch": [2.0, 3.0], "torch-last": [9.0, 9.0]}
+    return {
+        "contenders": {name: {} for name in two},
+        "networks": {
+            "article": {"batch": 32, "training": two, "inference": two},
+            "dense 128": {"batch": 32, "training": slow, "inference": slow},
+            "article, batch 1": {"batch": 1, "training": two},
+        },
+    }
+
+
+def test_the_family_is_judged_by_its_mean_and_its_worst():
+    factors = family.ratios(family_found())
+    assert list(factors) == ["training", "inference", "training, ours with AVX2", "inference, ours with AVX2"]
+    assert {name: row["median"] for name, row in factors["training"].items()} == {
+        "article": 2,
+        "dense 128": 0.625,  # of the better of PyTorch's layouts
+        "article, batch 1": 2,
+    }
+    mean, worst, factor = family.summary(factors["inference"])
+    assert (mean, worst, factor) == (pytest.approx((2 * 0.625) ** 0.5), "dense 128", 0.625)
+    text = family.markdown(family_found())
+    assert "| training, the worst: dense 128 | 0.625 | 1.3 | no |" in text
+    assert "| dense 128 | 32 | 0.625 (0.5-0.75) |" in text
+    assert "| geometric mean |  | 1.36 | 1.12 |" in text
+
+
+def test_the_picture_of_the_family(tmp_path):
+    family.plot(family_found(), tmp_path / "family.png")
+    assert (tmp_path / "family.png").stat().st_size > 5000
+
+
+def test_a_child_turns_to_another_network():
+    with Child("benchmarks.worker", "cnn", "1", "28,28,1") as child:
+        child.ask("turn_to", network="strides")
+        answer = child.ask("check", batch=4, steps=2)
+        child.ask("turn_to", network="64x64x3")
+        other = child.ask("check", batch=4, steps=2)
+    assert len(answer["losses"]) == len(other["losses"]) == 2
+    assert answer["losses"] != other["losses"]
+    assert np.shape(answer["probabilities"]) == np.shape(other["probabilities"]) == (100, 10)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from numba import njit
 
-from kernels import adam, relu_pool
+from cnn.training import twin_layers
+from kernels import adam, relu_pool, threads
 from kernels.simd import conv_pool, sparse_backward, winograd
 from kernels.simd.vectors import LANES, vector_code
 
 
-@pytest.mark.parametrize("gate", [gates.fast_gate, gates.vector_gate, gates.step_gate])
+@pytest.mark.parametrize("gate", [gates.fast_gate, gates.vector_gate, gates.pooling_gate, gates.step_gate])
 def test_without_a_fault_every_gate_passes(gate):
     gate()
 
@@ -156,6 +157,46 @@ def adam_forgets_its_moments(patch):
     changed(patch, adam, "adam_into", after=after)
 
 
+def adam_forgets_the_last_slice(patch):
+    patch.setattr(adam, "SLICE", 100)
+    original = threads.run_in_slices
+    patch.setattr(threads, "run_in_slices", lambda task, size, least: original(task, size - size // 3, least))
+
+
+def pooling_takes_the_next_winner(patch):
+    def after(y, winners, *_):
+        winners[winners == 3] = 4
+
+    changed(patch, twin_layers, "max_pool_into", after=after)
+
+
+def pooling_overwrites_what_overlaps(patch):
+    """Of two windows that the same cell won, only one reaches it."""
+
+    def after(dx, dy, *_):
+        dx[:] = np.where(np.isin(dx, dy), dx, dx / 2)
+
+    changed(patch, twin_layers, "max_pool_backward_into", after=after)
+
+
+def one_photo_loses_a_unit(patch):
+    def after(dkernel, *_):
+        dkernel[:, -1] = 0
+
+    changed(patch, twin_layers, "outer_into", after=after)
+
+
+POOLING_KERNELS = ["max_pool_into", "max_pool_backward_into", "outer_into"]
+
+
+@pytest.mark.parametrize("name", POOLING_KERNELS)
+def test_the_pooling_gate_reaches_each_kernel(name, monkeypatch):
+    calls = []
+    changed(monkeypatch, twin_layers, name, after=lambda *args: calls.append(name))
+    gates.pooling_gate()
+    assert calls
+
+
 KERNELS = [  # that training runs
     *((conv_pool, "conv_relu_pool"), (winograd, "conv_relu_pool"), (adam, "adam_into")),
     *((sparse_backward, name) for name in ("kernel_gradient", "input_gradient", "kernel_gradient_of_grey")),
@@ -205,6 +246,10 @@ FAULTS = [
     *((fault, gates.vector_gate) for fault in VECTOR_FAULTS),
     (adam_takes_beta_2_for_beta_1, gates.step_gate),
     (adam_forgets_its_moments, gates.step_gate),
+    (adam_forgets_the_last_slice, gates.step_gate),
+    (pooling_takes_the_next_winner, gates.pooling_gate),
+    (pooling_overwrites_what_overlaps, gates.pooling_gate),
+    (one_photo_loses_a_unit, gates.pooling_gate),
 ]
 
 

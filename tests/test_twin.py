@@ -190,7 +190,7 @@ def test_the_table_above_says_which_kernels_run(name):
 def test_what_runs_instead_of_which_layers():
     kinds = lambda name: [type(layer).__name__ for layer in twin.twin_of(network(name).layers)]
     assert kinds("grey, article in small") == ["TwinConvPool", "TwinConvPool", "Flatten", "TwinDense", "TwinDense"]
-    assert kinds("plain, pooling 3x3") == ["Conv2D", "MaxPooling2D", "Flatten", "TwinDense", "TwinDense"]
+    assert kinds("plain, pooling 3x3") == ["Conv2D", "TwinPool", "Flatten", "TwinDense", "TwinDense"]
 
 
 @EVERY

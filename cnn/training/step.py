@@ -22,6 +22,7 @@ from cnn.training import twin
 from kernels import threads
 
 Array = np.ndarray
+SLICE = 2**18  # numbers at least for a thread to add: 80 us of work, twice what it takes to wake one
 
 
 class ShardResult(NamedTuple):
@@ -64,12 +65,24 @@ def run_batch(
 
 
 def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
-    grads = results[0].grads
-    for result in results[1:]:
-        for key, grad in result.grads.items():
-            grads[key] += grad
+    grads = {key: _sum([result.grads[key] for result in results]) for key in results[0].grads}
     loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
     return ShardResult(loss, correct, grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
+
+
+def _sum(grads: list[Array]) -> Array:
+    """The sum of one parameter's gradients, in the order of the shards; it may lie where the first was."""
+
+    def add(total, *others):
+        for other in others:
+            total += other
+
+    if grads[0].size * (len(grads) - 1) < 2 * SLICE:  # too little for two threads
+        add(*grads)
+        return grads[0]
+    flat = [np.ravel(grad) for grad in grads]
+    threads.run_in_slices(lambda part: add(*(grad[part] for grad in flat)), flat[0].size, SLICE // (len(grads) - 1))
+    return flat[0].reshape(grads[0].shape)
 
 
 def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> dict[str, float]:

@@ -20,15 +20,16 @@ import contextlib
 import math
 import operator
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn.checks import known
-from cnn.layers import Activation, Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
 from cnn.network import Network
+from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
 from kernels import relu_pool
 from kernels.im2col import col2im_into, im2col_into
 from kernels.simd import conv_pool, sparse_backward, winograd
@@ -47,14 +48,19 @@ class Buffers:
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
+        self.views: dict[str, Array] = {}  # of them, as they were last asked for
 
     def __call__(self, name: str, *shape: int, dtype: DTypeLike = np.float32) -> Array:
+        view = self.views.get(name)
+        if view is not None and view.shape == shape:
+            return view
         size = math.prod(shape)
         if name not in self.arrays or self.arrays[name].size < size:
             raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
             offset = -raw.ctypes.data % 64
             self.arrays[name] = raw[offset : offset + size * np.dtype(dtype).itemsize].view(dtype)
-        return self.arrays[name][:size].reshape(shape)
+        view = self.views[name] = self.arrays[name][:size].reshape(shape)
+        return view
 
     @property
     def nbytes(self) -> int:
@@ -271,44 +277,13 @@ class TwinConvPool:
         return dx, grads
 
 
-# ---- the other layers
+# ---- what runs instead of what
 
 
-class TwinDense:
-    """Dense with the arrays of its large gradients kept from pass to pass."""
-
-    draws = False
-
-    def __init__(self, dense: Dense, activation: Activation):
-        self.dense, self.name, self.activation, self.buffer = dense, dense.name, activation, Buffers()
-
-    @property
-    def params(self) -> dict[str, Array]:
-        """The Dense layer's own."""
-        return self.dense.params
-
-    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
-        """(y, cache), valid until the next pass."""
-        z = self.dense.add_bias(x @ self.params["kernel"])
-        y, active = self.activation.forward(z)
-        return y, (x, active)
-
-    def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
-        """(dx, grads), valid until the next pass."""
-        x, active = cache
-        dz, _ = self.activation.backward(dy, active)
-        kernel = self.params["kernel"]
-        product = np.matmul if len(x) > 1 else np.multiply  # the same for one photo; BLAS takes eight times as long
-        grads = {"kernel": product(x.T, dz, out=self.buffer("dkernel", *kernel.shape))}
-        if self.dense.use_bias:
-            grads["bias"] = dz.sum(axis=0)
-        if not need_dx:
-            return None, grads
-        # dz @ kernel.T by way of its transpose: else BLAS would first copy the whole kernel into another order.
-        transposed = np.matmul(kernel, dz.T, out=self.buffer("transposed", len(kernel), len(x)))
-        dx = self.buffer("dx", *x.shape)
-        dx[:] = transposed.T
-        return dx, grads
+TWINS: dict[type, Callable] = {
+    ReLU: TwinReLU,
+    MaxPooling2D: TwinPool,
+}  # a subclass may compute something else, and stays as it is
 
 
 def twin_of(layers: list) -> list:
@@ -321,7 +296,9 @@ def twin_of(layers: list) -> list:
             twin.append(TwinConvPool(layer, todo.pop(0)))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
-            twin.append(TwinDense(layer, Linear() if closing else layer.activation))
+            twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
+        elif type(layer) in TWINS:
+            twin.append(TWINS[type(layer)](layer, Buffers()))
         elif todo or not isinstance(layer, Softmax):
             twin.append(layer)
     return twin
