@@ -27,13 +27,11 @@ import numpy as np
 
 from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
 from kernels import relu_pool
-from kernels.im2col import col2im_into, im2col_into
-from kernels.simd import conv_pool, sparse_backward, winograd
+from kernels.simd import backward, conv_pool, winograd
 from kernels.simd.vectors import LANES
 
 Array = np.ndarray
 Pair = tuple[int, int]
-BLOCK_BYTES = 2**20  # of columns and products at a time: a processor's second cache holds them
 KEPT_BYTES = (
     2**26
 )  # of a twin's arrays may outlive a call of fit, evaluate or predict: about 600 of the article's photos
@@ -62,204 +60,234 @@ class Buffers:
 # ---- convolution, activation and pooling as one layer
 
 
-class ConvPoolCache(NamedTuple):
-    x_padded: Array  # (N, H + top + bottom, W + left + right, C)
-    winners: Array  # (N, OH//2, OW//2, F), uint8
+class Convolution:
+    """y = max(floor, conv(x) + bias), pooled 2x2 or not, over photos that are padded already: any that there is."""
 
-
-class Way:
-    """A way to compute the convolution of a TwinConvPool: forward, backward or both, on shapes that fit."""
-
-    def __init__(self, conv: Conv2D, buffer: Buffers):
-        self.conv, self.buffer = conv, buffer
-        assert conv.input_shape and conv.output_shape  # the model is built
-        self.out_h, self.out_w, self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)
-        self.input_shape, (*_, self.channels) = conv.input_shape, conv.input_shape
-        *_, self.filters = conv.output_shape
-        self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
+    def __init__(self, buffer: Buffers, name: str, kernel_size: Pair, strides: Pair, pooled: bool, photo, out):
+        """photo (H, W, C) is padded, out (P, Q, F) is y; two of one twin have different names."""
+        self.buffer, self.name, self.kernel_size, self.pooled, self.photo = buffer, name, kernel_size, pooled, photo
+        *self.out, self.filters = out
+        self.wide = -(-self.filters // LANES) * LANES  # so many filters fill the registers
+        self.size, self.pitch, self.numbers = math.prod(photo), photo[1] * photo[2], kernel_size[1] * photo[2]
+        self.cells = math.prod(self.out)
+        self.starts = conv_pool.window_starts(*self.out, self.pitch, photo[2], strides, pooled)
 
     @staticmethod
-    def fits(kernel_size: Pair, strides: Pair, channels: int, filters: int, out_w: int) -> bool:
-        """Whether it can: its kernels know. out_w is the width of the pooled maps."""
-        raise NotImplementedError
+    def fits(kernel_size: Pair, strides: Pair, pooled: bool, photo, out) -> bool:
+        """Whether it can: the kernels know."""
+        return True
 
-    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
-        """Fill y and winners (N, P, Q, F)."""
-        raise NotImplementedError
+    def __call__(self, x: Array, kernel: Array, bias: Array, floor: float) -> tuple[Array, Array]:
+        """y (N, P, Q, F) and winners (N, cells or more, F or more) from x (N, H * W * C), kernel (kh, kw, C, F)."""
+        kernel = kernel.reshape(self.kernel_size[0], self.numbers, self.filters)
+        y = self.buffer(f"{self.name} y", len(x), len(self.starts), self.wide)
+        winners = self.buffer(f"{self.name} winners", *y.shape, dtype=np.uint8)
+        self.compute(y, winners, x, self.widened("kernel", kernel), self.widened("bias", bias), np.float32(floor))
+        return y[:, : self.cells, : self.filters].reshape(len(x), *self.out, self.filters), winners
 
-    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
-        """(dkernel, dx); dx is None where it is not needed."""
-        raise NotImplementedError
+    def widened(self, name: str, array: Array) -> Array:
+        """The array contiguous, and with zeros behind its filters to fill the registers."""
+        if self.wide == self.filters:
+            return np.ascontiguousarray(array, np.float32)
+        wide = self.buffer(f"{self.name} {name}", *array.shape[:-1], self.wide)
+        wide[..., : self.filters] = array
+        return wide
 
-    def contiguous_params(self) -> tuple[Array, Array]:
-        """Kernel and bias as the kernels take for granted that they are. Raises ValueError for other shapes."""
-        bias = self.conv.params["bias"] if self.conv.use_bias else np.zeros(self.filters)
-        kernel, bias = (np.ascontiguousarray(a, np.float32) for a in (self.conv.params["kernel"], bias))
-        expected = (*self.conv.kernel_size, self.channels, self.filters), (self.filters,)
-        if (kernel.shape, bias.shape) != expected:
-            raise ValueError(
-                f"{self.conv}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}"
-            )
-        return kernel, bias
+    def compute(self, y, winners, x, kernel, bias, floor) -> None:
+        """Fill y and winners (N, cells or more, F), F a multiple of LANES."""
+        conv_pool.conv_relu_pool(y, winners, x, kernel, bias, floor, self.starts, self.pitch, self.pooled)
 
 
-class Winograd(Way):
-    """Forward with 16 products a channel and pooling window instead of 36."""
+class Winograd(Convolution):
+    """With 16 products a channel and pooling window instead of 36."""
 
     fits = staticmethod(winograd.fits)
 
-    def forward(self, y, winners, x_padded):
-        kernel, bias = self.contiguous_params()
-        transformed = self.buffer("transformed", 16, self.channels, self.filters)
-        winograd.transform_kernel(transformed, kernel)
-        patches = self.buffer("patches", *winograd.patches_shape(self.channels))
-        products = self.buffer("products", *winograd.PRODUCTS_SHAPE)
-        winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, self.floor, patches, products)
+    def compute(self, y, winners, x, kernel, bias, floor):
+        channels, shape = self.photo[2], (len(y), *self.out, self.filters)
+        transformed = self.buffer(f"{self.name} transformed", 16, channels, self.filters)
+        winograd.transform_kernel(transformed, kernel.reshape(3, 3, channels, self.filters))
+        patches = self.buffer(f"{self.name} patches", *winograd.patches_shape(channels))
+        products = self.buffer(f"{self.name} products", *winograd.PRODUCTS_SHAPE)
+        y, winners, x = y.reshape(shape), winners.reshape(shape), x.reshape(len(y), *self.photo)
+        winograd.conv_relu_pool(y, winners, x, transformed, bias, floor, patches, products)
 
 
-class InRegisters(Way):
-    """Forward with sums that never leave the processor's registers."""
+class SparseKernelGradient:
+    """From the gradients alone that are not zero: behind ReLU and pooling one in six is."""
 
-    fits = staticmethod(conv_pool.fits)
+    unit = LANES
 
-    def forward(self, y, winners, x_padded):
-        kernel, bias = self.contiguous_params()
-        conv_pool.conv_relu_pool(y, winners, x_padded, kernel, bias, self.floor, self.conv.strides)
-
-
-class ThroughColumns(Way):
-    """Forward and backward as Conv2D, a few photos at a time, so that columns and products never leave the cache."""
+    def __init__(self, conv: Convolution):
+        self.conv = conv
+        self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, self.unit)
 
     @staticmethod
-    def fits(kernel_size, strides, channels, filters, out_w) -> bool:
+    def fits(conv: Convolution) -> bool:
+        """Whether it is worth it."""
+        return conv.pooled and not backward.few_taps(conv.kernel_size[0], conv.numbers)
+
+    def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
+        """dkernel (kh, kw * C, F) from dy (N, cells, F) and x, which is flat."""
+        conv, blocks = self.conv, self.blocks
+        shape = conv.filters, len(blocks.firsts), blocks.height * blocks.width
+        dkernel = conv.buffer("dkernel", *shape)
+        backward.kernel_gradient(dkernel, dy, winners, x, conv.size, conv.starts, blocks.layout)
+        return blocks.join(dkernel.reshape(len(dkernel), -1).T)
+
+
+class DenseKernelGradient(SparseKernelGradient):
+    """From all of them."""
+
+    unit = 1
+
+    @staticmethod
+    def fits(conv: Convolution) -> bool:
         return True
 
-    def blocks(self, photos: int) -> Iterator[tuple[slice, Array, Array]]:
-        """Cut the batch into slices whose columns and products fit the cache; with each its columns and z, to fill."""
-        window = (self.out_h, self.out_w, *self.conv.kernel_size, self.channels)
-        numbers = math.prod(window) + self.out_h * self.out_w * self.filters
-        size = max(1, BLOCK_BYTES // (4 * numbers))
-        for start in range(0, photos, size):
-            count = min(size, photos - start)
-            z = self.buffer("z", count, self.out_h, self.out_w, self.filters)
-            yield slice(start, start + count), self.buffer("columns", count, *window), z
-
-    def forward(self, y, winners, x_padded):
-        kernel, bias = self.contiguous_params()
-        kernel = kernel.reshape(-1, self.filters)  # (kh*kw*C, F)
-        for block, columns, z in self.blocks(len(y)):
-            im2col_into(columns, x_padded[block], self.conv.strides)
-            np.matmul(columns.reshape(-1, len(kernel)), kernel, out=z.reshape(-1, self.filters))
-            relu_pool.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
-
-    def backward(self, dy, cache, need_dx):
-        # The columns are made again rather than kept.
-        kernel = self.conv.params["kernel"].reshape(-1, self.filters)
-        dkernel = np.zeros_like(kernel)
-        dx = self.buffer("dx", len(dy), *self.input_shape)
-        for block, columns, dz in self.blocks(len(dy)):
-            im2col_into(columns, cache.x_padded[block], self.conv.strides)
-            relu_pool.unpool(dz, dy[block], cache.winners[block])
-            dz = dz.reshape(-1, self.filters)
-            dkernel += columns.reshape(-1, len(kernel)).T @ dz
-            if need_dx:
-                np.matmul(dz, kernel.T, out=columns.reshape(-1, len(kernel)))  # dcolumns, in the place of columns
-                col2im_into(dx[block], columns, self.conv.strides, (self.pads[0], self.pads[2]))
-        return dkernel.reshape(self.conv.params["kernel"].shape), dx if need_dx else None
+    def __call__(self, dy, x, winners):
+        conv, blocks = self.conv, self.blocks
+        if conv.wide != conv.filters:
+            narrow, dy = dy, conv.buffer("dy", *dy.shape[:2], conv.wide)
+            dy[..., : conv.filters] = narrow
+        dkernel = conv.buffer("dkernel", len(blocks.firsts), blocks.height * blocks.width, conv.wide)
+        windows = tuple(range(4 if conv.pooled else 1))
+        backward.dense_kernel_gradient(dkernel, dy, winners, x, conv.size, conv.starts, blocks.layout, windows)
+        return blocks.join(dkernel)[..., : conv.filters]
 
 
-class SkippingZeros(Way):
-    """Backward from the winners alone: five in six of the numbers in dz are zero."""
+class SparseInputGradient:
+    """From the gradients alone that are not zero."""
 
-    fits = staticmethod(sparse_backward.fits)
+    def __init__(self, conv: Convolution, layer: Conv2D, pads):
+        self.conv, self.input_shape, self.offset = conv, layer.input_shape, (pads[0], pads[2])
+        self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, LANES)
 
-    def __init__(self, conv, buffer):
-        super().__init__(conv, buffer)
-        width = self.pads[2] + self.input_shape[1] + self.pads[3]
-        self.where = sparse_backward.window_starts(
-            self.out_h // 2, self.out_w // 2, width * self.channels, self.channels
+    @staticmethod
+    def fits(conv: Convolution, strides: Pair) -> bool:
+        """Whether it can, and is worth it."""
+        return True
+
+    def __call__(self, dy: Array, kernel: Array, winners: Array) -> Array:
+        """dx from dy (N, P, Q, F) and kernel (kh, kw, C, F)."""
+        conv, blocks = self.conv, self.blocks
+        laid = conv.buffer("laid", len(blocks.firsts), conv.filters, blocks.height * blocks.width)
+        room = conv.buffer("room", blocks.down * blocks.height, blocks.across * blocks.width, conv.filters)
+        blocks.cut(laid, kernel.reshape(-1, conv.numbers, conv.filters), room)
+        dx = conv.buffer("dx", len(dy), *self.input_shape)
+        photo = conv.buffer("photo", max(conv.size, int(conv.starts.max()) + blocks.reach))
+        dy, windows = dy.reshape(len(dy), conv.cells, -1), tuple(range(4 if conv.pooled else 1))
+        backward.input_gradient(
+            dx, dy, winners, laid, self.offset, photo, conv.pitch, conv.starts, blocks.layout, windows
         )
-
-    def backward(self, dy, cache, need_dx):
-        dkernel = self.buffer("dkernel", self.filters, 3, 3, self.channels)
-        sparse_backward.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)
-        return np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0)), self.input_gradient(dy, cache) if need_dx else None
-
-    def input_gradient(self, dy, cache):
-        kernel = self.buffer("kernel", self.channels // LANES, self.filters, 3, 3, LANES)
-        kernel[:] = self.conv.params["kernel"].reshape(3, 3, -1, LANES, self.filters).transpose(2, 4, 0, 1, 3)
-        dx = self.buffer("dx", len(dy), *self.input_shape)
-        photo = self.buffer("photo", *cache.x_padded.shape[1:])
-        sparse_backward.input_gradient(dx, dy, cache.winners, kernel, (self.pads[0], self.pads[2]), photo)
         return dx
 
 
-class SkippingZerosOfGrey(ThroughColumns):
-    """The same for photos of one channel; their own gradient, which training does not need, goes through columns."""
+class TurnedConvolution:
+    """The input's gradient is dz, padded, convolved with the kernel turned by 180 degrees, filters for channels."""
 
-    fits = staticmethod(sparse_backward.fits_grey)
+    def __init__(self, conv: Convolution, layer: Conv2D, pads):
+        (kh, kw), (height, width, channels) = conv.kernel_size, layer.input_shape
+        self.conv, self.offset = conv, (kh - 1 - pads[0], kw - 1 - pads[2])
+        self.photo = height + kh - 1, width + kw - 1, conv.filters
+        shape = (kh, kw), (1, 1), False, self.photo, (height, width, channels)
+        self.turned = convolution(conv.buffer, "turned", *shape)
 
-    def backward(self, dy, cache, need_dx):
-        if need_dx:
-            return super().backward(dy, cache, need_dx)
-        dkernel = np.empty(self.conv.params["kernel"].shape, np.float32)
-        sparse_backward.kernel_gradient_of_grey(dkernel, dy, cache.winners, cache.x_padded)
-        return dkernel, None
+    @staticmethod
+    def fits(conv: Convolution, strides: Pair) -> bool:
+        return strides == (1, 1) and not conv.pooled
+
+    def __call__(self, dy, kernel, winners):
+        dz = self.conv.buffer("dz", len(dy), *self.photo)  # the border has been zero from the start
+        relu_pool.unpool(dz, dy, winners, self.offset, self.conv.pooled)
+        turned = np.ascontiguousarray(kernel[::-1, ::-1].swapaxes(2, 3))
+        bias = np.zeros(self.turned.filters, np.float32)
+        return self.turned(dz.reshape(len(dy), -1), turned, bias, -np.inf)[0]
 
 
 # The first that fits is taken.
-FORWARD: tuple[type[Way], ...] = (Winograd, InRegisters, ThroughColumns)
-BACKWARD: tuple[type[Way], ...] = (SkippingZeros, SkippingZerosOfGrey, ThroughColumns)
+CONVOLUTIONS: tuple[type[Convolution], ...] = (Winograd, Convolution)
+KERNEL_GRADIENTS = SparseKernelGradient, DenseKernelGradient
+INPUT_GRADIENTS = TurnedConvolution, SparseInputGradient
 
 
-class TwinConvPool:
-    """y = max_pool_2x2(activation(conv(x))): a Conv2D and the MaxPooling2D behind it, in one step."""
+def convolution(buffer: Buffers, name: str, *shape) -> Convolution:
+    """The fastest for kernel_size, strides, pooled, photo and out."""
+    return next(way for way in CONVOLUTIONS if way.fits(*shape))(buffer, name, *shape)
+
+
+class ConvCache(NamedTuple):
+    x: Array  # flat: padded photos, and what the last window of a block reaches beyond them
+    winners: Array  # (N, cells or more, F or more), uint8
+
+
+class TwinConv:
+    """y = max_pool_2x2(activation(conv(x))): a Conv2D and the MaxPooling2D behind it, if there is one, in one step."""
 
     draws = False
 
-    def __init__(self, conv: Conv2D, pool: MaxPooling2D):
-        assert conv.input_shape and pool.output_shape  # the model is built
-        self.conv, self.name, self.pool_shape, self.buffer = conv, conv.name, pool.output_shape, Buffers()
-        self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)[2]
-        *_, channels = conv.input_shape
-        _, out_w, filters = self.pool_shape
-        shape = conv.kernel_size, conv.strides, channels, filters, out_w
-        self.forward_way, self.backward_way = (
-            next(way for way in ways if way.fits(*shape))(conv, self.buffer) for ways in (FORWARD, BACKWARD)
-        )
+    def __init__(self, layer: Conv2D, pool: MaxPooling2D | None):
+        out = (pool or layer).output_shape
+        assert layer.input_shape and out  # the model is built
+        self.layer, self.name, self.buffer = layer, layer.name, Buffers()
+        self.floor = 0 if isinstance(layer.activation, ReLU) else -np.inf
+        height, width, channels = layer.input_shape
+        self.pads = place_windows(layer, layer.input_shape, layer.kernel_size)[2]
+        photo = height + sum(self.pads[:2]), width + sum(self.pads[2:]), channels
+        self.conv = convolution(self.buffer, "y", layer.kernel_size, layer.strides, pool is not None, photo, out)
+        self.kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(self.conv))(self.conv)
+        way = next(way for way in INPUT_GRADIENTS if way.fits(self.conv, layer.strides))
+        self.input_gradient = way(self.conv, layer, self.pads)
 
     @property
     def params(self) -> dict[str, Array]:
-        return self.conv.params
+        return self.layer.params
 
     @staticmethod
-    def fits(conv, pool) -> bool:
-        """Whether this pair of layers can run as one. A subclass may compute something else."""
-        return (
-            type(conv) is Conv2D
-            and type(conv.activation) in (Linear, ReLU)
-            and type(pool) is MaxPooling2D
-            and relu_pool.fits(pool.pool_size, pool.strides, place_windows(pool, conv.output_shape, (2, 2))[2])
+    def fits(layer) -> bool:
+        """Whether it can do this layer. A subclass may compute something else."""
+        return type(layer) is Conv2D and type(layer.activation) in (Linear, ReLU)
+
+    @staticmethod
+    def fits_pool(pool, shape) -> bool:
+        """Whether it can do this pooling of maps of this shape too."""
+        return type(pool) is MaxPooling2D and relu_pool.fits(
+            pool.pool_size, pool.strides, place_windows(pool, shape, pool.pool_size)[2]
         )
 
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, ConvPoolCache]:
-        photos, height, width, channels = x.shape
-        top, bottom, left, right = self.pads
-        x_padded = self.buffer("x_padded", photos, height + top + bottom, width + left + right, channels)
-        x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
-        y = self.buffer("y", photos, *self.pool_shape)
-        winners = self.buffer("winners", photos, *self.pool_shape, dtype=np.uint8)
-        self.forward_way.forward(y, winners, x_padded)
-        return y, ConvPoolCache(x_padded, winners)
+    def contiguous_params(self) -> tuple[Array, Array]:
+        """Kernel and bias as the kernels take for granted that they are. Raises ValueError for other shapes."""
+        layer, filters = self.layer, self.conv.filters
+        bias = layer.params["bias"] if layer.use_bias else np.zeros(filters)
+        kernel, bias = (np.ascontiguousarray(a, np.float32) for a in (layer.params["kernel"], bias))
+        expected = (*layer.kernel_size, self.conv.photo[2], filters), (filters,)
+        if (kernel.shape, bias.shape) != expected:
+            raise ValueError(
+                f"{layer}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}"
+            )
+        return kernel, bias
 
-    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, ConvCache]:
+        photos, height, width, _ = x.shape
+        kernel, bias = self.contiguous_params()
+        conv, (top, _, left, _) = self.conv, self.pads
+        beyond = max(0, int(conv.starts.max()) + self.kernel_gradient.blocks.reach - conv.size)
+        flat = self.buffer("x_padded", photos * conv.size + beyond)
+        x_padded = flat[: photos * conv.size].reshape(photos, *conv.photo)
+        x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
+        y, winners = conv(x_padded.reshape(photos, -1), kernel, bias, self.floor)
+        return y, ConvCache(flat, winners)
+
+    def backward(self, dy: Array, cache: ConvCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
         dy = np.ascontiguousarray(dy, np.float32)
-        dkernel, dx = self.backward_way.backward(dy, cache, need_dx)
-        grads = {"kernel": dkernel}
-        if self.conv.use_bias:
-            grads["bias"] = np.empty(dkernel.shape[3], np.float32)
-            relu_pool.bias_gradient(grads["bias"], dy, cache.winners)
-        return dx, grads
+        kernel, bias = self.contiguous_params()
+        flat = dy.reshape(len(dy), self.conv.cells, self.conv.filters)
+        dkernel = self.kernel_gradient(flat, cache.x, cache.winners)
+        grads = {"kernel": np.ascontiguousarray(dkernel).reshape(kernel.shape)}
+        if self.layer.use_bias:
+            grads["bias"] = np.empty_like(bias)
+            relu_pool.bias_gradient(grads["bias"], flat, cache.winners)
+        return self.input_gradient(dy, kernel, cache.winners) if need_dx else None, grads
 
 
 # ---- the other layers
@@ -300,13 +328,14 @@ class TwinDense:
 
 
 def twin_of(layers: list) -> list:
-    """Layers that compute the same logits as these: pairs that fit are one, a closing softmax is left out."""
+    """Layers that compute the same logits as these: a convolution and its pooling are one, a closing softmax is left out."""
     twin: list = []
     todo = list(layers)
     while todo:
         layer = todo.pop(0)
-        if todo and TwinConvPool.fits(layer, todo[0]):
-            twin.append(TwinConvPool(layer, todo.pop(0)))
+        if TwinConv.fits(layer):
+            pooled = todo and TwinConv.fits_pool(todo[0], layer.output_shape)
+            twin.append(TwinConv(layer, todo.pop(0) if pooled else None))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
             twin.append(TwinDense(layer, Linear() if closing else layer.activation))

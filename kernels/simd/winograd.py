@@ -26,10 +26,10 @@ PRODUCTS_SHAPE = (16, TILE, FILTERS)  # what conv_relu_pool needs room for: the 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 
 
-def fits(kernel_size: tuple[int, int], strides: tuple[int, int], channels: int, filters: int, out_w: int) -> bool:
-    """Whether conv_relu_pool can do this convolution, whose pooled maps are out_w wide."""
+def fits(kernel_size: tuple[int, int], strides: tuple[int, int], pooled: bool, photo, out) -> bool:
+    """Whether conv_relu_pool can do this convolution of photos (H, W, C) into maps (P, Q, F)."""
     is_3x3 = kernel_size == (3, 3) and strides == (1, 1)
-    return is_3x3 and channels % LANES == 0 and filters % FILTERS == 0 and out_w >= TILE
+    return pooled and is_3x3 and photo[2] % LANES == 0 and out[2] % FILTERS == 0 and out[1] >= TILE
 
 
 def transform_kernel(transformed: np.ndarray, kernel: np.ndarray) -> None:
