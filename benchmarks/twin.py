@@ -18,14 +18,24 @@ from cnn.article import convolutional
 from cnn.training import twin
 
 STEPS = {32: 20, 128: 10}  # in a turn, by the size of a batch
-COLUMNS = (twin.ThroughColumns,)
 WHOLE = "nothing"
+
+
+class Turned(twin.TurnedConvolution):
+    """Also where something was pooled."""
+
+    @staticmethod
+    def fits(conv, strides) -> bool:
+        return True
+
+
 LEFT_OUT = {  # what the twin's module is given instead
     WHOLE: lambda model: {},
-    "skipping zeros (simd/sparse_backward)": lambda model: {"BACKWARD": COLUMNS},
-    "Winograd (simd/winograd)": lambda model: {"FORWARD": (twin.InRegisters, *COLUMNS)},
-    "sums in registers, Winograd too (simd/conv_pool)": lambda model: {"FORWARD": COLUMNS},
-    "all three, for columns and BLAS": lambda model: {"FORWARD": COLUMNS, "BACKWARD": COLUMNS},
+    "skipping zeros (simd/backward)": lambda model: {
+        "KERNEL_GRADIENTS": (twin.DenseKernelGradient,),
+        "INPUT_GRADIENTS": (Turned,),
+    },
+    "Winograd (simd/winograd)": lambda model: {"CONVOLUTIONS": (twin.Convolution,)},
     "the twin, for plain layers": lambda model: {"twin_of": lambda layers: model.logit_layers()},
 }
 

@@ -31,7 +31,7 @@ def flat(x, beyond=0):
 
 
 def reference_maps(x, kernel, bias, floor, strides, pooled):
-    """y = max(floor, max_pool_2x2(conv(x) + bias)) or without pooling, winners CLOSED where nothing is above the floor."""
+    """y = max(floor, max_pool_2x2(conv(x) + bias)) or without pooling; winners CLOSED where nothing is above."""
     z = np.tensordot(reference.im2col(x, kernel.shape[:2], strides, (0, 0, 0, 0)), kernel, 3) + bias
     size = (2, 2) if pooled else (1, 1)
     largest, winners = reference.max_pool(z, size, size, (0, 0, 0, 0))
@@ -42,7 +42,7 @@ def reference_maps(x, kernel, bias, floor, strides, pooled):
 
 def starts_of(shape, kernel_size, strides, pooled):
     """The table of the windows in padded photos of this shape, and y's (P, Q)."""
-    height, width, channels = shape
+    _, width, channels = shape
     side = 2 if pooled else 1
     out = [((size - k) // stride + 1) // side for size, k, stride in zip(shape[:2], kernel_size, strides, strict=True)]
     return conv_pool.window_starts(*out, width * channels, channels, strides, pooled), out
@@ -176,7 +176,7 @@ BACKWARD = pytest.mark.parametrize(
 
 
 def case(shape, kernel_size, strides, pooled, filters):
-    """Photos, what came back, and from reference.im2col and col2im: dkernel = columns^T @ dz, dx = col2im(dz @ kernel^T)."""
+    """Photos, gradients, and from reference.im2col and col2im: dkernel = columns^T @ dz, dx = col2im(dz @ kernel^T)."""
     starts, out = starts_of(shape, kernel_size, strides, pooled)
     cells = out[0] * out[1]
     x, kernel = whole((2, *shape), 1), whole((*kernel_size, shape[2], filters), 2)

@@ -4,13 +4,11 @@ A twin is a list of layers that shares the parameters of its model and gives the
 rounding, which tests/test_twin.py holds it to. What each idea buys is how many times as much work a training
 step of the article's network is without it (`python -m benchmarks.twin`, processor time, AVX-512):
 
-| a training step without                            | batch 32 | batch 128 |
-| -------------------------------------------------- | -------: | --------: |
-| skipping zeros (simd/sparse_backward)              |     1.7x |      1.8x |
-| Winograd (simd/winograd)                           |     1.1x |      1.2x |
-| sums in registers, Winograd too (simd/conv_pool)   |     1.3x |      1.4x |
-| all three, for columns and BLAS                    |     2.0x |      2.2x |
-| the twin, for plain layers                         |     4.7x |      5.5x |
+| a training step without               | batch 32 | batch 128 |
+| ------------------------------------- | -------: | --------: |
+| skipping zeros (simd/backward)        |     1.4x |      1.5x |
+| Winograd (simd/winograd)              |     1.1x |      1.2x |
+| the twin, for plain layers            |     4.6x |      5.4x |
 
 Since large arrays are kept from batch to batch, one twin serves one pass at a time, unlike the layers, and what it
 returns is valid until its next pass. lend() sees to that.
@@ -328,7 +326,7 @@ class TwinDense:
 
 
 def twin_of(layers: list) -> list:
-    """Layers that compute the same logits as these: a convolution and its pooling are one, a closing softmax is left out."""
+    """Layers that compute the same logits: a convolution and its pooling are one, a closing softmax is left out."""
     twin: list = []
     todo = list(layers)
     while todo:

@@ -10,8 +10,8 @@ winner has a gradient. Behind both, five in six of its numbers are zero. BLAS mu
 Here lists of those that are not zero are made first, and LANES neighbours of a row of the window multiplied by each:
 for dkernel over all gradients of one filter, for dx over all filters with a gradient in one window.
 
-Where a kernel has few taps, and where nothing was pooled, the lists cost more than they save. There dense_kernel_gradient
-takes LANES filters as neighbours, and multiplies all.
+Where a kernel has few taps, and where nothing was pooled, the lists cost more than they save. There
+dense_kernel_gradient takes LANES filters as neighbours, and multiplies all.
 
 A row of a window is kw * C neighbours in memory, and where a window begins is told by the table of
 conv_pool.window_starts, so kernels, strides and padding may be any. A window is cut into blocks whose sums fill
@@ -68,7 +68,7 @@ class Blocks:
         return apart.reshape(self.down * self.height, -1, filters)[:kh, :numbers]
 
     def cut(self, blocks: np.ndarray, kernel: np.ndarray, room: np.ndarray) -> None:
-        """blocks (blocks, F, height, width) = kernel (kh, numbers, F); room: zeros (down * height, across * width, F)."""
+        """blocks (blocks, F, height * width) = kernel (kh, numbers, F); room: zeros, a little larger than it"""
         kh, numbers = self.window
         room[:kh, :numbers] = kernel
         apart = room.reshape(self.down, self.height, self.across, self.width, -1)
@@ -135,8 +135,8 @@ def _add_kernels(vec, dx, kernel, rows, sums, filters, values, begin, end, block
 def kernel_gradient(dkernel, dy, winners, x, size, starts, layout):
     """dkernel (F, blocks, height * width) = the gradient of the kernel, by the gradients that are not zero.
 
-    dy (N, cells, F), winners as conv_relu_pool left them, (N, cells or more, F or more), starts (cells or more, 5), layout:
-    of Blocks with unit LANES; x flat: photos of `size` numbers and what the last window reaches beyond them.
+    dy (N, cells, F), winners as conv_relu_pool left them, (N, cells or more, F or more), starts (cells or more, 5),
+    layout: of Blocks with unit LANES; x flat: photos of `size` numbers and what the last window reaches beyond them.
     """
     photos, cells, filters = dy.shape
     rows, sums, firsts = layout
