@@ -1,4 +1,4 @@
-"""All benchmarks one after the other, each in a process of its own: `python -m benchmarks [--quick] [kernels step scaling peers]`."""
+"""All benchmarks, one process after the other: `python -m benchmarks [--quick] [kernels step scaling peers]`."""
 
 import argparse
 import subprocess

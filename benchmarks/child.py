@@ -25,7 +25,7 @@ class Child:
 
     def __init__(self, module: str, *arguments: str, environment: dict[str, str] | None = None):
         self.name = " ".join([module, *arguments])
-        self.log = tempfile.TemporaryFile("w+")  # what its libraries have to say
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  what its libraries have to say; close() closes it
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

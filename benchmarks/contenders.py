@@ -326,7 +326,7 @@ class OnnxRuntime(Contender):
 
 
 def channels_first(weights, shape):
-    """Keras' weights as PyTorch and ONNX hold them: kernels (F, C, kh, kw) and (units, inputs), flattened channel by channel."""
+    """Keras' weights as PyTorch and ONNX hold them: kernels (F, C, kh, kw), (units, inputs), flattened by channel."""
     import numpy as np
 
     k1, b1, k2, b2, k3, b3, k4, b4 = weights

@@ -292,8 +292,9 @@ def markdown(found: dict) -> str:
             ]
         )
     text = (
-        "One thread, microseconds a photo: median (min-max). The ceiling of data movers is a copy of as many bytes, that of products "
-        "a large float32 product. Convolutions are counted as if they were multiplied out, zeros and all and without Winograd, so they may pass it.\n\n"
+        "One thread, microseconds a photo: median (min-max). The ceiling of data movers is a copy of as many bytes, "
+        "that of products a large float32 product. Convolutions are counted as if they were multiplied out, zeros and "
+        "all and without Winograd, so they may pass it.\n\n"
     )
     return text + table(["kernel", "us a photo", "rate", "of the ceiling", "other ways take"], rows)
 

@@ -9,6 +9,7 @@ round in another order; a ratio is taken round by round, so that both sides of i
 import argparse
 import math
 from contextlib import ExitStack
+from itertools import chain
 
 from benchmarks import first_use, report
 from benchmarks.child import Child, ChildError
@@ -74,7 +75,7 @@ def check(children: dict[str, Child], names: list[str]) -> dict[str, float]:
     right = answers["plain"]
     distances = {}
     for name, answer in answers.items():
-        pairs = zip(sum(answer["probabilities"], []), sum(right["probabilities"], []), strict=True)
+        pairs = zip(*(chain.from_iterable(a["probabilities"]) for a in (answer, right)), strict=True)
         far = largest(abs(a - b) for a, b in pairs)
         if not far <= PROBABILITY_TOLERANCE:
             raise ChildError(
@@ -150,7 +151,7 @@ def memory(names, settings) -> dict[str, float]:
 
 
 def seconds_to_accuracy(names, settings) -> dict[str, list[dict]]:
-    """From the start of the process to the first test at that accuracy, batch 32, tested every 200 steps, seed by seed."""
+    """From the start of the process to the first test at that accuracy, batch 32, tested every 200 steps, by seed."""
     runs = {name: [] for name in names}
     for seed in range(settings["seeds"]):
         for name in names:
@@ -274,17 +275,20 @@ def markdown(found: dict, rows: list[dict]) -> str:
     product = spread(found["ceiling"]["product"])["median"]
     return "\n".join(
         [
-            "Ratios are theirs over ours in time or memory, so more is better for us: median (min-max) over the turns.\n",
+            "Ratios are theirs over ours in time or memory, so more is better for us: "
+            "median (min-max) over the turns.\n",
             table(["row", "against", "ratio", "target", "met"], targets),
-            f"The ceiling: a large float32 product runs at {figures(product / 1e9)} GFLOP/s here; training takes {TRAINING_FLOP / 1e6:.1f} MFLOP a "
-            "photo when neither products with zero nor, by Winograd's transform, others are left out: so ours may pass it.\n",
+            f"The ceiling: a large float32 product runs at {figures(product / 1e9)} GFLOP/s here; training takes "
+            f"{TRAINING_FLOP / 1e6:.1f} MFLOP a photo when neither products with zero nor, by Winograd's transform, "
+            "others are left out: so ours may pass it.\n",
             "## Photos a second: median (min-max)\n",
             table(["contender", *columns, "its batch size"], rates),
             f"## Peak memory, and seconds from process start to {found['settings']['accuracy']:.0%} test accuracy\n",
             table(["contender", "peak MB", "seconds"], costs),
             "## At the keyboard\n",
             first_use.markdown(found["first use"]),
-            f"## Code paths\n\nThe last but one column: the largest relative distance of the first {CHECK_STEPS} losses from plain NumPy's.\n",
+            "## Code paths\n\nThe last but one column: the largest relative distance of the first "
+            f"{CHECK_STEPS} losses from plain NumPy's.\n",
             table(["contender", "path", "threads", "losses", "versions"], paths),
         ]
     )

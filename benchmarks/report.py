@@ -47,12 +47,12 @@ def alternate(rounds: int, turns: dict) -> dict[str, list[float]]:
 
 
 def calm() -> bool:
-    """Whether nothing else is running: else libraries whose threads wait for each other lose most, which is no fair comparison."""
+    """Whether nothing else is running: else libraries whose threads wait for each other lose most, which is unfair."""
     return os.getloadavg()[0] <= (os.cpu_count() or 1) / 4
 
 
 def machine() -> dict:
-    """Processor, cores, load, what the environment says to BLAS and the compiler, and date: for the head of a report."""
+    """Processor, cores, load, what the environment says to BLAS and the compiler, and date: the head of a report."""
     processor = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

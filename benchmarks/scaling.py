@@ -83,7 +83,8 @@ def measure(settings: dict, quick: bool) -> dict:
 def markdown(found: dict) -> str:
     """A table for each question."""
     parts = [
-        "Training; microseconds a photo are the median (min-max) of the turns, memory is the peak of the whole process.\n"
+        "Training; microseconds a photo are the median (min-max) of the turns, "
+        "memory is the peak of the whole process.\n"
     ]
     for question, places in found.items():
         title, unit, _ = SERIES[question]

@@ -8,6 +8,7 @@ time is the one of the shard that had most to do in that step.
 import argparse
 import time
 from collections import defaultdict
+from unittest import mock
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from benchmarks.contenders import CORES
 from benchmarks.report import figures, machine, progress, table, with_range, write
 from cnn.article import convolutional
 from cnn.callbacks import Callback
+from cnn.training import step as training_step
 from cnn.training import twin
 
 clock = time.perf_counter
@@ -24,22 +26,25 @@ BATCHES = (32, 128)
 
 
 class Clocks(Callback):
-    """Seconds by name: one number for each call of a watched method, and for each "step" from its beginning to the next."""
+    """Seconds by name: one number for each call of a watched method, and for each "step" from one to the next."""
 
     def __init__(self):
         self.seconds, self.begun = defaultdict(list), []
 
-    def watch(self, owner, method: str, name) -> None:
-        """Put a clock around owner.method."""
-        inner = getattr(owner, method)
+    def timed(self, function, name):
+        """The function with a clock around it."""
 
         def timed(*args, **kwargs):
             start = clock()
-            result = inner(*args, **kwargs)
+            result = function(*args, **kwargs)
             self.seconds[name].append(clock() - start)
             return result
 
-        setattr(owner, method, timed)
+        return timed
+
+    def watch(self, owner, method: str, name) -> None:
+        """Put a clock around owner.method."""
+        setattr(owner, method, self.timed(getattr(owner, method), name))
 
     def on_train_begin(self, logs=None):
         self.seconds.clear()
@@ -66,7 +71,6 @@ def watched_model(shards: int):
                     clocks.watch(layer, method, (layer.name, method, shard))
                     watched[layer.name, method] = True
     clocks.watch(model.optimizer, "update", "optimizer")
-    clocks.watch(model, "run_batch", "batch")
     return model, clocks, list(watched)
 
 
@@ -75,8 +79,9 @@ def measure(batch: int, steps: int) -> dict[str, np.ndarray]:
     cnn.set_threads(CORES)
     model, clocks, watched = watched_model(shards=CORES)
     x, y = article.photos("train", batch * steps)
-    for _ in range(2):
-        model.fit(x, y, batch_size=batch, callbacks=[clocks], verbose=0)
+    with mock.patch.object(training_step, "run_batch", clocks.timed(training_step.run_batch, "batch")):
+        for _ in range(2):
+            model.fit(x, y, batch_size=batch, callbacks=[clocks], verbose=0)
     seconds = {name: np.array(values) for name, values in clocks.seconds.items()}
     by_shard = np.array([[seconds[layer, method, shard] for layer, method in watched] for shard in range(CORES)])
     slowest = by_shard.sum(axis=1).argmax(axis=0)  # of each step

@@ -15,6 +15,7 @@ The modules are loaded when they are first used, so that `import cnn` is quick.
 """
 
 import importlib
+from typing import Any
 
 import kernels  # before NumPy: it may still ask for the processor's best matrix product
 
@@ -49,7 +50,7 @@ _MODULES = (
 )
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"cnn.{name}")
     if name in ("set_threads", "get_threads"):
@@ -59,5 +60,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'cnn' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*globals(), *_MODULES, "Sequential", "set_threads", "get_threads"]

@@ -18,19 +18,19 @@ def convolutional(filters: Sequence[int] = (32, 64), kernel_size: int = 3, seed:
     """
     model = Sequential(name="cnn", seed=seed)
     for index, count in enumerate(filters):
-        shape = {} if index else {"input_shape": INPUT_SHAPE}
-        model.add(Conv2D(count, kernel_size, padding="same", activation="relu", **shape))
+        shape = None if index else INPUT_SHAPE
+        model.add(Conv2D(count, kernel_size, padding="same", activation="relu", input_shape=shape))
         model.add(MaxPooling2D((2, 2), strides=2))
     return _with_head(model)
 
 
 def dense(seed: int | None = None) -> Sequential:
-    """The network that the article compares with: the photo as one row of 784 numbers, and the same two Dense layers."""
+    """The network that the article compares with: the photo as a row of 784 numbers, and the same two Dense layers."""
     return _with_head(Sequential(name="dense", seed=seed))
 
 
 def _with_head(model: Sequential) -> Sequential:
-    model.add(Flatten(**({} if model.layers else {"input_shape": INPUT_SHAPE})))
+    model.add(Flatten(input_shape=None if model.layers else INPUT_SHAPE))
     model.add(Dense(128, activation="relu"))
     model.add(Dense(len(CLASS_NAMES), activation="softmax"))
     model.class_names, model.input_scale = CLASS_NAMES, INPUT_SCALE

@@ -2,9 +2,11 @@
 
 import math
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def whole(where: str, name: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
@@ -74,7 +76,7 @@ def shape(where: str, name: str, value: Any) -> tuple[int, ...]:
     raise ValueError(f"{where}: {name}: expected a tuple of whole numbers such as (28, 28, 1), got {value!r}")
 
 
-def float_type(where: str, name: str, value) -> np.dtype:
+def float_type(where: str, name: str, value: Any) -> np.dtype:
     """float32 or float64, from whatever NumPy takes for one of them; else ValueError."""
     try:
         dtype = None if value is None else np.dtype(value).newbyteorder("=")
@@ -85,7 +87,7 @@ def float_type(where: str, name: str, value) -> np.dtype:
     return dtype
 
 
-def names(where: str, name: str, value) -> tuple[str, ...]:
+def names(where: str, name: str, value: Any) -> tuple[str, ...]:
     """value as a tuple of different words; else ValueError. A set has no order, and a word alone is no list of them."""
     in_order = isinstance(value, tuple | list | np.ndarray)
     if not in_order or len(value) == 0 or not all(isinstance(word, str) and word for word in value):
@@ -97,7 +99,7 @@ def names(where: str, name: str, value) -> tuple[str, ...]:
     return words
 
 
-def parameter(where: str, name: str, value) -> None:
+def parameter(where: str, name: str, value: Any) -> None:
     """Raise ValueError unless a layer's parameter is an array as the kernels take it: numbers and nothing else."""
     if type(value) not in (np.ndarray, np.memmap) or value.dtype not in (np.float32, np.float64):
         got = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
@@ -193,3 +195,9 @@ def _shape_hint(name: str, given: tuple[int, ...], expected: tuple[int, ...] | N
     if len(given) == 4 and (*given[2:], given[1]) == expected:
         return f" (channels come last here: pass {name}.transpose(0, 2, 3, 1))"
     return ""
+
+
+def known(value: T | None) -> T:
+    """value, of which the caller knows that it is there by now: the shape of a built layer, a compiled model's loss."""
+    assert value is not None
+    return value

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 Check = Callable[[str, str, Any], Any]  # (where, name, value) -> the value to keep; raises ValueError
-Thing = TypeVar("Thing")
+Thing = TypeVar("Thing", bound="Configurable")
 
 
 class Configurable:
@@ -75,7 +75,7 @@ def as_json(value: Any) -> Any:
 
 def table(*kinds: type[Thing]) -> dict[str, type[Thing]]:
     """{identifier: class}, for `find`."""
-    return {kind.identifier: kind for kind in kinds}  # type: ignore[attr-defined]
+    return {kind.identifier: kind for kind in kinds}
 
 
 def find(known: Mapping[str, type[Thing]], kind: type[Thing], identifier: Any, expected: str) -> Thing:

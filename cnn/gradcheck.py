@@ -11,12 +11,14 @@ tensor with too few entries free of kinks does not pass.
 
 import copy
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn import checks
+from cnn.checks import known
 from cnn.layers import Layer, MaxPooling2D, ReLUCache, place_windows
 from cnn.models import Sequential
 from cnn.training.batches import check_batch
@@ -39,7 +41,7 @@ class Pass(NamedTuple):
 
     layer: Layer
     x: Array
-    cache: NamedTuple
+    cache: Any  # what its forward returned
 
 
 Measure = Callable[[], tuple[float, list[Pass]]]  # the loss at the present weights, and the passes that led to it
@@ -48,7 +50,7 @@ Measure = Callable[[], tuple[float, list[Pass]]]  # the loss at the present weig
 class Entry(NamedTuple):
     """One number of a tensor: its gradient, and the loss on both sides of it."""
 
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # the place, where other tuples have a method
     value: float  # w
     h: float
     plus: float  # L(w + h)
@@ -82,6 +84,7 @@ class TensorCheck(NamedTuple):
 
     @property
     def checked(self) -> int:
+        """How many entries were compared."""
         return len(self.smooth)
 
     @property
@@ -108,6 +111,7 @@ class TensorCheck(NamedTuple):
 
     @property
     def passed(self) -> bool:
+        """Whether enough entries were compared, and agree."""
         return self.comparable and self.error <= self.tolerance
 
     @property
@@ -119,7 +123,13 @@ class TensorCheck(NamedTuple):
 
 
 def check_model(
-    model: Sequential, x, y, samples: int | None = 60, names=None, seed: int = 0, tolerance: float = TOLERANCE
+    model: Sequential,
+    x: ArrayLike,
+    y: ArrayLike,
+    samples: int | None = 60,
+    names: Collection[str] | None = None,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
 ) -> list[TensorCheck]:
     """Check the gradient of every parameter and of the input, for the loss of photos x (N, ...) of classes y (N,).
 
@@ -134,7 +144,7 @@ def check_model(
     return [check_tensor(name, *problem.parts(name), samples, rng, tolerance) for name in names or problem.arrays]
 
 
-def check_weight(model: Sequential, x, y, name: str, index: tuple[int, ...]) -> Entry:
+def check_weight(model: Sequential, x: ArrayLike, y: ArrayLike, name: str, index: tuple[int, ...]) -> Entry:
     """Check one number alone, such as check_weight(model, x, y, "conv2d/kernel", (0, 2, 0, 5)). Raises ValueError."""
     array, gradient, measure, reach = Problem(model, x, y).parts(name)
     index = tuple(index)
@@ -174,21 +184,21 @@ def check_layer(
         y, cache = run(present)
         return float((dy * y).sum()), [Pass(layer, present, cache)]
 
-    tensors = {**{key: (layer.params[key], grads[key]) for key in layer.params}, INPUT: (x, dx)}
+    tensors = {**{key: (layer.params[key], grads[key]) for key in layer.params}, INPUT: (x, known(dx))}
     return [check_tensor(name, *pair, measure, 1.0, samples, rng, tolerance) for name, pair in tensors.items()]
 
 
 class Problem:
     """A float64 copy of a model with its photos and gradients, whose numbers can be moved and the loss measured."""
 
-    def __init__(self, model: Sequential, x, y):
+    def __init__(self, model: Sequential, x: ArrayLike, y: ArrayLike):
         x, self.y = check_batch(model, "gradcheck", x, y)
         self.model, self.x = model.astype(np.float64), np.array(x, np.float64)
         _, gradients, dx = self.model.loss_and_gradients(self.x, self.y, input_gradient=True)
         self.arrays = {**self.model.params, INPUT: self.x}
         self.gradients = {**gradients, INPUT: dx}
         self.layers = self.model.logit_layers()
-        self.from_logits = model.loss.from_logits or model.ends_in_softmax
+        self.from_logits = known(model.loss).from_logits or model.ends_in_softmax
 
     def parts(self, name: str) -> tuple[Array, Array, Measure, float]:
         """A tensor, its gradient, the loss as a function of it, and how far moving it by 1 may move the sums it is in.
@@ -229,7 +239,7 @@ def check_tensor(
     rng: np.random.Generator,
     tolerance: float = TOLERANCE,
 ) -> TensorCheck:
-    """Check entries in random order until `samples` of them were free of kinks, 4 * samples at most; None: check all."""
+    """Check entries in random order until `samples` were free of kinks, 4 * samples at most; None: check all."""
     places = np.arange(array.size) if samples is None else rng.permutation(array.size)[: 4 * samples]
     entries, smooth = [], 0
     for place in places:
@@ -246,9 +256,14 @@ def check_tensor(
 
 
 def check_entry(
-    array: Array, index: tuple[int, ...], analytic: float, measure: Measure, reach: float = 1.0, steps=STEPS
+    array: Array,
+    index: tuple[int, ...],
+    analytic: float,
+    measure: Measure,
+    reach: float = 1.0,
+    steps: Sequence[float] = STEPS,
 ) -> Entry:
-    """Measure the slope in array[index], with the first of the steps that crosses no kink; the array is as before afterwards.
+    """Measure the slope in array[index], with the first of the steps that crosses no kink; the array stays as it was.
 
     reach: the steps are divided by it, so that what is computed from the array moves by about a step.
     """
@@ -278,7 +293,7 @@ def crossings(above: Pass, below: Pass) -> int:
 
 
 def _pool_crossings(above, below):
-    """Cells of equal value, such as a black background's, often move together: then it is no matter which of them wins."""
+    """Cells of equal value, such as a black background's, often move together: then it does not matter which wins."""
     windows = np.nonzero(above.cache.winners != below.cache.winners)
     apart = np.zeros(len(windows[0]), bool)
     for x in (above.x, below.x):
@@ -295,7 +310,7 @@ def _winning_cells(pooling, windows):
     return n, i * layer.strides[0] + u - top, j * layer.strides[1] + v - left, c
 
 
-def relative_error(a, n) -> float:
+def relative_error(a: Array | float, n: Array | float) -> float:
     """||a - n|| / (||a|| + ||n||), and 0 where both are zero."""
     difference, size = np.linalg.norm(a - n), np.linalg.norm(a) + np.linalg.norm(n)
     return float(difference / size) if size != 0 else 0.0

@@ -4,15 +4,20 @@ Each verb is a few lines: what a network does stands in network.py, how it is tr
 in saving/.
 """
 
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn import losses, optimizers
 from cnn.callbacks import Callback, History
+from cnn.checks import known
 from cnn.layers import Layer
+from cnn.losses import SparseCategoricalCrossentropy
 from cnn.metrics import check_names
 from cnn.network import Network, forward
+from cnn.optimizers import Optimizer
 from cnn.saving import model_file
 from cnn.summary import for_stdout, summary_table
 from cnn.training import batches, fit, step
@@ -39,17 +44,18 @@ class Sequential(Network):
     def __init__(self, layers: Sequence[Layer] | None = None, name: str | None = None, seed: int | None = None):
         super().__init__(layers, name, seed)
 
-    def __call__(self, x, training: bool = False) -> Array:
+    def __call__(self, x: ArrayLike, training: bool = False) -> Array:
         """The outputs (N, ...) for a batch x (N, ...). Raises ValueError for inputs that do not fit."""
         x = batches.check_inputs(self, "call", x).astype(self.dtype, copy=False)
         rngs = step.call_generators(self, self.calls) if training else {}
         self.calls += training
         return forward(self.layers, x, training, rngs)[0]
 
-    def loss_and_gradients(self, x, y, input_gradient: bool = False) -> tuple:
+    def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, input_gradient: bool = False) -> tuple:
         """(loss, {"conv2d/kernel": dL/dkernel, ...}), and dL/dx as a third with input_gradient=True.
 
-        x (N, ...), y (N,). Changes nothing, and Dropout drops nothing. Raises ValueError for bad input or before compile.
+        x (N, ...), y (N,). Changes nothing, and Dropout drops nothing.
+        Raises ValueError for bad input or before compile.
         """
         x, y = batches.check_batch(self, "loss_and_gradients", x, y)
         result = step.run_batch(self, x, y, input_gradient=input_gradient, training=False)
@@ -60,15 +66,20 @@ class Sequential(Network):
         table = summary_table(self, line_length)
         print_fn(for_stdout(table) if print_fn is print else table)
 
-    def compile(self, optimizer, loss, metrics: str | Sequence[str] | None = None) -> None:
+    def compile(
+        self,
+        optimizer: str | Optimizer | type[Optimizer],
+        loss: str | SparseCategoricalCrossentropy | type[SparseCategoricalCrossentropy],
+        metrics: str | Sequence[str] | None = None,
+    ) -> None:
         """Choose the optimizer, the loss and the metrics; names and objects as in Keras. Raises ValueError."""
         chosen = optimizers.get(optimizer), losses.get(loss), check_names(metrics)
         self.optimizer, self.loss, self.metrics = chosen
 
     def fit(
         self,
-        x,
-        y,
+        x: ArrayLike,
+        y: ArrayLike,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
@@ -95,8 +106,8 @@ class Sequential(Network):
 
     def evaluate(
         self,
-        x,
-        y,
+        x: ArrayLike,
+        y: ArrayLike,
         batch_size: int | None = None,
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] | None = None,
@@ -106,36 +117,44 @@ class Sequential(Network):
         return _as_keras(fit.evaluate(self, x, y, batch_size, verbose, callbacks), return_dict)
 
     def predict(
-        self, x, batch_size: int | None = None, verbose: str | int = "auto", callbacks: Sequence[Callback] | None = None
+        self,
+        x: ArrayLike,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        callbacks: Sequence[Callback] | None = None,
     ) -> Array:
         """The outputs for all of x, computed in batches: memory does not grow with their number. Raises ValueError."""
         return fit.predict(self, x, batch_size, verbose, callbacks)
 
-    def train_on_batch(self, x, y, return_dict: bool = False) -> float | list[float] | dict[str, float]:
-        """One step of the optimizer on one batch; its loss and metrics as from evaluate. Raises ValueError, DivergedError."""
+    def train_on_batch(
+        self, x: ArrayLike, y: ArrayLike, return_dict: bool = False
+    ) -> float | list[float] | dict[str, float]:
+        """One step of the optimizer on a batch; its loss and metrics as from evaluate. ValueError, DivergedError."""
         x, y = batches.check_batch(self, "train_on_batch", x, y)
-        return _as_keras(step.train_step(self, x, y, self.optimizer.iterations), return_dict)
+        return _as_keras(step.train_step(self, x, y, known(self.optimizer).iterations), return_dict)
 
-    def test_on_batch(self, x, y, return_dict: bool = False) -> float | list[float] | dict[str, float]:
+    def test_on_batch(
+        self, x: ArrayLike, y: ArrayLike, return_dict: bool = False
+    ) -> float | list[float] | dict[str, float]:
         """Loss and metrics on one batch. Raises ValueError."""
         x, y = batches.check_batch(self, "test_on_batch", x, y)
         return self.evaluate(x, y, batch_size=len(x), verbose=0, return_dict=return_dict)
 
-    def predict_on_batch(self, x) -> Array:
+    def predict_on_batch(self, x: ArrayLike) -> Array:
         """The outputs for one batch. Raises ValueError."""
         return self(x)
 
-    def save(self, path, overwrite: bool = True) -> None:
+    def save(self, path: str | os.PathLike, overwrite: bool = True) -> None:
         """Write the model to one .npz file, with the optimizer's state when it is compiled. See saving/."""
         model_file.save_model(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path) -> "Sequential":
+    def load(cls, path: str | os.PathLike) -> "Sequential":
         """The model that `save` wrote. Raises ModelFileError."""
         return model_file.load(path, cls)
 
 
-def load_model(path) -> Sequential:
+def load_model(path: str | os.PathLike) -> Sequential:
     """The model that `Sequential.save` wrote, as keras.models.load_model. Raises ModelFileError."""
     return Sequential.load(path)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from cnn import checks, utils
 from cnn.layers import Input, Layer, Linear, Softmax
@@ -40,7 +41,8 @@ def backward(
     grads = {}
     first = 0 if input_gradient else next((k for k, layer in enumerate(layers) if layer.params), len(layers))
     for k in reversed(range(first, len(layers))):
-        dy, layer_grads = layers[k].backward(dy, caches[k], need_dx=k > first or input_gradient)
+        need_dx = k > first or input_gradient
+        dy, layer_grads = layers[k].backward(dy, caches[k], need_dx)  # type: ignore[assignment]  # only the last is None
         grads.update({f"{layers[k].name}/{key}": value for key, value in layer_grads.items()})
     return grads, dy
 
@@ -50,6 +52,15 @@ class Network:
 
     seed: the key of every random draw (None: the one of utils.set_random_seed, 0 at first).
     shards: into how many parts a training batch is cut; it fixes the last bits of the result.
+
+    >>> from cnn.layers import Dense
+    >>> network = Network([Dense(3, activation="relu", input_shape=(4,)), Dense(2)])
+    >>> network.output_shape, list(network.params)
+    ((2,), ['dense/kernel', 'dense/bias', 'dense_1/kernel', 'dense_1/bias'])
+    >>> y, caches = forward(network.layers, np.ones((5, 4), np.float32))
+    >>> grads, dx = backward(network.layers, caches, dy=np.ones_like(y), input_gradient=True)
+    >>> grads["dense/kernel"].shape, dx.shape
+    ((4, 3), (5, 4))
     """
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None, seed: int | None = None):
@@ -97,7 +108,7 @@ class Network:
             layer.name = _free_name(layer, taken)
         self.layers.append(layer)
 
-    def _check_new(self, layer: Layer) -> set[str]:
+    def _check_new(self, layer: Layer) -> set[str | None]:
         """The names that are taken. Raises ValueError for what cannot be added."""
         if not isinstance(layer, Layer):
             raise ValueError(f"{self}: add: expected a layer, got {layer!r}")
@@ -187,7 +198,7 @@ class Network:
             return body
         if isinstance(getattr(last, "activation", None), Softmax):
             last = copy.copy(last)  # the same parameters, another activation
-            last.activation = Linear()
+            last.activation = Linear()  # type: ignore[attr-defined]  # it has one, says the line above
         return [*body, last]
 
     @property
@@ -225,7 +236,7 @@ class Network:
         for layer, new in zip(self.layers, checked, strict=True):
             layer.params = new.params
 
-    def astype(self, dtype) -> Self:
+    def astype(self, dtype: DTypeLike) -> Self:
         """A copy with float32 or float64 parameters, and an optimizer, of its own. ValueError for another dtype."""
         self.require_built("astype")
         dtype = checks.float_type(str(self), "astype", dtype)
@@ -238,7 +249,7 @@ class Network:
             layer.params = {key: value.astype(dtype) for key, value in layer.params.items()}
         return network
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f'{type(self).__name__} "{self.name}"'
 
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
     import numpy as np
@@ -27,8 +27,8 @@ class Style(NamedTuple):
     width: int
 
 
-def style_of(stream=None, colour: str = "auto", ascii_only: bool = False) -> Style:
-    """The style for a stream (default: stdout). colour: 'always' and 'never' beat NO_COLOR and FORCE_COLOR, which beat 'auto'."""
+def style_of(stream: TextIO | None = None, colour: str = "auto", ascii_only: bool = False) -> Style:
+    """The style for a stream (default: stdout). colour: 'always', 'never' beat NO_COLOR, FORCE_COLOR beat 'auto'."""
     stream = stream or sys.stdout
     unicode = not ascii_only and can_write(stream, SHADES + EIGHTHS + "▀▄→✓✗")
     return Style(
@@ -46,7 +46,7 @@ def _wants_colour(stream, choice: str) -> bool:
     return stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
 
 
-def can_write(stream, text: str) -> bool:
+def can_write(stream: TextIO, text: str) -> bool:
     """Whether the stream's encoding has all these characters."""
     try:
         text.encode(getattr(stream, "encoding", None) or "ascii")
@@ -72,7 +72,7 @@ def shown(text: str) -> str:
     return "".join(piece if k % 2 else visible(piece, "\n") for k, piece in enumerate(pieces))
 
 
-def draw(stream, text: str) -> None:
+def draw(stream: TextIO, text: str) -> None:
     """Write text with codes of our own for the terminal on a stream, with a door or without, at once."""
     getattr(stream, "draw", stream.write)(text)
     stream.flush()

@@ -47,7 +47,18 @@ def negligible(dtype: np.dtype, epsilon: float) -> float:
 
 
 @compiled(error_model="numpy")
-def adam_into(w, g, m, v, alpha, rate_1, rate_2, epsilon, threshold, smallest_root):
+def adam_into(
+    w: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    alpha: float,
+    rate_1: float,
+    rate_2: float,
+    epsilon: float,
+    threshold: float,
+    smallest_root: float,
+) -> None:
     """adam_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rates; moments below threshold become 0,
     and so do gradients below smallest_root before they are squared.
     """

@@ -9,6 +9,7 @@ import ctypes
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 _SET_THREADS = (
@@ -37,7 +38,7 @@ _GET_CORE = (
 asked_for_avx512 = False  # whether ask_for_avx512 has done so
 _lock = threading.Lock()
 _users = 0  # how many passes are running that need BLAS single-threaded
-_users_threads = 1  # what BLAS was set to before the first of them
+_users_threads: int | None = 1  # what BLAS was set to before the first of them
 
 
 def ask_for_avx512() -> None:
@@ -91,7 +92,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextlib.contextmanager
-def single_threaded():
+def single_threaded() -> Iterator[None]:
     """Within this block BLAS runs in the calling thread alone; the user's setting comes back afterwards.
 
     The setting is one for the whole process, so the first block to begin saves it and the

@@ -10,6 +10,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from numba import njit
 
@@ -17,7 +18,7 @@ _sources = sorted(Path(__file__).parent.rglob("*.py"))
 DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in _sources)).hexdigest()[:16]
 
 
-def compiled(function: Callable | None = None, **options) -> Callable:
+def compiled(function: Callable | None = None, **options: Any) -> Callable:
     """Decorator, also with options of numba.njit: this function compiled at its first call with new types."""
     if function is None:
         return functools.partial(compiled, **options)

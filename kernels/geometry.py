@@ -1,5 +1,9 @@
 """Where the windows of a convolution or of pooling lie: how many fit, and how much padding they need."""
 
+Pair = tuple[int, int]  # along height and width
+Pads = tuple[int, int, int, int]  # top, bottom, left, right
+Shape = tuple[int, int, int, int]  # (N, H, W, C)
+
 
 def window_geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[int, int, int]:
     """Along one axis: how many windows fit, and the padding before and after.

@@ -8,11 +8,10 @@ or, in photos of one channel, over the cells of a row, that is over windows.
 import numpy as np
 
 from kernels.compiled import compiled
+from kernels.geometry import Pads, Pair, Shape
 
-Pads = tuple[int, int, int, int]  # top, bottom, left, right
 
-
-def im2col(x: np.ndarray, kernel_size: tuple[int, int], strides: tuple[int, int], pads: Pads) -> np.ndarray:
+def im2col(x: np.ndarray, kernel_size: Pair, strides: Pair, pads: Pads) -> np.ndarray:
     """columns[n,i,j, u,v,c] = x_padded[n, i*sh + u, j*sw + v, c]
 
     x (N, H, W, C) -> columns (N, OH, OW, kh, kw, C), contiguous: reshape it to
@@ -29,7 +28,7 @@ def im2col(x: np.ndarray, kernel_size: tuple[int, int], strides: tuple[int, int]
     return columns
 
 
-def col2im(columns: np.ndarray, x_shape: tuple[int, int, int, int], strides: tuple[int, int], pads: Pads) -> np.ndarray:
+def col2im(columns: np.ndarray, x_shape: Shape, strides: Pair, pads: Pads) -> np.ndarray:
     """dx[n,r,s,c] = sum of all columns[n,i,j, u,v,c] with i*sh + u - top = r and j*sw + v - left = s
 
     columns (N, OH, OW, kh, kw, C) -> dx of x_shape (N, H, W, C).
@@ -40,7 +39,7 @@ def col2im(columns: np.ndarray, x_shape: tuple[int, int, int, int], strides: tup
 
 
 @compiled
-def im2col_into(columns, x_padded, strides):
+def im2col_into(columns: np.ndarray, x_padded: np.ndarray, strides: Pair) -> None:
     """Fill columns (N, OH, OW, kh, kw, C) from x_padded (N, H, W, C)."""
     sh, sw = strides
     photos, out_h, out_w, kh, kw, channels = columns.shape
@@ -62,7 +61,7 @@ def im2col_into(columns, x_padded, strides):
 
 
 @compiled
-def col2im_into(dx, columns, strides, offset):
+def col2im_into(dx: np.ndarray, columns: np.ndarray, strides: Pair, offset: Pair) -> None:
     """Fill dx (N, H, W, C) from columns (N, OH, OW, kh, kw, C); offset is (top, left) of the padding.
 
     reference.col2im scatters each column over the cells it came from. This one stands at

@@ -6,11 +6,10 @@ The two walk over the same windows in the same order, so their outer loops are t
 import numpy as np
 
 from kernels.compiled import compiled
+from kernels.geometry import Pads, Pair, Shape
 
 
-def max_pool(
-    x: np.ndarray, pool_size: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(x: np.ndarray, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[np.ndarray, np.ndarray]:
     """y[n,i,j,c] = max over u,v of x_padded[n, i*sh + u, j*sw + v, c]
 
     x (N, H, W, C) -> y (N, OH, OW, C) and winners, int32 of the same shape: u*pw + v of
@@ -27,12 +26,7 @@ def max_pool(
 
 
 def max_pool_backward(
-    dy: np.ndarray,
-    winners: np.ndarray,
-    x_shape: tuple[int, int, int, int],
-    pool_size: tuple[int, int],
-    strides: tuple[int, int],
-    pads: tuple[int, int, int, int],
+    dy: np.ndarray, winners: np.ndarray, x_shape: Shape, pool_size: Pair, strides: Pair, pads: Pads
 ) -> np.ndarray:
     """dx = dy at the winner of each window, 0 at every other cell; windows that overlap add up."""
     dx = np.zeros(x_shape, dy.dtype)
@@ -41,7 +35,9 @@ def max_pool_backward(
 
 
 @compiled
-def max_pool_into(y, winners, x, pool_size, strides, offset):
+def max_pool_into(
+    y: np.ndarray, winners: np.ndarray, x: np.ndarray, pool_size: Pair, strides: Pair, offset: Pair
+) -> None:
     """Fill y and winners (N, OH, OW, C) from x (N, H, W, C); offset is (top, left) of the padding."""
     (ph, pw), (sh, sw), (top, left) = pool_size, strides, offset
     photos, out_h, out_w, channels = y.shape
@@ -64,7 +60,9 @@ def max_pool_into(y, winners, x, pool_size, strides, offset):
 
 
 @compiled
-def max_pool_backward_into(dx, dy, winners, pool_size, strides, offset):
+def max_pool_backward_into(
+    dx: np.ndarray, dy: np.ndarray, winners: np.ndarray, pool_size: Pair, strides: Pair, offset: Pair
+) -> None:
     """Add dy (N, OH, OW, C) into dx (N, H, W, C), which holds zeros, at the winners."""
     (ph, pw), (sh, sw), (top, left) = pool_size, strides, offset
     photos, out_h, out_w, channels = dy.shape

@@ -11,8 +11,12 @@ window at place (i, j) is the photo's cell (i*sh + u - top, j*sw + v - left), if
 
 import numpy as np
 
+from kernels.geometry import Pads, Pair, Shape
 
-def im2col(x, kernel_size, strides, pads):
+Array = np.ndarray
+
+
+def im2col(x: Array, kernel_size: Pair, strides: Pair, pads: Pads) -> Array:
     """columns[n,i,j, u,v,c] = x[n, i*sh + u - top, j*sw + v - left, c], and 0 outside the photo
 
     One row of columns is one window of the photo laid flat, so that a convolution
@@ -29,7 +33,7 @@ def im2col(x, kernel_size, strides, pads):
     return columns
 
 
-def col2im(columns, x_shape, strides, pads):
+def col2im(columns: Array, x_shape: Shape, strides: Pair, pads: Pads) -> Array:
     """dx[n, i*sh + u - top, j*sw + v - left, c] += dcolumns[n,i,j, u,v,c], but nothing outside the photo
 
     The transpose (adjoint) of im2col: each cell of a photo receives the sum of all the
@@ -45,7 +49,7 @@ def col2im(columns, x_shape, strides, pads):
     return dx
 
 
-def max_pool(x, pool_size, strides, pads):
+def max_pool(x: Array, pool_size: Pair, strides: Pair, pads: Pads) -> tuple[Array, Array]:
     """y[n,i,j,c] = max over u,v of x[n, i*sh + u - top, j*sw + v - left, c], of the cells inside the photo
 
     Also returns winners[n,i,j,c] = u*pw + v, the place of that maximum in its window.
@@ -68,7 +72,7 @@ def max_pool(x, pool_size, strides, pads):
     return y, winners
 
 
-def max_pool_backward(dy, winners, x_shape, pool_size, strides, pads):
+def max_pool_backward(dy: Array, winners: Array, x_shape: Shape, pool_size: Pair, strides: Pair, pads: Pads) -> Array:
     """dx[n, i*sh + u - top, j*sw + v - left, c] += dy[n,i,j,c]   for the winner (u, v) of each window, no other cell"""
     (_, pw), (sh, sw), (top, _, left, _) = pool_size, strides, pads
     dx = np.zeros(x_shape, dy.dtype)
@@ -78,7 +82,9 @@ def max_pool_backward(dy, winners, x_shape, pool_size, strides, pads):
     return dx
 
 
-def adam_update(w, g, m, v, alpha, beta_1, beta_2, epsilon):
+def adam_update(
+    w: Array, g: Array, m: Array, v: Array, alpha: float, beta_1: float, beta_2: float, epsilon: float
+) -> None:
     """m += (1 - beta_1) (g - m),   v += (1 - beta_2) (g^2 - v),   w -= alpha m / (sqrt(v) + epsilon)"""
     for k in np.ndindex(w.shape):
         m[k] += (1 - beta_1) * (g[k] - m[k])

@@ -1,5 +1,7 @@
 """What pooling 2x2 behind ReLU leaves to do beside the products: gradients spread over the windows, and summed."""
 
+import numpy as np
+
 from kernels.compiled import compiled
 
 Pair = tuple[int, int]
@@ -12,7 +14,7 @@ def fits(pool_size: Pair, strides: Pair, pads: tuple[int, int, int, int]) -> boo
 
 
 @compiled
-def unpool(dz, dy, winners, offset, pooled):
+def unpool(dz: np.ndarray, dy: np.ndarray, winners: np.ndarray, offset: Pair, pooled: bool) -> None:
     """dz = dy at each cell's winner, 0 at the others; without pooling a cell has one window, which won or is CLOSED.
 
     dz (N, H, W, F), written from offset (top, left) on, dy (N, P, Q, F), winners (N, P * Q or more, F or more).
@@ -30,7 +32,7 @@ def unpool(dz, dy, winners, offset, pooled):
 
 
 @compiled
-def bias_gradient(dbias, dy, winners):
+def bias_gradient(dbias: np.ndarray, dy: np.ndarray, winners: np.ndarray) -> None:
     """dbias[f] = sum of the dy (N, cells, F) of all cells of filter f that are not CLOSED.
 
     winners (N, cells or more, F or more).

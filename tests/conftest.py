@@ -10,7 +10,7 @@ from cnn import layers, models, pretrained, saving
 from cnn.datasets import fashion_mnist
 
 # Their fixtures are for all test files, and their assertions show what they compared.
-pytest_plugins = ["commandline", "idx_files", "model_files"]
+pytest_plugins = ["commandline", "idx_files", "model_files", "page_browser"]
 
 # Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, an error and not a pass.
 collect_ignore = [] if find_spec("torch") else ["test_parity.py"]

@@ -1,4 +1,4 @@
-"""Small networks for the tests of the step-through, the same on every machine, and the golden texts made with one of them.
+"""Small networks for the tests of the step-through, the same on every machine, and the golden texts made with one.
 
 `PYTHONPATH=. python tests/explain_models.py` writes the golden texts anew: read the difference before you keep it.
 """
@@ -49,7 +49,7 @@ def dense() -> Sequential:
 
 @cache
 def odd() -> Sequential:
-    """What the article's network has not: stride 2, no padding, pools that overlap, layers of their own for ReLU and softmax."""
+    """What the article's network has not: stride 2, no padding, pools that overlap, ReLU and softmax as layers."""
     return with_biases(
         Sequential(
             [

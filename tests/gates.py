@@ -89,7 +89,8 @@ def wide_network(seed=0):
             layers.MaxPooling2D(2),
             layers.Conv2D(64, 3, padding="same", activation="relu"),  # Winograd; without zeros
             layers.MaxPooling2D(2),
-            layers.Conv2D(5, 2, activation="relu"),  # not pooled: the turned kernel
+            layers.Conv2D(64, 3, padding="same", activation="relu"),  # not pooled: the turned kernel, both by Winograd
+            layers.Conv2D(5, 2, activation="relu"),
             layers.Flatten(),
             layers.Dense(10, activation="softmax"),
         ],

@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, folder, request):
-    """A function that opens the page and waits for its self-check; at the end no request and no error may have happened."""
+    """A function that opens the page and waits for its self-check; at the end there was no request and no error."""
     contexts, trouble = [], []
 
     def open_page(address="", file="page.html", wait=True, **options):

@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 import cnn
-from cnn import initializers, layers, losses, optimizers
+from cnn import callbacks, initializers, layers, losses, models, network, optimizers
 
 MODULES = sorted(
     module.name
@@ -37,7 +37,8 @@ def test_examples_print_what_they_say(name):
     assert not report, "".join(report)
 
 
-CLASSES = [kind for module in (layers, losses, optimizers, initializers) for kind in public_classes(module)]
+PUBLIC = (callbacks, initializers, layers, losses, models, network, optimizers)
+CLASSES = [kind for module in PUBLIC for kind in public_classes(module)]
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=[f"{kind.__module__}.{kind.__qualname__}" for kind in CLASSES])

@@ -29,7 +29,7 @@ def test_there_are_fourteen_in_fifteen_files():
 
 
 def test_01_photos():
-    t, figure, data = make("01")
+    _, figure, data = make("01")
     pixels, labels = nets.test_set()
     assert np.array_equal(data["pixels"], pixels[:20]) and data["labels"] == labels[:20].tolist()
     assert data["predicted"] == [nets.traced("tiny", k).predicted for k in range(1, 21)]
@@ -110,7 +110,7 @@ def test_10_weight_gradient():
 
 
 def test_11_gradient_check():
-    t, figure, data = make("11")
+    _, figure, data = make("11")
     on_line, kinks = figure.axes[0].lines[1:]
     assert np.array_equal(on_line.get_xdata(), data["smooth"][:, 0]) and np.array_equal(
         kinks.get_ydata(), data["kinks"][:, 1]
@@ -122,14 +122,14 @@ def test_11_gradient_check():
 
 def test_12_shift_curves(monkeypatch):
     monkeypatch.setattr(figures, "COMPARED", 40)
-    t, figure, data = make("12")
-    pixels, labels = (array[:40] for array in nets.test_set())
+    _, _, data = make("12")
+    labels = nets.test_set()[1][:40]
     predicted = np.array([nets.traced("tiny", k).predicted for k in range(1, 41)])
     assert data["result"].score("CNN", "as they are").correct == (predicted == labels).sum()
 
 
 def test_13_im2col():
-    t, figure, data = make("13")
+    t, figure, _ = make("13")
     columns, kernel, z = images(figure)
     np.testing.assert_allclose(columns @ kernel + t["b1"], z, atol=1e-12)
     assert np.array_equal(z, t["z1"].reshape(784, 3))

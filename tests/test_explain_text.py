@@ -20,7 +20,7 @@ NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 def equal_up_to_the_last_digit(line: str, golden: str) -> bool:
-    """The same words, and numbers that differ by one in their last place at most: BLAS adds in another order elsewhere."""
+    """The same words, and numbers that differ by one in their last place at most: elsewhere BLAS adds differently."""
     if line == golden:
         return True
     found, wanted = NUMBER.findall(line), NUMBER.findall(golden)

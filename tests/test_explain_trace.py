@@ -1,4 +1,4 @@
-"""The trace: names, agreement with the production layers, and every tensor recomputed by plain loops at chosen cells."""
+"""The trace: names, agreement with the production layers, every tensor recomputed by plain loops at chosen cells."""
 
 import itertools
 import json

@@ -141,9 +141,10 @@ def private_names() -> list[str]:
                     if module(f"{whole}.{alias.name}" if whole else alias.name)
                 }
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and is_private(node.attr):
-                if isinstance(node.value, ast.Name) and node.value.id in modules:
-                    found.append(f"{name}:{node.lineno} uses {node.value.id}.{node.attr}")
+            if not isinstance(node, ast.Attribute) or not is_private(node.attr):
+                continue
+            if isinstance(node.value, ast.Name) and node.value.id in modules:
+                found.append(f"{name}:{node.lineno} uses {node.value.id}.{node.attr}")
     return found
 
 

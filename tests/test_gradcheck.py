@@ -315,4 +315,4 @@ def test_numbers_out_of_range(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         cli.main(["gradcheck", *arguments])
     assert caught.value.code == 2
-    assert f"argument {arguments[0]}: expected a whole number from" in capsys.readouterr().err
+    assert f"cnn gradcheck: {arguments[0]}: expected a whole number from" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from model_files import path, refuses  # noqa: F401
+from model_files import refuses
 
 from cnn import article, callbacks, layers, models
 from cnn.network import Network
@@ -43,7 +43,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE.keys())
-def test_more_than_a_machine_has_is_refused_before_anything_is_allocated(tmp_path, path, monkeypatch, make):  # noqa: F811
+def test_more_than_a_machine_has_is_refused_before_anything_is_allocated(tmp_path, path, monkeypatch, make):
     model = make()
     with monkeypatch.context() as patch:
         patch.setattr(limits, "check", lambda network, weights: None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kernels import adam, blas, geometry, im2col, pooling, reference, threads
 
-# x (N, H, W, C), kernel, strides, pads (top, bottom, left, right): squares, rectangles, overhanging and skipping windows
+# x (N, H, W, C), kernel, strides, pads (top, bottom, left, right): squares, rectangles, windows that overhang or skip
 CASES = {
     "3x3 same": ((2, 5, 6, 3), (3, 3), (1, 1), (1, 1, 1, 1)),
     "3x3 same, stride 2, even": ((1, 6, 6, 2), (3, 3), (2, 2), (0, 1, 0, 1)),
@@ -227,7 +227,7 @@ def test_adam_update_equals_its_loop(shape, dtype):
 @FLOATS
 @pytest.mark.parametrize("epsilon", [1e-7, 1e-30])
 def test_adams_moments_never_become_denormal(dtype, epsilon):
-    """A weight that gets no gradient any more: its momentum shrinks to 0, NaN stays, and what is normal is left alone."""
+    """A weight that gets no gradient any more: its momentum shrinks to 0, NaN stays, what is normal is left alone."""
     tiny = np.finfo(dtype).tiny
     w, g = np.ones(6, dtype), np.zeros(6, dtype)
     m = np.array([tiny, -1.05 * tiny, 2**27 * tiny, np.nan, -1, 2**20 * tiny], dtype)

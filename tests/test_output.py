@@ -17,6 +17,7 @@ from cnn import plots, terminal
 from cnn.article import dense
 from cnn.commands import cli
 from cnn.commands.shared import streams
+from cnn.network import Network
 from cnn.photos import Photo, Prediction
 from cnn.saving import model_file
 from cnn.terminal import draw_photo, shown, visible
@@ -163,7 +164,7 @@ def test_a_run_whose_data_folder_is_no_text(tmp_path):
     succeeds("train", *FLAGS, "--data", photos, cwd=tmp_path)
     path = tmp_path / "runs/train/last.npz"
     for name in ("\x1b]0;owned\x07\x1b[2J", "a\nb", "x" * 5000, "\u202e"):
-        model, state = model_file.load_training(path)
+        model, state = model_file.load_training(path, Network)
         state.extra["data"] = name
         model_file.save_training(model, path, state)
         done = refused(

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import page
 import pytest
-from page_browser import browser, focus_lab, folder, state, until, visit  # noqa: F401  fixtures among them
+from page_browser import focus_lab, state, until
 from photographs import photograph
 
 from cnn.explain import formulas, trace, voice

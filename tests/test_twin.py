@@ -55,6 +55,7 @@ POOLED = Convolution, SparseKernelGradient, SparseInputGradient
 FEW_TAPS = Convolution, DenseKernelGradient, SparseInputGradient
 STRIDED = FEW_TAPS  # and not pooled
 PLAIN = Convolution, DenseKernelGradient, TurnedConvolution
+PLAIN_WINOGRAD = Winograd, DenseKernelGradient, TurnedConvolution
 # Kernels of 10 to 28 taps: it depends on the number of registers.
 BETWEEN = FEW_TAPS if backward.few_taps(3, 9) else POOLED
 SAME = {"padding": "same"}
@@ -65,8 +66,8 @@ NETWORKS = {
     "Winograd, valid": (lambda: one(winograd.FILTERS, 3, (17, 20, 2 * LANES), activation=None), [WINOGRAD]),
     "Winograd behind three channels, odd size": (lambda: article(shape=(27, 29, 3)), [BETWEEN, WINOGRAD]),
     "a row for a kernel": (lambda: one(LANES, (2, 3), (16, 19, 3), use_bias=False), [BETWEEN]),
-    "no activation": (lambda: article(activation=None, shape=(14, 14, 1)), [FEW_TAPS, POOLED]),
-    "no bias": (lambda: article(use_bias=False, shape=(14, 15, 1)), [FEW_TAPS, POOLED]),
+    "no activation": (lambda: article(activation=None, shape=(14, 14, 1)), [FEW_TAPS, WINOGRAD]),
+    "no bias": (lambda: article(use_bias=False, shape=(14, 15, 1)), [FEW_TAPS, WINOGRAD]),
     "article in small": (lambda: article((LANES, 6), (8, 8, 1)), [FEW_TAPS, POOLED]),
     "valid": (lambda: article(shape=(14, 15, 1), padding="valid"), [FEW_TAPS, POOLED]),
     "pooling first": (
@@ -78,7 +79,7 @@ NETWORKS = {
     "pooled, odd": (lambda: one(3, 3, (7, 9, LANES), **SAME), [POOLED]),
     "pooled, no activation": (lambda: one(3, 3, (8, 8, LANES), activation=None, **SAME), [POOLED]),
     "pooled, 64 channels": (lambda: one(10, 3, (8, 9, 64), **SAME), [POOLED]),
-    "pooled, 96 channels, then 64": (lambda: article((64, 8), (8, 8, 96)), [POOLED, POOLED]),
+    "pooled, 96 channels, then 64": (lambda: article((64, 8), (8, 8, 96)), [WINOGRAD, POOLED]),
     "pooled, more filters than in a list": (lambda: one(backward.FILTERS + 3, 3, (6, 8, 5), **SAME), [POOLED]),
     "pooled, more cells than in a band": (lambda: one(3, 3, (23, 18, 4)), [POOLED]),
     "pooled to a single cell": (lambda: one(3, 3, (3, 3, 4), **SAME), [POOLED]),
@@ -135,6 +136,13 @@ NETWORKS = {
             *(Conv(5, (3, 2), activation="relu", **SAME), Conv(4, (2, 5), use_bias=False), *head()),
         ],
         [PLAIN, PLAIN, PLAIN],
+    ),
+    "Winograd, not pooled, odd": (
+        lambda: [
+            Conv(LANES, 1, input_shape=(9, 7, 1)),
+            *(Conv(winograd.FILTERS, 3, activation="relu", **SAME), Conv(winograd.FILTERS, 3), Pool(), *head()),
+        ],
+        [PLAIN, PLAIN_WINOGRAD, POOLED],
     ),
     "maps of one cell": (
         lambda: [Conv(7, 3, input_shape=(3, 3, 2)), Conv(4, 1, activation="relu"), *head()],

@@ -274,4 +274,4 @@ def test_a_model_that_nobody_uses_is_forgotten_with_its_twins():
     convolutions = [step.layer for step in steps]
     del model, steps
     gc.collect()
-    assert not [step for step in gc.get_objects() if isinstance(step, TwinConv) and step.layer in convolutions]
+    assert not [step for step in gc.get_objects() if type(step) is TwinConv and step.layer in convolutions]

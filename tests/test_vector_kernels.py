@@ -45,7 +45,7 @@ def starts_of(shape, kernel_size, strides, pooled):
     _, width, channels = shape
     side = 2 if pooled else 1
     out = [((size - k) // stride + 1) // side for size, k, stride in zip(shape[:2], kernel_size, strides, strict=True)]
-    return conv_pool.window_starts(*out, width * channels, channels, strides, pooled), out
+    return conv_pool.window_starts(out, width * channels, channels, strides, pooled), out
 
 
 def arguments(x, kernel, bias, floor, strides, pooled):
@@ -65,14 +65,15 @@ def in_registers(x, kernel, bias, floor, strides, pooled):
     return (a[:, : out[0] * out[1]].reshape(len(x), *out, -1) for a in (y, winners))
 
 
-def by_winograd(x_padded, kernel, bias, floor, pools):
+def by_winograd(x_padded, kernel, bias, floor, out, pooled):
     channels, filters = kernel.shape[2:]
-    y, winners = (np.full((len(x_padded), *pools, filters), 9, dtype) for dtype in (np.float32, np.uint8))
+    shape = len(x_padded), out[0] * out[1], filters
+    y, winners = (np.full(shape, 9, dtype) for dtype in (np.float32, np.uint8))
     transformed = np.empty((16, channels, filters), np.float32)
     winograd.transform_kernel(transformed, kernel)
     room = np.empty(winograd.patches_shape(channels), np.float32), np.empty(winograd.PRODUCTS_SHAPE, np.float32)
-    winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, floor, *room)
-    return y, winners
+    winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, floor, *winograd.patches_of(out, pooled), *room)
+    return (a.reshape(len(x_padded), *out, filters) for a in (y, winners))
 
 
 @POOLED
@@ -93,17 +94,22 @@ def test_sums_in_registers_equal_the_plain_loops(pooled, size, strides, kernel_s
         np.testing.assert_array_equal(mine, expected)
 
 
-@pytest.mark.parametrize("pools", [(2, 7), (3, 8), (1, 20)])
+@POOLED
+@pytest.mark.parametrize("out", [(2, 7), (3, 8), (7, 7), (4, 4), (2, 20), (20, 3)])
 @pytest.mark.parametrize("floor", [0.0, -np.inf])
-def test_winograd_equals_the_plain_loops(pools, floor):
+def test_winograd_equals_the_plain_loops(pooled, out, floor):
+    side = 2 if pooled else 1
+    if len(winograd.patches_of(out, pooled)[0]) < winograd.TILE:
+        assert not winograd.fits((3, 3), (1, 1), pooled, (6, 6, LANES), (*out, winograd.FILTERS))
+        return
     filters, channels = 2 * winograd.FILTERS, 2 * LANES
     x, kernel, bias = (
-        whole((2, 2 * pools[0] + 2, 2 * pools[1] + 2, channels), 1),
+        whole((2, side * out[0] + 2, side * out[1] + 2, channels), 1),
         whole((3, 3, channels, filters), 2),
         whole(filters, 3),
     )
-    right = reference_maps(x, kernel, bias, floor, (1, 1), True)
-    for mine, expected in zip(by_winograd(x, kernel, bias, np.float32(floor), pools), right, strict=True):
+    right = reference_maps(x, kernel, bias, floor, (1, 1), pooled)
+    for mine, expected in zip(by_winograd(x, kernel, bias, np.float32(floor), out, pooled), right, strict=True):
         np.testing.assert_array_equal(mine, expected)
 
 
@@ -117,7 +123,7 @@ def test_winograds_rounding_is_no_larger_than_that_of_the_product():
     exact = exact.reshape(4, 7, 2, 7, 2, 64).max(axis=(2, 4))
     rows = reference.im2col(x, (3, 3), (1, 1), (0, 0, 0, 0)).reshape(-1, 288)
     by_blas = (rows @ kernel.reshape(288, 64)).reshape(4, 7, 2, 7, 2, 64).max(axis=(2, 4))
-    y, _ = by_winograd(x, kernel, np.zeros(64, np.float32), np.float32(-np.inf), (7, 7))
+    y, _ = by_winograd(x, kernel, np.zeros(64, np.float32), np.float32(-np.inf), (7, 7), True)
     errors = [np.sqrt(np.mean((result - exact) ** 2)) for result in (y, by_blas)]
     assert 0 < errors[0] < 1.2 * errors[1] < 1e-4
 
@@ -259,18 +265,18 @@ def test_sums_in_registers_are_what_their_text_says(pooled, floor):
     assert_text_agrees(conv_pool.conv_relu_pool, [(maps, np.float32), (maps, np.uint8)], *inputs)
 
 
-def test_winograd_is_what_its_text_says():
-    maps, channels = (1, 2, winograd.TILE + 2, 2 * winograd.FILTERS), 2 * LANES
-    x, kernel, bias = (
-        whole((1, 6, 2 * maps[2] + 2, channels), 1),
-        whole((3, 3, channels, maps[3]), 2),
-        whole(maps[3], 3),
-    )
-    transformed = np.empty((16, channels, maps[3]), np.float32)
+@POOLED
+def test_winograd_is_what_its_text_says(pooled):
+    out, filters, channels = (5, 6), 2 * winograd.FILTERS, 2 * LANES
+    size = [(2 if pooled else 1) * cells + 2 for cells in out]
+    x, kernel, bias = whole((1, *size, channels), 1), whole((3, 3, channels, filters), 2), whole(filters, 3)
+    transformed = np.empty((16, channels, filters), np.float32)
     winograd.transform_kernel(transformed, kernel)
     room = np.empty(winograd.patches_shape(channels), np.float32), np.empty(winograd.PRODUCTS_SHAPE, np.float32)
+    maps = 1, out[0] * out[1], filters
+    rest = *winograd.patches_of(out, pooled), *room
     outputs = [(maps, np.float32), (maps, np.uint8)]
-    assert_text_agrees(winograd.conv_relu_pool, outputs, x, transformed, bias, np.float32(0), *room)
+    assert_text_agrees(winograd.conv_relu_pool, outputs, x, transformed, bias, np.float32(0), *rest)
 
 
 @POOLED

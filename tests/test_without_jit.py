@@ -35,12 +35,13 @@ def run_again(files: list[str], *options, **environment) -> int:
         *options,
     ]
     run = subprocess.run(
-        command, env=os.environ | environment, cwd=HERE.parent, capture_output=True, text=True, timeout=300
+        command, env=os.environ | environment, cwd=HERE.parent, capture_output=True, text=True, timeout=1500
     )
     assert run.returncode == 0, run.stdout[-3000:]
     return int(re.search(r"(\d+) passed", run.stdout)[1])
 
 
+@pytest.mark.slow
 def test_kernels_layers_and_the_fast_twin_without_the_compiler():
     files = ["test_kernels.py", "test_layers.py", "test_layer_arguments.py", "test_vectors.py", *TWIN]
     assert run_again(files, "-k", "not any_shape and not pools", NUMBA_DISABLE_JIT="1") > 600
@@ -57,6 +58,7 @@ def lanes_and_tile(environment) -> list[str]:
 
 
 @X86
+@pytest.mark.slow
 @pytest.mark.parametrize(("processor", "lanes"), [(AVX2, "8"), (SSE, "4")], ids=["AVX2", "SSE"])
 def test_the_fast_twin_on_a_processor_without_avx512(tmp_path, processor, lanes):
     environment = processor | {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -4,12 +4,19 @@ import math
 import os
 import string
 
+import numpy as np
+
 from cnn import checks
-from cnn.callbacks.base import Callback
+from cnn.callbacks.base import Callback, Logs
 
 
 class Best:
-    """Remembers the best value of a monitored metric. Accuracies are better when larger, the rest when smaller."""
+    """Remembers the best value of a monitored metric. Accuracies are better when larger, the rest when smaller.
+
+    >>> best = Best("val_loss")
+    >>> [best.improved_by({"val_loss": value}) for value in (2.0, 1.0, 1.5)]
+    [True, True, False]
+    """
 
     def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, baseline: float | None = None):
         mode = checks.choice(f"monitoring {monitor!r}", "mode", mode, ("auto", "min", "max"))
@@ -20,6 +27,7 @@ class Best:
         self.reset()
 
     def reset(self) -> None:
+        """Forget all values: the next is the best."""
         self.value = -self.sign * math.inf if self.baseline is None else self.baseline
 
     def improved_by(self, logs: dict[str, float]) -> bool:
@@ -45,20 +53,30 @@ class Best:
 
 
 class EarlyStopping(Callback):
-    """Stop when the monitored value has not improved by more than min_delta for `patience` epochs."""
+    """Stop when the monitored value has not improved by more than min_delta for `patience` epochs.
+
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> history = model.fit(x, y, epochs=50, verbose=0, callbacks=[EarlyStopping("loss", min_delta=10, patience=2)])
+    >>> history.epoch  # the first is an improvement on nothing
+    [0, 1, 2]
+    """
 
     COUNTERS = ("wait", "stopped_epoch", "best_epoch")
 
     def __init__(
         self,
-        monitor="val_loss",
-        min_delta=0,
-        patience=0,
-        verbose=0,
-        mode="auto",
-        baseline=None,
-        restore_best_weights=False,
-        start_from_epoch=0,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
     ):
         min_delta = abs(checks.number("EarlyStopping", "min_delta", min_delta, low=-math.inf))
         self.best = Best(monitor, mode, min_delta, baseline)
@@ -66,25 +84,26 @@ class EarlyStopping(Callback):
         self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
         self.verbose, self.restore_best_weights = verbose, restore_best_weights
 
-    def reads(self):
+    def reads(self) -> list[tuple[str, str]]:
         return [("monitor", self.best.monitor)]
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self.best.reset()
-        self.wait, self.stopped_epoch, self.best_epoch, self.best_weights = 0, 0, 0, None
+        self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
+        self.best_weights: list[np.ndarray] | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if epoch < self.start_from_epoch:
             return
         self.wait += 1
-        if self.best.improved_by(logs):
+        if self.best.improved_by(logs or {}):
             self.wait, self.best_epoch = 0, epoch
         if self.restore_best_weights and (self.wait == 0 or self.best_weights is None):
             self.best_weights = self.model.get_weights()
         if self.wait >= self.patience and self.wait > 0:
             self.stopped_epoch, self.model.stop_training = epoch, True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
@@ -92,13 +111,13 @@ class EarlyStopping(Callback):
             if self.verbose:
                 print(f"Restoring the weights of epoch {self.best_epoch + 1}, the best")
 
-    def get_state(self):
+    def get_state(self) -> dict:
         state = {"best": self.best.get_state(), **{name: getattr(self, name) for name in self.COUNTERS}}
         if self.best_weights is not None:
             state["best_weights"] = dict(zip(self.model.params, self.best_weights, strict=True))
         return state
 
-    def set_state(self, state):
+    def set_state(self, state: dict) -> None:
         self.best.set_state(state["best"])
         for name in self.COUNTERS:
             setattr(self, name, checks.whole("EarlyStopping", name, state[name], low=0))
@@ -110,24 +129,43 @@ class ModelCheckpoint(Callback):
     """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
 
     filepath may hold fields such as 'model-{epoch:02d}-{val_loss:.2f}.npz'; epoch counts from 1.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[ModelCheckpoint(folder.name + "/{epoch}.npz")])
+    >>> sorted(os.listdir(folder.name))
+    ['1.npz', '2.npz']
+    >>> folder.cleanup()
     """
 
-    def __init__(self, filepath, monitor="val_loss", verbose=0, save_best_only=False, mode="auto"):
+    def __init__(
+        self,
+        filepath: str | os.PathLike,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        mode: str = "auto",
+    ):
         self.filepath = os.fspath(filepath)
         if not self.filepath.endswith(".npz"):
             raise ValueError(f"ModelCheckpoint: filepath: expected a name that ends in .npz, got {self.filepath!r}")
         self.best = Best(monitor, mode)
         self.verbose, self.save_best_only = verbose, save_best_only
 
-    def reads(self):
+    def reads(self) -> list[tuple[str, str]]:
         fields = [("filepath", name) for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None]
         return [*fields, ("monitor", self.best.monitor)] if self.save_best_only else fields
 
-    def on_epoch_end(self, epoch, logs=None):
-        if self.save_best_only and not self.best.improved_by(logs):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_best_only and not self.best.improved_by(logs or {}):
             return
-        path = self._path(epoch, logs)
-        self.model.save(path)
+        path = self._path(epoch, logs or {})
+        self.model.save(path)  # type: ignore[attr-defined]  # a Sequential, which can
         if self.verbose:
             print(f"Epoch {epoch + 1}: saved {path}")
 
@@ -140,8 +178,8 @@ class ModelCheckpoint(Callback):
                 f"ModelCheckpoint: filepath: expected fields out of {known}, got {self.filepath!r} ({error})"
             ) from None
 
-    def get_state(self):
+    def get_state(self) -> dict:
         return {"best": self.best.get_state()}
 
-    def set_state(self, state):
+    def set_state(self, state: dict) -> None:
         self.best.set_state(state["best"])

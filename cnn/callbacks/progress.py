@@ -3,62 +3,77 @@
 import os
 import sys
 import time
+from typing import Any
 
-from cnn.callbacks.base import Callback
+from cnn.callbacks.base import Callback, Logs
 from cnn.terminal import can_write
 
 
 class ProgressBar(Callback):
-    """Keras' progress line: live on a terminal (verbose 1), one line an epoch elsewhere (2), none (0)."""
+    """Keras' progress line: live on a terminal (verbose 1), one line an epoch elsewhere (2), none (0).
+
+    stream: what it writes to, stdout unless given.
+
+    >>> import io
+    >>> import numpy as np
+    >>> from cnn import layers, models
+    >>> model = models.Sequential([layers.Dense(2, activation="softmax", input_shape=(2,))])
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.eye(2), [0, 1]
+    >>> stream = io.StringIO()
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[ProgressBar(stream=stream)])
+    >>> [line.partition(" - ")[0] for line in stream.getvalue().splitlines()]
+    ['Epoch 1/2', '1/1', 'Epoch 2/2', '1/1']
+    """
 
     WIDTH = 20
 
-    def __init__(self, verbose: int | str = "auto", stream=None):
+    def __init__(self, verbose: int | str = "auto", stream: Any = None):
         self.stream = stream or sys.stdout
         live = hasattr(self.stream, "isatty") and self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.verbose = (1 if live else 2) if verbose == "auto" else verbose
         self.training = False
         self.open = False  # whether the cursor stands in a line that is not finished
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self.training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self.training = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.verbose and self.params["epochs"] > 1:
             self._write(f"Epoch {epoch + 1}/{self.params['epochs']}\n")
         self._begin()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._update(batch + 1, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._end(logs)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         if not self.training:
             self._begin()
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if not self.training:
             self._update(batch + 1, logs)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Logs | None = None) -> None:
         if not self.training:
             self._end(logs)
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
         self._begin()
 
-    def on_predict_batch_end(self, batch, logs=None):
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._update(batch + 1, {})
 
-    def on_predict_end(self, logs=None):
+    def on_predict_end(self, logs: Logs | None = None) -> None:
         self._end({})
 
-    def close(self):
+    def close(self) -> None:
         """Leave a line that an interruption cut off."""
         if self.open:
             self.open = False

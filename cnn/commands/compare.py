@@ -1,12 +1,26 @@
 """`cnn compare`: the article's claim put to the test, two networks on moved, mirrored and rearranged photos."""
 
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 from cnn.commands.shared import options, pictures
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from pathlib import Path
+
+    import numpy as np
+
+    from cnn import terminal
+    from cnn.models import Sequential
+    from cnn.photos.comparison import Comparison
 
 HELP = "the CNN against the dense net: test photos as they are, moved, mirrored, their parts rearranged"
 ARTICLE_PHOTO = 9  # its sandal
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn compare`."""
     options.add_model(parser)
     parser.add_argument(
         "--dense",
@@ -25,7 +39,8 @@ def add_arguments(parser):
     pictures.add_look(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Compare the networks; print tables and sentences, or JSON, and with --out keep both."""
     from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
@@ -49,7 +64,7 @@ def run(args):
         write(args.out, content, result)
 
 
-def progress():
+def progress() -> Callable[[str], None]:
     """A function to call after each change: it counts them on a terminal, and is silent elsewhere."""
     import sys
 
@@ -66,7 +81,13 @@ def progress():
     return count
 
 
-def report(result, networks, files, pixels, labels):
+def report(
+    result: "Comparison",
+    networks: dict[str, "Sequential"],
+    files: Sequence["Path"],
+    pixels: "np.ndarray",
+    labels: "np.ndarray",
+) -> dict:
     """The comparison as `comparison.as_json` gives it, with the sentences and where the networks come from."""
     from cnn.photos import comparison
 
@@ -87,21 +108,28 @@ def _about(model, path):
     }
 
 
-def write(folder, content, result):
+def write(folder: str, content: dict, result: "Comparison") -> None:
     """compare.json and compare.png in a folder, which is made if need be."""
     from cnn import plots
     from cnn.commands.shared import files
 
-    folder = files.make_folder(folder)
-    files.write_json(folder / "compare.json", content)
-    options.log(f"wrote {folder / 'compare.json'}")
-    pictures.write(plots.comparison(result), str(folder / "compare.png"))
+    made = files.make_folder(folder)
+    files.write_json(made / "compare.json", content)
+    options.log(f"wrote {made / 'compare.json'}")
+    pictures.write(plots.comparison(result), str(made / "compare.png"))
 
 
 # ---- text
 
 
-def print_report(result, content, pixels, labels, networks, style):
+def print_report(
+    result: "Comparison",
+    content: dict,
+    pixels: "np.ndarray",
+    labels: "np.ndarray",
+    networks: dict[str, "Sequential"],
+    style: "terminal.Style",
+) -> None:
     """Tables, the article's own sandal, the sentences, and why."""
     from cnn import terminal
     from cnn.photos import comparison

@@ -1,15 +1,19 @@
 """`cnn env`: everything about this machine that a bug report should say."""
 
+import argparse
+
 HELP = "versions, processor, threads, BLAS, compiled kernels, data: what a bug report should say"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn env`."""
     from cnn.commands.shared import options
 
     options.add_data(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Print one fact a line."""
     from cnn import terminal
     from cnn.commands.shared import environment
     from kernels import blas, threads
@@ -30,7 +34,7 @@ def run(args):
         print(f"{name:<13} {terminal.visible(str(fact))}")
 
 
-def data(directory):
+def data(directory: str | None) -> str:
     """What loading the data gives: its size, or the error's text."""
     from cnn.datasets import fashion_mnist
     from cnn.errors import DataError
@@ -38,5 +42,5 @@ def data(directory):
     try:
         (train_x, _), (test_x, _) = fashion_mnist.load_data(directory)
     except DataError as error:
-        return error
+        return str(error)
     return f"{len(train_x):,} + {len(test_x):,} photos in {directory or fashion_mnist.SHIPPED}"

@@ -1,17 +1,21 @@
 """`cnn evaluate`: how good a trained model is on the test photos."""
 
+import argparse
+
 from cnn.commands.shared import options
 
 HELP = "accuracy, loss and mistakes of a trained model on the test photos"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn evaluate`."""
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument("--json", action="store_true", help="print everything as JSON, the confusion matrix included")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Print the result on the test photos, or JSON."""
     from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
     from cnn.terminal import visible

@@ -1,13 +1,27 @@
 """`cnn explain`: one photo's way through the network, every product of it, forward and backward."""
 
+import argparse
 import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from cnn.commands.shared import options, pictures
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from pathlib import Path
+
+    from cnn.datasets.fashion_mnist import Split
+    from cnn.explain.parts import Cursor
+    from cnn.explain.trace import Trace
+    from cnn.explain.voice import LabSettings
+    from cnn.models import Sequential
+    from cnn.photos import Photo
 
 HELP = "walk through the network with one photo: every product, sum and gradient, forward and backward"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn explain`."""
     parser.add_argument(
         "photo",
         metavar="PHOTO",
@@ -57,7 +71,7 @@ def add_arguments(parser):
     pictures.add_look(parser)
 
 
-def numbers(*lengths):
+def numbers(*lengths: int) -> Callable[[str], tuple[int, ...]]:
     """A type for argparse: so many whole numbers from 0, with commas between them."""
 
     def parse(text):
@@ -73,7 +87,7 @@ def numbers(*lengths):
     return parse
 
 
-def lab_words(text):
+def lab_words(text: str) -> "LabSettings":
     """A type for argparse: 7,1,same,blur."""
     import argparse
 
@@ -82,7 +96,7 @@ def lab_words(text):
     words, presets = text.split(","), (*voice.PRESETS, "learned")
     known = len(words) in (4, 5) and words[0].isdigit() and words[1].isdigit() and words[4:] in ([], ["5x5"])
     if known:
-        settings = voice.LabSettings(int(words[0]), int(words[1]), *words[2:4], toy=len(words) == 5)
+        settings = voice.LabSettings(int(words[0]), int(words[1]), words[2], words[3], toy=len(words) == 5)
         choices = voice.SIZES, voice.STRIDES, voice.PADDINGS, presets
         known = all(value in choice for value, choice in zip(settings, choices, strict=False))
     if not known:
@@ -96,7 +110,7 @@ def lab_words(text):
 ONE_STEP = ("step", "cell", "filter", "channel", "unit", "weight", "learning_rate", "lab", "digits")
 
 
-def check_options(args) -> None:
+def check_options(args: argparse.Namespace) -> None:
     """Raises UsageError for options of one step beside an output that holds all steps."""
     from cnn.errors import UsageError
 
@@ -106,7 +120,8 @@ def check_options(args) -> None:
         raise UsageError(f"{whole} holds all steps: {', '.join(given)} would change nothing, leave it out")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Trace one photo, then write what was asked for: JSON, pictures, the page, plain text; or walk in the terminal."""
     from cnn import photos
     from cnn.datasets import fashion_mnist
     from cnn.explain import parts, trace
@@ -140,7 +155,15 @@ def run(args):
     return write_text(t, args, cursor)
 
 
-def walk(model, photo, shown, test, target, cursor, args):
+def walk(
+    model: "Sequential",
+    photo: "Photo | None",
+    shown: "Photo",
+    test: "Split",
+    target: int | None,
+    cursor: "Cursor",
+    args: argparse.Namespace,
+) -> None:
     """The walk in the terminal; with --step it begins there, else with the sheet of photos or the photo asked for."""
     from cnn.explain import voice
     from cnn.explain.terminal import screen
@@ -148,10 +171,10 @@ def walk(model, photo, shown, test, target, cursor, args):
 
     begin, digits = args.step or "F1", args.digits or voice.DIGITS
     steps = Walk(model, shown if args.step else photo, test, target, begin, cursor, digits)
-    return screen.run(steps, pictures.style(args))
+    screen.run(steps, pictures.style(args))
 
 
-def check_step(t, step, cursor) -> None:
+def check_step(t: "Trace", step: str | None, cursor: "Cursor") -> None:
     """Raises UsageError for a step that this network does not have, or that cannot be shown so."""
     from cnn.errors import UsageError
     from cnn.explain.views import show
@@ -163,7 +186,7 @@ def check_step(t, step, cursor) -> None:
         raise UsageError(f"--step {step}: {str(error).removeprefix('step: ')}") from None
 
 
-def find_class(word, names):
+def find_class(word: str | None, names: Sequence[str]) -> int | None:
     """The class that a number or a name means; None for None. Raises UsageError."""
     from cnn.errors import UsageError
 
@@ -179,7 +202,7 @@ def find_class(word, names):
     )
 
 
-def write_text(t, args, cursor):
+def write_text(t: "Trace", args: argparse.Namespace, cursor: "Cursor") -> None:
     """The tour, or one step of it, as plain text."""
     from cnn.explain import voice
     from cnn.explain.terminal import text
@@ -190,7 +213,7 @@ def write_text(t, args, cursor):
     print("\n".join(lines))
 
 
-def write_json(t):
+def write_json(t: "Trace") -> None:
     """The trace as one JSON object."""
     from cnn.commands.shared import streams
     from cnn.explain.trace import to_json
@@ -198,18 +221,18 @@ def write_json(t):
     streams.print_json(to_json(t), indent=None)
 
 
-def write_figures(t, folder, test):
+def write_figures(t: "Trace", folder: str, test: "Split") -> None:
     """The pictures, as PNG files."""
     from cnn.commands.shared import files
     from cnn.explain import figures
 
-    folder = files.make_folder(folder)
+    made = files.make_folder(folder)
     for name, make in figures.FIGURES.items():
         figure, _ = make(t, test)
-        pictures.write(figure, str(folder / f"{name}.png"))
+        pictures.write(figure, str(made / f"{name}.png"))
 
 
-def write_page(model, path, shown, target, test, file):
+def write_page(model: "Sequential", path: "Path", shown: "Photo", target: int | None, test: "Split", file: str) -> None:
     """The page, in one file. Raises UsageError for a photo that is no test photo, or a model it does not know."""
     import json
     from importlib import resources

@@ -1,11 +1,22 @@
 """`cnn gradcheck`: compare every gradient of a network with measured slopes; exit 1 when one is wrong."""
 
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from cnn.commands.shared import options
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    import numpy as np
+
+    from cnn.gradcheck import TensorCheck
+    from cnn.models import Sequential
 
 HELP = "check every gradient of a network against numerical derivatives"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn gradcheck`."""
     options.add_model(parser)
     options.add_data(parser)
     parser.add_argument("--init", action="store_true", help="check the article's network as it is before any training")
@@ -29,7 +40,8 @@ def add_arguments(parser):
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
+    """Check the gradients and print a table, or JSON; the exit code, 1 where one is wrong."""
     from cnn import gradcheck
     from cnn.commands.shared import streams
 
@@ -46,7 +58,7 @@ def run(args):
     return 0 if all(is_right(result, args.init) for result in results) else 1
 
 
-def network_of(args):
+def network_of(args: argparse.Namespace) -> "Sequential":
     """The model to check, compiled. Raises UsageError, ModelFileError."""
     from cnn import article, losses
     from cnn.errors import UsageError
@@ -59,13 +71,14 @@ def network_of(args):
     return model
 
 
-def draw_batch(model, args):
+def draw_batch(model: "Sequential", args: argparse.Namespace) -> tuple["np.ndarray", "np.ndarray"]:
     """Test photos and classes, both at random. Raises DataError, UsageError.
 
     A trained network is so sure of the right classes that their gradients would drown in rounding.
     """
     import numpy as np
 
+    from cnn.checks import known
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
     from cnn.photos import model_input, probabilities
@@ -76,10 +89,10 @@ def draw_batch(model, args):
     rng = np.random.default_rng(args.seed)
     chosen = photos[rng.choice(len(photos), args.photos, replace=False)]
     probabilities(model, chosen)  # in float64 alone, numbers that overflow would not be noticed
-    return model_input(model, chosen, np.float64), rng.integers(model.output_shape[-1], size=args.photos)
+    return model_input(model, chosen, np.float64), rng.integers(known(model.output_shape)[-1], size=args.photos)
 
 
-def table(results) -> str:
+def table(results: Sequence["TensorCheck"]) -> str:
     """The results as lines of text: tensor, shape, checked, kinks, error, verdict."""
     head = ("tensor", "shape", "checked", "kinks", "error", "verdict")
     rows = [head] + [
@@ -94,19 +107,19 @@ def table(results) -> str:
     return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])
 
 
-def is_right(result, fresh: bool) -> bool:
+def is_right(result: "TensorCheck", fresh: bool) -> bool:
     """Whether a tensor passes; with --init a bias that only has kinks is nobody's fault (see `explain`)."""
     return result.passed or (fresh and result.verdict == "not comparable" and result.name.endswith("/bias"))
 
 
-def explain(results, fresh: bool) -> None:
+def explain(results: Sequence["TensorCheck"], fresh: bool) -> None:
     """Say in words what the table does not: which number is furthest off, why a tensor could not be compared."""
     for result in results:
         if result.verdict == "WRONG":
             worst = result.worst
-            print(
-                f"{result.name}: furthest off at {list(worst.index)}: gradient {worst.analytic:.9g}, slope {worst.numeric:.9g}"
-            )
+            assert worst is not None  # else nothing would be wrong with it
+            where = f"{result.name}: furthest off at {list(worst.index)}"
+            print(f"{where}: gradient {worst.analytic:.9g}, slope {worst.numeric:.9g}")
         elif result.verdict == "not comparable":
             print(f"{result.name}: only {result.checked} entries free of kinks")
     if fresh and any(result.verdict == "not comparable" for result in results):
@@ -116,7 +129,7 @@ def explain(results, fresh: bool) -> None:
         )
 
 
-def as_list(results) -> list[dict]:
+def as_list(results: Sequence["TensorCheck"]) -> list[dict]:
     """The table as JSON can hold it."""
     return [
         {

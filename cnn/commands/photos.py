@@ -1,13 +1,22 @@
 """`cnn photos`: the article's first 20 test photos, in the terminal and as a picture."""
 
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from cnn.commands.shared import options, pictures
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from cnn import terminal
+    from cnn.photos import Photo, Prediction
 
 HELP = "the first 20 test photos with their labels, as in the article; with --model also what the model says"
 COUNT = 20
 WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of them fill 80 columns
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn photos`."""
     parser.add_argument(
         "--model",
         metavar="MODEL",
@@ -23,7 +32,8 @@ def add_arguments(parser):
     pictures.add_look(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Print the sheet, and with --out write it as a picture."""
     from cnn import photos
     from cnn.datasets import fashion_mnist
 
@@ -50,7 +60,9 @@ def _predictions(args, test, chosen):
     return photos.predict(model, chosen)
 
 
-def print_sheet(chosen, names, predictions, style):
+def print_sheet(
+    chosen: Sequence["Photo"], names: Sequence[str], predictions: Sequence["Prediction"] | None, style: "terminal.Style"
+) -> None:
     """Rows of five photos with their captions, and with predictions a line that counts the right ones."""
     from cnn import terminal
 

@@ -1,15 +1,27 @@
 """`cnn predict`: the article's question - type a number, and see whether the model is right."""
 
+import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cnn.commands.shared import options, pictures
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from pathlib import Path
+
+    from cnn import terminal
+    from cnn.datasets.fashion_mnist import Split
+    from cnn.models import Sequential
+    from cnn.photos import Prediction
 
 HELP = (
     "what the model says of a photo: of the test set by its number from 1, a random one, or an image file of your own"
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn predict`."""
     parser.add_argument(
         "photo",
         metavar="PHOTO",
@@ -29,7 +41,8 @@ def add_arguments(parser):
     pictures.add_look(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Say what the model makes of each photo, or ask for photos where none is given."""
     from cnn import photos
     from cnn.commands.shared import evaluation, streams
     from cnn.datasets import fashion_mnist
@@ -55,7 +68,7 @@ def run(args):
         pictures.write(plots.prediction_card(prediction), name)
 
 
-def ask(model, test, args):
+def ask(model: "Sequential", test: "Split", args: argparse.Namespace) -> None:
     """Ask for photos until `q` or the end of the input; a word that means no photo is explained, and asked again."""
     from cnn import photos
     from cnn.errors import DataError, UsageError
@@ -83,7 +96,7 @@ def _answer(question):
     return line.strip() if line else None
 
 
-def card(prediction, style):
+def card(prediction: "Prediction", style: "terminal.Style") -> str:
     """The photo beside the ten probabilities, and the answer in words."""
     from cnn import terminal
 
@@ -111,21 +124,22 @@ def _bars(prediction, style, width):
     return rows
 
 
-def verdict(prediction):
+def verdict(prediction: "Prediction") -> str:
     """What the model says and whether that is right, in a sentence or two."""
     from cnn.terminal import percent
 
     sure = prediction.probabilities[prediction.predicted]
     says = f"The model says {prediction.says}, {percent(sure)} sure."
-    if prediction.right is None:
+    label = prediction.photo.label
+    if label is None:
         return f"{says} There is no label to compare with: you are the judge."
-    label = prediction.class_names[prediction.photo.label]
+    says += f" The label says {prediction.class_names[label]}"
     if prediction.right:
-        return f"{says} The label says {label}: RIGHT."
-    return f"{says} The label says {label} (it gave that {percent(prediction.probabilities[prediction.photo.label])}): WRONG."
+        return f"{says}: RIGHT."
+    return f"{says} (it gave that {percent(prediction.probabilities[label])}): WRONG."
 
 
-def as_dict(predictions, model_path):
+def as_dict(predictions: Sequence["Prediction"], model_path: "Path") -> dict:
     """The predictions for programs, as JSON can hold them."""
 
     def entry(p):

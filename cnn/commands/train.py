@@ -1,11 +1,14 @@
 """`cnn train`: a network learns the photos; a run folder keeps what it learned and how."""
 
+import argparse
+
 from cnn.commands.shared import options, settings
 
 HELP = "train a network and keep it, its learning curves and its result in a run folder"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `cnn train`."""
     settings.add_settings(parser)
     group = parser.add_argument_group("the run")
     options.add_data(group)
@@ -32,7 +35,8 @@ def add_arguments(parser):
     group.add_argument("--no-plots", action="store_true", help="draw no pictures")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Train: see shared/session.py, which loads what it takes only now."""
     from cnn.commands.shared import session
 
     return session.main(args)

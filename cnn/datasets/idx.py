@@ -13,7 +13,7 @@ import os
 import stat
 import struct
 import zlib
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def read_idx(path: str | os.PathLike, item_shape: tuple[int, ...], sha256: str |
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _parse(stream: BinaryIO, item_shape: tuple[int, ...], sha256: str | None) -> NDArray[np.uint8]:
+def _parse(stream: BufferedIOBase, item_shape: tuple[int, ...], sha256: str | None) -> NDArray[np.uint8]:
     """Returns the array (N, *item_shape) in an unzipped stream; raises DataError without the file's name."""
     data = bytearray()
     rank = 1 + len(item_shape)
@@ -77,7 +77,7 @@ def _parse(stream: BinaryIO, item_shape: tuple[int, ...], sha256: str | None) ->
     return np.frombuffer(data, np.uint8, offset=header_size).reshape(shape)
 
 
-def _fill(data: bytearray, size: int, stream: BinaryIO) -> None:
+def _fill(data: bytearray, size: int, stream: BufferedIOBase) -> None:
     """Reads on until `data` holds `size` bytes; raises DataError if the stream ends before.
 
     In pieces, because a stream asked for everything at once takes the memory at once, however short it is.

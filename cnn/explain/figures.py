@@ -3,6 +3,8 @@
 What cnn.plots draws already is taken from there; the data beside it are the trace's.
 """
 
+from functools import partial
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -33,15 +35,22 @@ def step_of(t: Trace, kind: str) -> Step:
     return next(step for step in steps(t) if step.kind == kind)
 
 
+def dress(axes, title: str = "", x: str = "", y: str = "", legend: str = "best") -> None:
+    """What all pictures with axes look like."""
+    axes.set_title(title, fontsize=15, loc="left", color=INK)
+    axes.set_xlabel(x, fontsize=13, color=INK)
+    axes.set_ylabel(y, fontsize=13, color=INK)
+    axes.tick_params(labelsize=12)
+    axes.legend(frameon=False, fontsize=12.5, loc=legend)
+    open_axes(axes)
+
+
 def sheet(t: Trace, test: Test) -> Result:
     """01: the first 20 test photos, what they are and what the model says."""
     chosen = photos.first(*test)
     said = photos.predict(t.model, chosen)
-    data = {
-        "pixels": np.stack([photo.pixels for photo in chosen]),
-        "labels": [photo.label for photo in chosen],
-        "predicted": [one.predicted for one in said],
-    }
+    pixels, labels = np.stack([photo.pixels for photo in chosen]), [photo.label for photo in chosen]
+    data = {"pixels": pixels, "labels": labels, "predicted": [one.predicted for one in said]}
     return plots.photo_sheet(chosen, t.class_names, said), data
 
 
@@ -80,18 +89,8 @@ def filters(t: Trace, test: Test) -> Result:
     return plots.filters(t.model, stage.name), {"kernel": t.production[stage.names["kernel"]]}
 
 
-def first_maps(t: Trace, test: Test) -> Result:
-    """05a: what the first convolution finds in the photo."""
-    return feature_maps(t, 0)
-
-
-def last_maps(t: Trace, test: Test) -> Result:
-    """05b: what the last convolution finds in the photo."""
-    return feature_maps(t, -1)
-
-
-def feature_maps(t: Trace, which: int) -> Result:
-    """All maps of one convolution, on one scale."""
+def feature_maps(t: Trace, test: Test, which: int) -> Result:
+    """05a, 05b: what the first and the last convolution find in the photo: all their maps, on one scale."""
     stage = [s for s in t.stages if kind_of(s) == "conv"][which]
     figure = plots.feature_maps(t.model, shown_photo(t), stage.layer.name, stage.name)
     return figure, {"maps": t.production[stage.names["y"]]}
@@ -139,10 +138,7 @@ def flatten(t: Trace, test: Test) -> Result:
     bottom.plot(y, color=GREY, linewidth=0.6)
     bottom.plot(indices.ravel(), y[indices.ravel()], "o", color=BLUE, markersize=4, label=f"map {c}")
     bottom.plot([n], [y[n]], "s", color=ORANGE, markersize=9, label=f"n = {n}")
-    bottom.legend(frameon=False, fontsize=11, ncols=2)
-    formula = f"n = {place_in_row(tuple('rsc'), x.shape)} = {place_in_row(cell, x.shape)} = {n}"
-    bottom.set_xlabel(formula, fontsize=14, color=INK)
-    open_axes(bottom)
+    dress(bottom, x=f"n = {place_in_row(tuple('rsc'), x.shape)} = {place_in_row(cell, x.shape)} = {n}")
     return figure, {"indices": indices, "map": x[..., c], "row": y, "n": n}
 
 
@@ -194,18 +190,13 @@ def weight_terms(t: Trace, test: Test) -> Result:
     figure = new_figure(12, 5.6)
     axes = figure.subplots()
     draw_bars(axes, bars)
-    axes.step(
-        np.arange(1, len(bars) + 1), running[: len(bars)], where="mid", color=INK, linewidth=2, label="running sum"
-    )
+    places, sofar = np.arange(1, len(bars) + 1), running[: len(bars)]
+    axes.step(places, sofar, where="mid", color=INK, linewidth=2, label="running sum")
     axes.axhline(total.value, color=GREY, linestyle="--", linewidth=2, label=f"{total.ref} = {total.text()}")
     words = ", ".join(f"{number} {name}" for name, number in causes(t, view.step.stage, terms).items())
     counts = f"{products.size} products, {live} count, {products.size - live} are 0"
-    axes.set_title(f"One weight of {view.words.layer}: {counts}\n({words})", fontsize=14, loc="left", color=INK)
-    axes.set_xlabel("product, the largest first", fontsize=13)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize=12.5)
-    axes.tick_params(labelsize=12)
-    open_axes(axes)
+    dress(axes, f"One weight of {view.words.layer}: {counts}\n({words})", "product, the largest first")
     return figure, {"bars": bars, "running": running, "total": total.value, "live": live}
 
 
@@ -227,24 +218,17 @@ def gradient_check(t: Trace, test: Test) -> Result:
     axes, tensors = figure.subplots(), len(sample.results)
     low = max(1e-12, float(np.abs(smooth[smooth != 0]).min())) if (smooth != 0).any() else 1e-6
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
-    checked, left_out = (
-        f"{len(smooth)} numbers of {tensors} tensors",
-        f"{len(kinks)} at a kink: no slope to compare with",
-    )
+    checked = f"{len(smooth)} numbers of {tensors} tensors"
+    left_out = f"{len(kinks)} at a kink: no slope to compare with"
     axes.plot(*smooth.T, "o", color=BLUE, markersize=6, alpha=0.7, label=checked)
     axes.plot(*kinks.T, "o", mfc="none", mec=ORANGE, markersize=8, label=left_out)
     for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
         scale("symlog", linthresh=max(low, 1e-8))
         axis.set_major_formatter(lambda value, _: f"{value:.0e}" if value else "0")
-    axes.set_xlabel("dLoss/dw from backward", fontsize=13)
-    axes.set_ylabel("(L(w+h) - L(w-h)) / 2h", fontsize=13)
     few = f"\n{sample.few} of {tensors} tensors: too few to judge" if sample.few else ""
     said = f"WRONG: {', '.join(sample.wrong)}" if sample.wrong else f"largest error of a tensor {sample.worst:.0e}{few}"
-    axes.set_title(f"Gradient check: {said}", fontsize=15, loc="left", color=INK)
-    axes.legend(frameon=False, fontsize=12, loc="center left")
-    axes.tick_params(labelsize=11)
     axes.locator_params(axis="both", numticks=9)
-    open_axes(axes)
+    dress(axes, f"Gradient check: {said}", "dLoss/dw from backward", "(L(w+h) - L(w-h)) / 2h", "center left")
     return figure, {"smooth": smooth, "kinks": kinks, "results": sample.results}
 
 
@@ -283,14 +267,9 @@ def descent(t: Trace, test: Test) -> Result:
     for (rate, values), color, line, mark in zip(data.items(), (BLUE, ORANGE), ("-", "--"), "os", strict=True):
         axes.plot(values, line, color=color, marker=mark, markersize=5, linewidth=2, label=f"learning rate {rate:g}")
     title = f"{t.title}, target {t.class_names[t.target]}: the loss falls step by step"
-    axes.set_title(title, fontsize=15, loc="left", color=INK)
-    axes.set_xlabel("steps of w - learning rate x gradient, all weights", fontsize=13)
-    axes.set_ylabel("loss", fontsize=13)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=13)
-    axes.tick_params(labelsize=12)
     axes.grid(axis="y", color=PALE)
-    open_axes(axes)
+    dress(axes, title, "steps of w - learning rate x gradient, all weights", "loss")
     return figure, {"losses": data}
 
 
@@ -309,20 +288,9 @@ def losses(t: Trace, rate: float, steps: int = STEPS) -> list[float]:
     return found
 
 
-FIGURES = {
-    "01-photos": sheet,
-    "02-convolution": convolution,
-    "03-stride-and-padding": stride_and_padding,
-    "04-filters": filters,
-    "05a-feature-maps": first_maps,
-    "05b-feature-maps": last_maps,
-    "06-pooling": pooling,
-    "07-flatten": flatten,
-    "08-prediction": card,
-    "09-gradient-flow": gradient_flow,
-    "10-weight-gradient": weight_terms,
-    "11-gradient-check": gradient_check,
-    "12-shift-curves": shift_curves,
-    "13-im2col": im2col,
-    "14-descent": descent,
-}
+NAMES = """01-photos 02-convolution 03-stride-and-padding 04-filters 05a-feature-maps 05b-feature-maps 06-pooling
+07-flatten 08-prediction 09-gradient-flow 10-weight-gradient 11-gradient-check 12-shift-curves 13-im2col 14-descent"""
+MAPS = partial(feature_maps, which=0), partial(feature_maps, which=-1)
+FORWARD = sheet, convolution, stride_and_padding, filters, *MAPS, pooling, flatten, card
+BACKWARD = gradient_flow, weight_terms, gradient_check, shift_curves, im2col, descent
+FIGURES = dict(zip(NAMES.split(), (*FORWARD, *BACKWARD), strict=True))

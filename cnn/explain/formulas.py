@@ -10,7 +10,7 @@ Terminal, page and figures take words and terms from here; a step is changed, or
                 "formula": ..., "sentence": {...} or null, "also": [{...}], "by": "c", "top": 0,
                 "code": ["Conv2D.forward", "im2col_into"], "twin": "B8"}, ...],   M, G, L, S and T (training) at the end
      "numbers": {"digits": 4, "least": 3, "most": 9, "formats": {kind: {style, sign, digits, relative, small, unit}}},
-     "colours", "tolerances", "lab": {sizes, strides, paddings, presets, toy}, "keys": [[keys, help], ...]}
+     "colours", "tolerances", "causes", "lab": {sizes, strides, paddings, presets, toy}, "keys": [[keys, help], ...]}
 Sentences are described in sentences.py, formats in voice.py. by: the ranges whose partial sums
 are shown ("c": one for each channel); top: how many of the largest terms are shown, before the
 rest in one line (0: all).
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from cnn import photos
 from cnn.explain import sentences, voice
 from cnn.explain.sentences import Sentence
-from cnn.explain.terms import Tensors, switch_name
+from cnn.explain.terms import CAUSES, Tensors, switch_name
 from cnn.explain.trace import Stage, Trace, is_relu
 from cnn.explain.words import WORDS, Code
 from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, place_windows
@@ -86,8 +86,8 @@ def find_step(t: Trace, name: str) -> Step:
         convolutions = [k for k, stage in enumerate(t.stages) if kind_of(stage) == "conv"]
         stage = convolutions[-1] if convolutions and name == "G" else first_stage(t)
         return Step(name, BESIDE[name], stage)
-    last = {letter: sum(step.id[0] == letter for step in tour.values()) for letter in "FB"}
-    raise ValueError(f"step: expected F1 to F{last['F']}, B1 to B{last['B']}, M, G, L or S, got {name!r}")
+    forward, backward = (sum(step[0] == letter for step in tour) for letter in "FB")
+    raise ValueError(f"step: expected F1 to F{forward}, B1 to B{backward}, M, G, L or S, got {name!r}")
 
 
 def twin(t: Trace, step: Step) -> Step:
@@ -218,12 +218,8 @@ def filling(t: Trace, step: Step) -> dict:
         values |= window_filling(stage)
     if isinstance(layer, Dense):
         n, u = ("u", "k") if stage is t.stages[-1] else ("n", "u")
-        values |= {
-            "n": n,
-            "u": u,
-            "units": layer.output_shape[-1],
-            "+b[u]": f"{values['b']}[{u}] + " if layer.use_bias else "",
-        }
+        values |= {"n": n, "u": u, "units": layer.output_shape[-1]}
+        values["+b[u]"] = f"{values['b']}[{u}] + " if layer.use_bias else ""
     if isinstance(layer, Flatten):
         values |= flat_filling(x.shape)
     return values
@@ -280,15 +276,13 @@ def pads(layer) -> tuple[int, int, int, int]:
 def as_json(t: Trace, step: Step) -> dict:
     """A step as JSON can hold it: see the module's docstring."""
     found = formula(t, step)
-    return {
-        **step._asdict(),
-        **{name: getattr(found, name) for name in ("layer", "short", "title", "say", "by", "top")},
-        "formula": found.text,
+    words = {name: getattr(found, name) for name in ("layer", "short", "title", "say", "by", "top")}
+    sentences_ = {
         "sentence": found.sentence and found.sentence.as_json(),
-        "also": [sentence.as_json() for sentence in found.also],
-        "code": [code.name for code in found.code],
-        "twin": twin(t, step).id if step.id[0] in "FB" else "",
+        "also": [one.as_json() for one in found.also],
     }
+    other = {"code": [code.name for code in found.code], "twin": twin(t, step).id if step.id[0] in "FB" else ""}
+    return step._asdict() | words | {"formula": found.text} | sentences_ | other
 
 
 def for_page(t: Trace) -> dict:
@@ -300,8 +294,6 @@ def for_page(t: Trace) -> dict:
         "schema": SCHEMA,
         "steps": [as_json(t, step) for step in [*steps(t), *beside, Step("T", "train", -1)]],
         "numbers": numbers,
-        "colours": voice.COLOURS,
-        "tolerances": voice.TOLERANCES,
-        "lab": voice.lab_json(),
+        **{"colours": voice.COLOURS, "tolerances": voice.TOLERANCES, "causes": CAUSES, "lab": voice.lab_json()},
         "keys": [[key.keys, key.help] for key in voice.keys_of("page")],
     }

@@ -4,6 +4,7 @@ Terminal and page without JavaScript render the same parts, and the figures draw
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -133,14 +134,9 @@ class View:
         return [part for part in self.parts if isinstance(part, Sum)]
 
 
-def line(*parts) -> Line:
-    """line("x = ", Num(...)): a Line of these."""
-    return Line(list(parts))
-
-
-def grids(*items) -> Grids:
-    """grids(Grid(...), "x", Grid(...)): these side by side."""
-    return Grids(list(items))
+def line(words: str, *items: "Num | Line | str") -> Line:
+    """line("x = {}", Num(...)): these in the places of {}; a name from outside is an item too."""
+    return Line([part for pair in zip_longest(words.split("{}"), items, fillvalue="") for part in pair])
 
 
 def count(value: float) -> Num:
@@ -151,6 +147,11 @@ def count(value: float) -> Num:
 def gradient(value: float) -> Num:
     """A number with significant digits."""
     return Num(float(value), kind="gradient")
+
+
+def nums(values: Array, kind: str) -> tuple[Num, ...]:
+    """All these numbers, row by row."""
+    return tuple(Num(float(value), kind=kind) for value in np.ravel(values))
 
 
 def percent(mask: Array) -> Num:
@@ -169,32 +170,35 @@ def num(t: Trace, tensor: str, index, kind: str = "") -> Num:
     return Num(float(t[tensor][index]), ref(tensor, index), kind or kind_of_tensor(tensor))
 
 
-def kind_of_tensor(name: str) -> str:
-    """How a tensor's entries are printed: gradients, weights and what comes before the ReLU have a sign."""
+def kind_of_tensor(name: str, plain: str = "") -> str:
+    """How a tensor's entries are printed: gradients, weights and what comes before the ReLU have a sign.
+
+    plain: instead, where they are no gradients.
+    """
     if name.startswith("d") if name.isalnum() else name.endswith((":backward", ":dz", ":gradient")):
         return "gradient"
-    return "signed" if (name.isalnum() and name[0] in "Wbz") or "/" in name or name.endswith(":z") else "value"
+    signed = (name.isalnum() and name[0] in "Wbz") or "/" in name or name.endswith(":z")
+    return plain or ("signed" if signed else "value")
 
 
-def total(t: Trace, tensor: str, index, terms: Array, rows: list[Row]) -> Sum:
+def total(t: Trace, tensor: str, index, terms, *rows: Row) -> Sum:
     """A Sum whose total is this entry of the trace, with the float32 layer's value beside it."""
     index, array = tuple(int(i) for i in index), t.production[tensor]
-    kind = "gradient" if kind_of_tensor(tensor) == "gradient" else "total"
-    number = num(t, tensor, index, kind)
+    number = num(t, tensor, index, kind_of_tensor(tensor, "total"))
     terms = np.asarray(terms, np.float64).reshape(-1)
-    return Sum(rows, tensor, index, terms, number, float(array[index]), float(np.abs(array).max()))
+    return Sum(list(rows), tensor, index, terms, number, float(array[index]), float(np.abs(array).max()))
 
 
-def summed(t: Trace, terms: Terms, rows: list[Row] | None = None) -> Sum:
+def summed(t: Trace, terms: Terms, *rows: Row, label: str = "", shown: tuple[Num, ...] = ()) -> Sum:
     """The sum of a sentence's terms: all products in one row unless other rows are given, and the bias, if any."""
-    kind = "gradient" if kind_of_tensor(terms.sentence.out.tensor) == "gradient" else "total"
+    kind = kind_of_tensor(terms.sentence.out.tensor, "total")
     products, start = terms.terms.reshape(-1), terms.sentence.start
-    rows = rows or [Row(f"sum of {products.size} products", Num(float(products.sum()), kind=kind))]
+    rows = rows or (Row(label or f"sum of {products.size} products", Num(float(products.sum()), kind=kind), shown),)
     if start:
         index = tuple(terms.at[letter] for axis in start.index for letter, _ in axis)
-        rows = [*rows, Row(f"+ bias {ref(start.tensor, index)}", num(t, start.tensor, index, kind))]
+        rows = (*rows, Row(f"+ bias {ref(start.tensor, index)}", num(t, start.tensor, index, kind)))
         products = np.append(products, terms.start)
-    return total(t, terms.sentence.out.tensor, terms.index, products, rows)
+    return total(t, terms.sentence.out.tensor, terms.index, products, *rows)
 
 
 # ---- places

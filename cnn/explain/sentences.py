@@ -56,14 +56,9 @@ class Sentence(NamedTuple):
 
     def as_json(self) -> dict:
         """The sentence as JSON can hold it."""
-        return {
-            **self._asdict(),
-            "out": self.out.as_json(),
-            "places": [list(one) for one in self.places],
-            "start": self.start and self.start.as_json(),
-            "ranges": [list(one) for one in self.ranges],
-            "factors": [factor.as_json() for factor in self.factors],
-        }
+        lists = {name: [list(one) for one in getattr(self, name)] for name in ("places", "ranges")}
+        entries = {"out": self.out.as_json(), "start": self.start and self.start.as_json()}
+        return self._asdict() | lists | entries | {"factors": [factor.as_json() for factor in self.factors]}
 
 
 ENTRY = r"\w+\[[^]]*\]"
@@ -81,19 +76,11 @@ def parse(text: str, names: Mapping[str, str], shapes: Mapping[str, tuple[int, .
     if not found:
         raise ValueError(f"expected a sentence such as y[i] = SUM(u:3) x[i+u] * w[u], got {text!r}")
     out, start, sign, operator, ranges, relu, product = found.groups()
-    entries = [_entry(part, names) for part in re.findall(ENTRY, product)]
+    factors = tuple(_entry(part, names) for part in re.findall(ENTRY, product))
     running = tuple((letter, int(size)) for letter, size in re.findall(r"(\w+):(\d+)", ranges or ""))
     left, first = _entry(out, names), start and _entry(start, names)
-    return Sentence(
-        text,
-        left,
-        _places([left, *entries], dict(running), shapes),
-        first,
-        -1 if sign == "-" else 1,
-        "RELU" if relu else operator or "",
-        running,
-        tuple(entries),
-    )
+    places, factor = _places([left, *factors], dict(running), shapes), -1 if sign == "-" else 1
+    return Sentence(text, left, places, first, factor, "RELU" if relu else operator or "", running, factors)
 
 
 def _entry(text, names):
@@ -118,10 +105,11 @@ def _linear(node):
             for letter, factor in _linear(right).items():
                 parts[letter] = parts.get(letter, 0) + sign * factor
             return parts
-        case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant(value=int(number))):
-            return {letter: number * factor for letter, factor in _linear(left).items()}
-        case ast.BinOp(left=ast.Constant(value=int(number)), op=ast.Mult(), right=right):
-            return {letter: number * factor for letter, factor in _linear(right).items()}
+        case (
+            ast.BinOp(left=part, op=ast.Mult(), right=ast.Constant(value=int(number)))
+            | ast.BinOp(left=ast.Constant(value=int(number)), op=ast.Mult(), right=part)
+        ):
+            return {letter: number * factor for letter, factor in _linear(part).items()}
     raise ValueError(f"expected an index such as 2*i+u-1, got {ast.unparse(node)!r}")
 
 

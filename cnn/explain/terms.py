@@ -1,6 +1,7 @@
 """A sentence at one place of a trace: its terms, which of them are padding, how they group, and why some are 0."""
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,12 @@ class Tensors(Mapping[str, Array]):
 
     def __init__(self, t: Trace):
         self.t = t
-        self.made = {"y": lambda: np.eye(len(t["p"]))[t.target]}
+        self.made: dict[str, Callable[[], Array]] = {"y": lambda: np.eye(len(t["p"]))[t.target]}
         for stage in t.stages:
             if "winners" in stage.names:
-                self.made[switch_name(stage, "win")] = lambda stage=stage: win(t, stage)
+                self.made[switch_name(stage, "win")] = functools.partial(win, t, stage)
             if "z" in stage.names:
-                self.made[switch_name(stage, "open")] = lambda stage=stage: (t.get(stage, "z") > 0).astype(float)
+                self.made[switch_name(stage, "open")] = functools.partial(opened, t, stage)
 
     def __getitem__(self, name: str) -> Array:
         return self.made[name]() if name in self.made else self.t[name]
@@ -48,6 +49,11 @@ def switch_name(stage: Stage, role: str) -> str:
     """What the switches of a layer are called: win1 beside argmax1, open3 beside z3; else `<layer>:win`."""
     name = stage.names["winners" if role == "win" else "z"]
     return f"{role}{name[-1]}" if name.isalnum() else f"{stage.layer.name}:{role}"
+
+
+def opened(t: Trace, stage: Stage) -> Array:
+    """1 where a number came through the layer's ReLU, else 0."""
+    return (t.get(stage, "z") > 0).astype(float)
 
 
 def win(t: Trace, stage: Stage) -> Array:
@@ -129,6 +135,9 @@ def _read(array: Array, entry: Entry, scope):
     return np.where(inside, array[clipped], 0.0), inside
 
 
+CAUSES = ("ReLU closed", "lost the pool", "padding", "zero input")  # why a product is 0
+
+
 def causes(t: Trace, stage: int, terms: Terms) -> dict[str, int]:
     """Why products of a convolution's weight gradient are 0, each counted once: ReLU, then pooling, then input."""
     this, (values, gradients) = t.stages[stage], terms.factors
@@ -136,10 +145,6 @@ def causes(t: Trace, stage: int, terms: Terms) -> dict[str, int]:
     closed = t.get(this, "z")[..., filter_number] <= 0 if is_relu(this) else np.zeros(terms.terms.shape, bool)
     lost, silent = (gradients == 0) & ~closed, (values == 0) & (gradients != 0)
     pooled = stage + 1 < len(t.stages) and isinstance(t.stages[stage + 1].layer, MaxPooling2D)
-    masks = {
-        "ReLU closed": closed,
-        "lost the pool" if pooled else "no gradient": lost,
-        "padding": silent & ~terms.inside,
-        "zero input": silent & terms.inside,
-    }
-    return {name: int(mask.sum()) for name, mask in masks.items() if mask.any()}
+    names = CAUSES if pooled else (CAUSES[0], "no gradient", *CAUSES[2:])
+    masks = zip(names, (closed, lost, silent & ~terms.inside, silent & terms.inside), strict=True)
+    return {name: int(mask.sum()) for name, mask in masks if mask.any()}

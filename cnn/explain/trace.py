@@ -23,17 +23,12 @@ SURE = 0.01  # below this loss every gradient is almost 0, and the tour asks abo
 
 # The article's network: what each layer's tensors are called. Gradients put a d in front.
 ARTICLE_KINDS = (Conv2D, MaxPooling2D, Conv2D, MaxPooling2D, Flatten, Dense, Dense)
-ARTICLE_NAMES = (
-    {"columns": "columns1", "z": "z1", "y": "a1", "kernel": "W1", "bias": "b1"},
-    {"winners": "argmax1", "y": "p1"},
-    {"columns": "columns2", "z": "z2", "y": "a2", "kernel": "W2", "bias": "b2"},
-    {"winners": "argmax2", "y": "p2"},
-    {"y": "f"},
-    {"z": "z3", "y": "a3", "kernel": "W3", "bias": "b3"},
-    {"z": "z4", "y": "z4", "kernel": "W4", "bias": "b4"},
+ARTICLE_TENSORS = (
+    *("columns=columns1 z=z1 y=a1 kernel=W1 bias=b1", "winners=argmax1 y=p1"),
+    *("columns=columns2 z=z2 y=a2 kernel=W2 bias=b2", "winners=argmax2 y=p2"),
+    *("y=f", "z=z3 y=a3 kernel=W3 bias=b3", "z=z4 y=z4 kernel=W4 bias=b4"),
 )
-
-
+ARTICLE_NAMES = [dict(pair.split("=") for pair in names.split()) for names in ARTICLE_TENSORS]
 ARTICLE_LAYERS = ("conv1", "pool1", "conv2", "pool2", "flatten", "dense", "output")
 
 
@@ -125,13 +120,11 @@ def trace(
 def network_input(model: models.Sequential, photo: Array) -> Array:
     """The photo as the network takes it, float64 with a batch axis: bytes are scaled, a missing channel is added."""
     if not model.built or len(model.output_shape) != 1:
-        raise ValueError(
-            f"{model}: expected a built network that ends in one number for each class, got output {model.output_shape}"
-        )
+        expected = "expected a built network that ends in one number for each class"
+        raise ValueError(f"{model}: {expected}, got output {model.output_shape}")
     photo = np.asarray(photo)
-    if photo.size != np.prod(model.input_shape) or (
-        photo.shape[:2] != model.input_shape[:2] and len(model.input_shape) > 1
-    ):
+    fits = photo.shape[:2] == model.input_shape[:2] or len(model.input_shape) == 1
+    if photo.size != np.prod(model.input_shape) or not fits:
         raise ValueError(f"{model}: expected a photo of shape {model.input_shape}, got {photo.shape}")
     scale = photos.input_scale(model) if photo.dtype == np.uint8 else 1.0
     # In float32 first, as in training, so that both passes start from the same numbers.
@@ -140,12 +133,11 @@ def network_input(model: models.Sequential, photo: Array) -> Array:
 
 def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
     """The layers with the names of their tensors: the article's short ones where they fit, else `<layer>:forward`."""
-    article = tuple(map(type, layers)) == ARTICLE_KINDS and all(
-        isinstance(layers[k].activation, ReLU) for k in (0, 2, 5)
-    )
+    article = tuple(map(type, layers)) == ARTICLE_KINDS
+    article = article and all(isinstance(layers[k].activation, ReLU) for k in (0, 2, 5))
     stages, x, dx = [], "x", "dx"
     for k, layer in enumerate(layers):
-        names = {"x": x, "dx": dx} | (dict(ARTICLE_NAMES[k]) if article else _general_names(layer))
+        names = {"x": x, "dx": dx} | (ARTICLE_NAMES[k] if article else _general_names(layer))
         last = k == len(layers) - 1
         names["dy"] = "dlogits" if last else f"d{names['y']}" if article else f"{layers[k + 1].name}:backward"
         if "z" in names:
@@ -179,10 +171,8 @@ def run_forward(stages, layers: list[Layer], x: Array) -> tuple[dict[str, Array]
     y, tensors, caches = x, {"x": x[0]}, []
     for stage, layer in zip(stages, layers, strict=True):
         y, cache = layer.forward(y)
-        found = {"y": y[0]} | {
-            role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if hasattr(cache, role)
-        }
-        tensors |= {stage.names[role]: array for role, array in (found | layer.params).items()}
+        kept = {role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if hasattr(cache, role)}
+        tensors |= {stage.names[role]: array for role, array in ({"y": y[0]} | kept | layer.params).items()}
         caches.append(cache)
     tensors["p"] = Softmax().forward(y)[0][0]
     return tensors, caches
@@ -214,9 +204,8 @@ def choose_target(p: Array, target: int | None, label: int | None) -> tuple[int,
 
 def loss_and_gradient(logits: Array, target: int) -> tuple[float, Array]:
     """(-log p[target], p - onehot(target)) by the loss that training uses."""
-    loss, dlogits = SparseCategoricalCrossentropy().loss_and_gradient(
-        np.array([target]), logits[None], 1, from_logits=True
-    )
+    compute = SparseCategoricalCrossentropy().loss_and_gradient
+    loss, dlogits = compute(np.array([target]), logits[None], 1, from_logits=True)
     return loss, dlogits[0]
 
 
@@ -263,15 +252,13 @@ def to_json(t: Trace, names: list[str] | None = None) -> dict:
     """
     parameters = {stage.names[key] for stage in t.stages for key in stage.layer.params}
     chosen = set(t.tensors if names is None else names)
-    layers = [
-        {"name": s.layer.name, "kind": type(s.layer).__name__, "shape": list(s.layer.output_shape), "tensors": s.names}
-        for s in t.stages
-    ]
-    digest = fingerprint(*t.model.params.values())
+    told = lambda s: (s.layer.name, type(s.layer).__name__, list(s.layer.output_shape), s.names)
+    layers = [dict(zip(("name", "kind", "shape", "tensors"), told(s), strict=True)) for s in t.stages]
+    network = {"name": t.model.name, "seed": t.model.seed, "sha256": fingerprint(*t.model.params.values())}
     return {
         "schema": SCHEMA,
         "version": cnn.__version__,
-        "network": {"name": t.model.name, "seed": t.model.seed, "sha256": digest, "layers": layers},
+        "network": network | {"layers": layers},
         "photo": {"number": t.number, "index": None if t.number is None else t.number - 1, "source": t.source},
         "classes": list(t.class_names),
         **{key: getattr(t, key) for key in ("label", "predicted", "target", "why", "loss")},

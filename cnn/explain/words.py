@@ -5,6 +5,7 @@ or top, see formulas.py); then sentences (=), or a formula that is none (:); the
 explanation. {Names} are filled in for the network at hand.
 """
 
+import inspect
 from typing import NamedTuple
 
 from cnn import gradcheck, layers, losses, optimizers
@@ -118,12 +119,15 @@ class Code(NamedTuple):
     @property
     def name(self) -> str:
         """Conv2D.forward"""
-        return plain(self.function).__qualname__
+        return getattr(self.function, "py_func", self.function).__qualname__.partition("-")[
+            0
+        ]  # kernels end in a digest
 
-
-def plain(function):
-    """The Python function behind a compiled one."""
-    return getattr(function, "py_func", function)
+    def source(self) -> tuple[str, int, list[str]]:
+        """Its file, such as cnn/layers/dense.py, the number of its first line there, and its lines."""
+        plain = inspect.unwrap(getattr(self.function, "py_func", self.function))
+        lines, first = inspect.getsourcelines(plain)
+        return f"{plain.__module__.replace('.', '/')}.py", first, lines
 
 
 CONV = Code(Conv2D.forward, "@ kernel")
@@ -133,32 +137,23 @@ RELU_BACK = Code(layers.ReLU.backward, "dy")
 IM2COL = Code(im2col.im2col_into, "target = row[j * sw + v], columns[n, i, j, u, v]")
 COL2IM = Code(im2col.col2im_into, "dx[n, r, s, c] += columns")
 GEOMETRY = Code(place_windows, "window_geometry(input_shape[0]")
+POOL_BACK = Code(pooling.max_pool_backward_into, "+= dy[n, i, j, c]")
 LEARNING = Code(optimizers.SGD.step, "w -= self.learning_rate * g")
 CODE = {
-    "padding": (GEOMETRY,),
-    "conv": (CONV, IM2COL),
-    "relu": (Code(layers.ReLU.forward, "np.maximum(x, 0)"),),
+    **{"padding": (GEOMETRY,), "conv": (CONV, IM2COL), "relu": (Code(layers.ReLU.forward, "np.maximum(x, 0)"),)},
     "pool": (Code(MaxPooling2D.forward, "max_pool("), Code(pooling.max_pool_into, "value > best")),
-    "flatten": (Code(Flatten.forward, "x.reshape(len(x), -1)"),),
-    "dense": (DENSE,),
-    "logits": (DENSE,),
+    **{"flatten": (Code(Flatten.forward, "x.reshape(len(x), -1)"),), "dense": (DENSE,), "logits": (DENSE,)},
     "softmax": (Code(Softmax.forward, "np.exp("), Code(losses.cross_entropy_of_logits, "np.exp(")),
     "dlogits": (Code(losses.cross_entropy_of_logits, "gradient[photo, y_true] -= 1"),),
     "dense-dkernel": (WEIGHTS, Code(Dense.backward, "weight_grads"), RELU_BACK),
     "dense-dx": (Code(Dense.backward, 'dz @ self.params["kernel"].T'),),
     "flatten-back": (Code(Flatten.backward, "dy.reshape(cache.x_shape)"),),
-    "pool-back": (
-        Code(pooling.max_pool_backward_into, "+= dy[n, i, j, c]"),
-        Code(MaxPooling2D.backward, "max_pool_backward"),
-    ),
+    "pool-back": (POOL_BACK, Code(MaxPooling2D.backward, "max_pool_backward")),
     "conv-dkernel": (WEIGHTS, Code(Conv2D.backward, "weight_grads"), RELU_BACK),
     "conv-dx": (COL2IM, Code(Conv2D.backward, "col2im")),
-    "input-gradient": (LEARNING,),
-    "im2col": (IM2COL, COL2IM),
+    **{"input-gradient": (LEARNING,), "train": (LEARNING,), "im2col": (IM2COL, COL2IM), "lab": (CONV, GEOMETRY)},
     "check": (Code(gradcheck.check_entry, "plus, above = measure()"),),
-    "lab": (CONV, GEOMETRY),
     "shift": (Code(changes.shift, "moved["),),
-    "train": (LEARNING,),
 }
 
 

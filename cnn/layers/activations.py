@@ -21,6 +21,8 @@ class Activation(Layer):
 
 
 class ReLUCache(NamedTuple):
+    """What backward needs of the forward pass: on which side of 0 each number was."""
+
     x: Array
 
 
@@ -44,6 +46,8 @@ class ReLU(Activation):
 
 
 class SoftmaxCache(NamedTuple):
+    """What backward needs: the probabilities."""
+
     y: Array
 
 

@@ -11,6 +11,8 @@ from kernels.im2col import col2im, im2col
 
 
 class Conv2DCache(NamedTuple):
+    """What backward needs of the forward pass."""
+
     x_shape: tuple[int, int, int, int]
     columns: Array  # (N, OH, OW, kh, kw, C)
     z: Array  # (N, OH, OW, F), before the activation

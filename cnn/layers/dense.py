@@ -9,6 +9,8 @@ from cnn.layers.weighted import Weighted
 
 
 class DenseCache(NamedTuple):
+    """What backward needs of the forward pass."""
+
     x: Array
     z: Array  # before the activation
     activation: Any

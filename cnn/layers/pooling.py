@@ -9,6 +9,8 @@ from kernels.pooling import max_pool, max_pool_backward
 
 
 class MaxPooling2DCache(NamedTuple):
+    """What backward needs: who won."""
+
     x_shape: tuple[int, int, int, int]
     winners: Array  # (N, OH, OW, C): which cell of its window, counted row by row, was the largest
 

@@ -10,6 +10,8 @@ from cnn.layers.base import AnyShape, Array, Grads, Layer
 
 
 class DropoutCache(NamedTuple):
+    """What backward needs: who was dropped."""
+
     factor: Array | None  # 0 or 1/(1 - rate) for each number; None outside training
 
 

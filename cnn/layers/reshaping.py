@@ -8,6 +8,8 @@ from cnn.layers.base import Array, Grads, Layer, Shape
 
 
 class FlattenCache(NamedTuple):
+    """What backward needs: how the numbers lay."""
+
     x_shape: tuple[int, ...]
 
 

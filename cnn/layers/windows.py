@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from kernels.geometry import window_geometry
+from kernels.geometry import Pads, window_geometry
 
 Size = int | tuple[int, int]  # along height and width, as users may write it
-Pads = tuple[int, int, int, int]
 
 
 def place_windows(layer: Any, input_shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, Pads]:

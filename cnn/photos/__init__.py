@@ -32,8 +32,8 @@ __all__ = [
     "own_photo",
     "predict",
     "probabilities",
-    "shown_first",
     "require_numbers",
+    "shown_first",
     "test_photo",
     "title",
 ]

@@ -9,7 +9,7 @@ Array = np.ndarray
 
 
 def shift(photos: Array, dx: int, dy: int) -> Array:
-    """Moved dx pixels to the right and dy down (negative: left, up); what comes in from outside is 0, what leaves is lost."""
+    """Moved dx pixels to the right and dy down (negative: left, up); what comes in is 0, what leaves is lost."""
     height, width = photos.shape[-2:]
     moved = np.zeros_like(photos)
     moved[..., max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)] = photos[

@@ -20,6 +20,8 @@ WHOLE = (PLAIN, MIRRORED, HALVES, QUADRANTS)  # the changes that are not shifts
 
 
 class Change(NamedTuple):
+    """Something done to every photo; dx, dy: how far it is moved."""
+
     name: str
     apply: Callable[[Array], Array]
     dx: int = 0
@@ -30,10 +32,11 @@ class Score(NamedTuple):
     """How many of how many photos a network is right about."""
 
     correct: int
-    count: int
+    count: int  # type: ignore[assignment]  # a number, where other tuples have a method
 
     @property
     def share(self) -> float:
+        """Right answers among all."""
         return self.correct / self.count
 
     @property
@@ -84,7 +87,7 @@ def compare(
     Raises ValueError for a model that takes no such photos.
     """
     names = photos.class_names(next(iter(networks.values())))
-    correct = {network: {} for network in networks}
+    correct: dict[str, dict[str, Array]] = {network: {} for network in networks}
     for change in changes():
         changed = change.apply(pixels)
         for network, model in networks.items():
@@ -120,7 +123,7 @@ PHRASES = {
 
 
 def sentences(result: Comparison, cnn: str = "CNN", dense: str = "dense") -> list[str]:
-    """What the numbers say, and no more: plain photos, shifts, the mirror image, rearranged parts, the article's claim."""
+    """What the numbers say, no more: plain photos, shifts, the mirror image, rearranged parts, the article's claim."""
     scores = partial(_scores, result, cnn, dense)
     said = [_all_photos(change, *scores(change)) for change in WHOLE]
     said[1:1] = [_shift_sentence(result, cnn, dense, distance) for distance in (1, 2, 4, 6)]
@@ -141,7 +144,7 @@ def _all_photos(change, cnn, dense):
 
 
 def _shift_sentence(result, cnn, dense, distance):
-    """The four directions of one distance: from the worst to the best, the mean loss, and how often which net is better."""
+    """The four directions of one distance: worst to best, the mean loss, and how often which net is better."""
     names = [shift_name(dx, dy) for dx, dy in ((-distance, 0), (distance, 0), (0, -distance), (0, distance))]
     pairs = [_scores(result, cnn, dense, name) for name in names]
     signs = [sign(*pair) for pair in pairs]
@@ -167,15 +170,12 @@ def _claim(change, plain, changed):
     said = f"Sandals {change}: the CNN recognises {percent(cnn)} of them, the dense net {percent(dense)}; "
     said += f"as they are, {plain[0].share:.1%} and {plain[1].share:.1%}. "
     if cnn.interval[0] > 0.5 > dense.interval[1]:
-        return (
-            said + "The article's claim holds here: most are recognised by the CNN, and by the dense net they are not."
-        )
-    if sign(cnn, dense) == ">":
-        return (
-            said
-            + f"The article's claim holds in part: the CNN knows more of them than the dense net, but {_but(cnn, dense)}."
-        )
-    return said + f"The article's claim does not hold here: {VERDICTS[sign(cnn, dense)]}."
+        holds = "holds here: most are recognised by the CNN, and by the dense net they are not"
+    elif sign(cnn, dense) == ">":
+        holds = f"holds in part: the CNN knows more of them than the dense net, but {_but(cnn, dense)}"
+    else:
+        holds = f"does not hold here: {VERDICTS[sign(cnn, dense)]}"
+    return f"{said}The article's claim {holds}."
 
 
 def _but(cnn, dense):
@@ -192,16 +192,16 @@ def percent(score: Score) -> str:
 
 
 WHY = (
-    "Why: a convolution uses the same filter everywhere. So a photo that is moved gives the same feature maps, moved - to the "
-    "pixel, inside the image - and max pooling forgives a little of the move. But then Flatten numbers the cells, and Dense has "
-    "a weight for each number: from there on the network reads positions. And nothing in it carries over to a mirror image: a "
-    "filter for an edge that rises to the right does not answer to one that falls. What the network was never shown it has "
-    "to guess."
+    "Why: a convolution uses the same filter everywhere. So a photo that is moved gives the same feature maps, moved - "
+    "to the pixel, inside the image - and max pooling forgives a little of the move. But then Flatten numbers the "
+    "cells, and Dense has a weight for each number: from there on the network reads positions. And nothing in it "
+    "carries over to a mirror image: a filter for an edge that rises to the right does not answer to one that falls. "
+    "What the network was never shown it has to guess."
 )
 
 
 def one_way(pixels: Array) -> float:
-    """The share of photos (N, H, W) of one class that are more like its mean photo than like the mirror image of that."""
+    """The share of photos (N, H, W) of a class that are more like its mean photo than like the mirror image of it."""
     mean = pixels.mean(axis=0)
     return float(np.mean(np.tensordot(pixels.astype(np.float64), mean - mirror(mean), axes=2) > 0))
 
@@ -214,7 +214,8 @@ def shoe_sentence(pixels: Array, labels: Array, class_names: Sequence[str]) -> s
     shares = [f"{one_way(chosen):.1%} of the {name.lower()}s" for name, chosen in shoes if len(chosen) > 1]
     if not shares:
         return None
-    return f"Which way shoes point here: more like the mean photo of their class than its mirror image are {', '.join(shares)}."
+    more_like = "more like the mean photo of their class than its mirror image"
+    return f"Which way shoes point here: {more_like} are {', '.join(shares)}."
 
 
 def as_json(result: Comparison, about: dict, said: Sequence[str]) -> dict:

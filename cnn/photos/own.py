@@ -23,6 +23,8 @@ Array = np.ndarray
 
 
 class OwnPhoto(NamedTuple):
+    """A picture made fit for a network."""
+
     pixels: Array  # uint8 (28, 28), as the network sees it
     notes: list[str]  # what was done, step by step
 
@@ -67,7 +69,7 @@ def prepare(colours: Array, notes: Sequence[str] = (), size: tuple[int, int] | N
 def _as_it_is(colours: Array, notes: Sequence[str]) -> OwnPhoto:
     """A 28x28 picture needs no fitting in; it is inverted if its edge is bright."""
     notes = [*notes, *_grey_notes(colours)]
-    grey = colours @ np.float32([0.299, 0.587, 0.114])
+    grey = colours @ np.array([0.299, 0.587, 0.114], np.float32)
     if grey.max() - grey.min() < 8:
         raise DataError("expected something to see, got a picture of one and the same brightness")
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])

@@ -1,14 +1,17 @@
-"""Photos as people name them - by number from 1, `random`, or an image file of their own - and what a model says of them."""
+"""Photos as people name them - by number from 1, `random`, or an image file of their own - and what a model says."""
 
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from cnn.checks import known
 from cnn.datasets.fashion_mnist import CLASS_NAMES
 from cnn.errors import DataError, ModelFileError, UsageError
 from cnn.layers import Softmax
+from cnn.models import Sequential
 from cnn.network import Network
 from cnn.photos import own
 
@@ -16,6 +19,8 @@ Array = np.ndarray
 
 
 class Photo(NamedTuple):
+    """A photo with what is known of it."""
+
     pixels: Array  # uint8 (28, 28)
     title: str  # "photo 9 = test[8]", or the name of a file
     number: int | None = None  # counted from 1; None for a file
@@ -24,6 +29,8 @@ class Photo(NamedTuple):
 
 
 class Prediction(NamedTuple):
+    """What a model says of a photo."""
+
     photo: Photo
     probabilities: Array  # (classes,)
     class_names: Sequence[str]
@@ -90,7 +97,7 @@ def own_photo(path: str, count: int) -> Photo:
     return Photo(pixels, os.path.basename(path), notes=notes)
 
 
-def probabilities(model, photos: Array) -> Array:
+def probabilities(model: Sequential, photos: Array) -> Array:
     """p[n, k], float32: how probable the model finds class k for photo n of photos (N, 28, 28), uint8.
 
     Raises ValueError for a model that takes no such photos, ModelFileError for one whose numbers overflow.
@@ -106,12 +113,13 @@ def require_numbers(model: Network, outputs: Array) -> Array:
     raise ModelFileError(f"{model.file or model}: the network's answer is not a number: its weights are too large")
 
 
-def model_input(model: Network, photos: Array, dtype=None) -> Array:
-    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; from 0 to 1 where it does not say.
+def model_input(model: Network, photos: Array, dtype: DTypeLike | None = None) -> Array:
+    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; 0 to 1 where it does not say.
 
     dtype: float32 or float64 (default: the model's).
     """
-    return photos[..., None] * np.dtype(dtype or model.dtype).type(input_scale(model))
+    kind: np.dtype = np.dtype(dtype or model.dtype)
+    return photos[..., None] * kind.type(input_scale(model))
 
 
 def input_scale(model: Network) -> float:
@@ -120,18 +128,18 @@ def input_scale(model: Network) -> float:
 
 
 def class_names(model: Network) -> tuple[str, ...]:
-    """The names of a model's outputs: its own; where it has none those of Fashion-MNIST for ten, else "class 0" and so on.
+    """The names of a model's outputs: its own; else those of Fashion-MNIST for ten; else "class 0" and so on.
 
     Raises ValueError where there are more or fewer of its own than outputs.
     """
-    outputs = model.output_shape[-1]
+    outputs = known(model.output_shape)[-1]
     if model.class_names is not None and len(model.class_names) != outputs:
         raise ValueError(f"{model}: class_names: expected {outputs}, one for each output, got {len(model.class_names)}")
     default = CLASS_NAMES if outputs == len(CLASS_NAMES) else (f"class {k}" for k in range(outputs))
     return tuple(model.class_names or default)
 
 
-def predict(model, chosen: Sequence[Photo]) -> list[Prediction]:
+def predict(model: Sequential, chosen: Sequence[Photo]) -> list[Prediction]:
     """What the model says of each photo. Raises ValueError for a model that takes no such photos."""
     rows = probabilities(model, np.stack([photo.pixels for photo in chosen]))
     return [Prediction(photo, row, class_names(model)) for photo, row in zip(chosen, rows, strict=True)]

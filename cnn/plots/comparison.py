@@ -11,9 +11,9 @@ LOOKS = {"CNN": (BLUE, "-", "o", ""), "dense": (ORANGE, "--", "s", "////")}
 
 
 def comparison(result: Comparison) -> Figure:
-    """Left all photos, right the sandals (where the data have them). Above the shifts along both axes, below the rest."""
+    """Left all photos, right the sandals (where there are any). Above the shifts along both axes, below the rest."""
     sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
-    groups = [(None, f"All {result.counts.sum():,} photos")]
+    groups: list[tuple[int | None, str]] = [(None, f"All {result.counts.sum():,} photos")]
     if sandal is not None and result.counts[sandal]:
         groups.append((sandal, f"The {result.counts[sandal]:,} sandals"))
     figure = new_figure(6.6 * len(groups), 10.2)

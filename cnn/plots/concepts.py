@@ -1,12 +1,16 @@
 """Pictures that explain one idea each with real numbers: one step of a convolution, stride and padding, max pooling."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cnn.checks import known
 from cnn.layers import place_windows
+from cnn.models import Sequential
 from cnn.photos import Photo, model_input
 from cnn.plots.features import activations, convolutions
 from cnn.plots.style import BLUE, DIVERGING, GREY, INK, MARK, ORANGE, PALE, bare, new_figure, show_photo
@@ -15,11 +19,11 @@ from kernels.geometry import window_geometry
 Array = np.ndarray
 
 
-def convolution_step(model, photo: Photo, cell: tuple[int, int], filter_number: int) -> Figure:
+def convolution_step(model: Sequential, photo: Photo, cell: tuple[int, int], filter_number: int) -> Figure:
     """One output cell of the first convolution: window times filter, summed, plus bias, through the ReLU."""
     layer = convolutions(model)[0]
     (i, j), f = cell, filter_number
-    _, _, pads = place_windows(layer, layer.input_shape, layer.kernel_size)
+    _, _, pads = place_windows(layer, known(layer.input_shape), layer.kernel_size)
     pixels = model_input(model, photo.pixels)[..., 0].astype(np.float64)
     padded = np.pad(pixels, (pads[:2], pads[2:]))
     top, left = i * layer.strides[0], j * layer.strides[1]
@@ -60,13 +64,15 @@ def convolution_picture(photo: Array, title: str, corner: tuple[int, int], matri
     return figure
 
 
-def frame(axes, row: float, column: float, height: float, width: float, color: str = MARK, inset: float = 0.0) -> None:
+def frame(
+    axes: Axes, row: float, column: float, height: float, width: float, color: str = MARK, inset: float = 0.0
+) -> None:
     """A frame around some cells of an image."""
     corner, size = (column - 0.5 + inset, row - 0.5 + inset), (width - 2 * inset, height - 2 * inset)
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=3))
 
 
-def numbers(axes, matrix: Matrix, high: float | None = None) -> None:
+def numbers(axes: Axes, matrix: Matrix, high: float | None = None) -> None:
     """Shades, and every number in its cell: grey for what is never negative, else blue and orange with signs."""
     values = matrix.values
     high = high or (float(np.abs(values).max()) or 1.0 if matrix.signed else 1.0)
@@ -74,7 +80,7 @@ def numbers(axes, matrix: Matrix, high: float | None = None) -> None:
     axes.imshow(values, cmap=colours, vmin=low, vmax=high)
     for u, v in np.ndindex(values.shape):
         dark = abs(values[u, v]) > 0.4 * high if matrix.signed else values[u, v] < 0.5 * high
-        word = _digits(values[u, v], matrix.signed) if matrix.words is None else matrix.words[u, v]
+        word = _digits(values[u, v], matrix.signed) if matrix.words is None else str(matrix.words[u, v])
         axes.text(v, u, word, ha="center", va="center", fontsize=14, color="white" if dark else INK)
     bare(axes)
     axes.set_title(matrix.title, fontsize=14, color=INK, loc="left")
@@ -89,7 +95,7 @@ ROWS = [(28, 1, "same"), (28, 2, "same"), (28, 2, "valid"), (5, 2, "same")]  # s
 
 
 def stride_and_padding(kernel: int = 3) -> Figure:
-    """Where the windows stand along a row of 28 cells or 5, for stride 1 and 2, 'same' and 'valid', padded as Keras does."""
+    """Where windows stand along a row of 28 cells or 5, for stride 1 and 2, 'same' and 'valid', padded as in Keras."""
     figure = new_figure(13, 5.6)
     for axes, (size, stride, padding) in zip(figure.subplots(len(ROWS), 1), ROWS, strict=True):
         _windows(axes, size, kernel, stride, padding)
@@ -119,10 +125,12 @@ def _windows(axes, size, kernel, stride, padding):
     axes.set_axis_off()
 
 
-def pooling_step(model, photo: Photo, map_number: int, corner: tuple[int, int] = (10, 10), size: int = 6) -> Figure:
+def pooling_step(
+    model: Sequential, photo: Photo, map_number: int, corner: tuple[int, int] = (10, 10), size: int = 6
+) -> Figure:
     """A part of one feature map and what 2x2 max pooling leaves of it: the largest of each four, framed."""
-    name = convolutions(model)[0].name
-    names = [layer.name for layer in model.layers]
+    name = known(convolutions(model)[0].name)
+    names = [known(layer.name) for layer in model.layers]
     values = activations(model, photo.pixels)
     (top, left), f = corner, map_number
     before = values[name][top : top + size, left : left + size, f]
@@ -136,7 +144,14 @@ def pooling_step(model, photo: Photo, map_number: int, corner: tuple[int, int] =
     return pooling_picture(*matrices, (2, 2), corners, winners)
 
 
-def pooling_picture(before: Matrix, after: Matrix, pool_size, corners, winners, notes=()) -> Figure:
+def pooling_picture(
+    before: Matrix,
+    after: Matrix,
+    pool_size: tuple[int, int],
+    corners: Iterable[tuple[int, int]],
+    winners: Iterable[tuple[int, int]],
+    notes: Iterable[tuple[int, int, str]] = (),
+) -> Figure:
     """A part of a map and what pooling makes of it: windows at these corners, winners and notes at these cells.
 
     corners, winners: (row, column) in `before`; notes: (row, column, words).
@@ -147,7 +162,7 @@ def pooling_picture(before: Matrix, after: Matrix, pool_size, corners, winners, 
     numbers(left, before, high)
     numbers(right, after, high)
     for row, column in corners:
-        frame(left, row, column, *pool_size, color=GREY)
+        frame(left, row, column, pool_size[0], pool_size[1], color=GREY)
     for row, column in winners:
         frame(left, row, column, 1, 1, inset=0.08)
     for row, column, words in notes:

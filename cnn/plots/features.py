@@ -3,14 +3,16 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from cnn.checks import known
 from cnn.layers import Conv2D, MaxPooling2D
+from cnn.models import Sequential
 from cnn.photos import Photo, model_input
 from cnn.plots.style import DIVERGING, GREY, INK, bare, new_figure, show_photo
 
 Array = np.ndarray
 
 
-def filters(model, called: str | None = None) -> Figure:
+def filters(model: Sequential, called: str | None = None) -> Figure:
     """The filters of the first convolution, each weight as a shade with its number; one scale for all.
 
     called: what the title calls the layer, if not by its name.
@@ -47,14 +49,14 @@ def _short(value):
     return f"{rounded:+.2f}".replace("0.", ".", 1).replace("-", "−") if rounded else "0"
 
 
-def feature_maps(model, photo: Photo, layer: str | None = None, called: str | None = None) -> Figure:
+def feature_maps(model: Sequential, photo: Photo, layer: str | None = None, called: str | None = None) -> Figure:
     """All feature maps of a photo behind one convolution (default: the first) and its activation; one scale for all.
 
     called: what the title calls the layer, if not by its name.
 
     Raises ValueError when there is no such convolution.
     """
-    name = layer or convolutions(model)[0].name
+    name = layer or known(convolutions(model)[0].name)
     maps = activations(model, photo.pixels)[name]
     if maps.ndim != 3:
         raise ValueError(f"feature_maps: layer: expected a convolution or pooling, got {name!r}")
@@ -76,7 +78,7 @@ def feature_maps(model, photo: Photo, layer: str | None = None, called: str | No
     return figure
 
 
-def journey(model, photo: Photo, maps: int = 6) -> Figure:
+def journey(model: Sequential, photo: Photo, maps: int = 6) -> Figure:
     """A photo's way through the convolutions and poolings: of each the maps that answer it most strongly.
 
     Raises ValueError for a model without a convolution.
@@ -92,7 +94,7 @@ def journey(model, photo: Photo, maps: int = 6) -> Figure:
         axes.set_visible(False)
     strongest = None
     for column, layer in enumerate(stages, start=1):
-        shown = values[layer.name]
+        shown = values[known(layer.name)]
         if isinstance(layer, Conv2D) or strongest is None:  # a pooling is shown under the maps that it pools
             strongest = np.sort(np.argsort(-shown.sum(axis=(0, 1)), kind="stable")[:maps])
         for row, f in enumerate(strongest):
@@ -105,16 +107,17 @@ def journey(model, photo: Photo, maps: int = 6) -> Figure:
     return figure
 
 
-def activations(model, pixels: Array) -> dict[str, Array]:
+def activations(model: Sequential, pixels: Array) -> dict[str, Array]:
     """What every layer makes of one photo (28, 28), uint8, by the layer's name; without the batch axis."""
-    x, values = model_input(model, pixels[None]), {}
+    x = model_input(model, pixels[None])
+    values: dict[str, Array] = {}
     for layer in model.layers:
         x, _ = layer.forward(x)
-        values[layer.name] = x[0]
+        values[known(layer.name)] = x[0]
     return values
 
 
-def convolutions(model) -> list[Conv2D]:
+def convolutions(model: Sequential) -> list[Conv2D]:
     """The convolutions of a model. Raises ValueError where there is none."""
     found = [layer for layer in model.layers if isinstance(layer, Conv2D)]
     if not found:

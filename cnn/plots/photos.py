@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from cnn.checks import known
 from cnn.photos import Photo, Prediction
 from cnn.plots.style import BLUE, GREY, INK, ORANGE, new_figure, open_axes, show_photo
 from cnn.terminal import percent
@@ -12,7 +13,7 @@ from cnn.terminal import percent
 def photo_sheet(
     photos: Sequence[Photo], class_names: Sequence[str], predictions: Sequence[Prediction] | None = None
 ) -> Figure:
-    """Photos in rows of five with number and label; with predictions a tick or cross, what the model says, how sure it is."""
+    """Photos in rows of five with number and label; with predictions a tick or cross, what the model says, how sure."""
     rows = -(-len(photos) // 5)
     figure = new_figure(10, rows * (2.75 if predictions else 2.35))
     grid = figure.subplots(rows, 5, squeeze=False).ravel()
@@ -21,7 +22,7 @@ def photo_sheet(
     for k, (axes, photo) in enumerate(zip(grid, photos, strict=False)):
         said = predictions[k] if predictions else None
         frame = (ORANGE, 4) if said and not said.right else (GREY, 1)
-        show_photo(axes, photo.pixels, f"{photo.number}  {class_names[photo.label]}", *frame, size=14)
+        show_photo(axes, photo.pixels, f"{photo.number}  {class_names[known(photo.label)]}", *frame, size=14)
         if said:
             text = f"{'✓' if said.right else '✗'} {said.says} {percent(said.probabilities.max(), 0)}"
             color, weight = (INK, "normal") if said.right else (ORANGE, "bold")
@@ -34,7 +35,7 @@ def photo_sheet(
 
 
 def prediction_card(prediction: Prediction) -> Figure:
-    """One photo, ten probabilities as bars, the answer in words. The true class is marked, and hatched where it was missed."""
+    """One photo, ten probabilities as bars, the answer in words. The true class is marked; hatched where missed."""
     figure = new_figure(10, 4.9)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     photo, names = prediction.photo, prediction.class_names

@@ -1,7 +1,11 @@
 """The look that all pictures share. Figures are made without pyplot: they need no screen and leave nothing open."""
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 from cnn.terminal import visible
@@ -20,7 +24,7 @@ class PlainFigure(Figure):
     Control characters, from the names of files, are shown as on the terminal.
     """
 
-    def draw(self, renderer):
+    def draw(self, renderer: RendererBase) -> None:
         for text in self.findobj(Text):
             text.set_parse_math(False)
             if text.get_text() != (plain := visible(text.get_text(), "\n")):
@@ -30,12 +34,13 @@ class PlainFigure(Figure):
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, laid out by matplotlib."""
-    figure = PlainFigure(figsize=(width, height), dpi=DPI, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    return PlainFigure(figsize=(width, height), dpi=DPI, layout=layout)
 
 
-def show_photo(axes, photo, title: str | None = None, frame: str = GREY, width: float = 1.0, size: float = 12) -> None:
+def show_photo(
+    axes: Axes, photo: np.ndarray, title: str | None = None, frame: str = GREY, width: float = 1.0, size: float = 12
+) -> None:
     """A photo (H, W), bytes or numbers from 0 to 1, with a frame and no ticks."""
     axes.imshow(photo, cmap="gray", vmin=0, vmax=255 if photo.dtype == "uint8" else 1, interpolation="nearest")
     bare(axes, frame, width)
@@ -43,13 +48,13 @@ def show_photo(axes, photo, title: str | None = None, frame: str = GREY, width: 
         axes.set_title(title, fontsize=size, color=INK, loc="left")
 
 
-def bare(axes, frame: str = GREY, width: float = 1.0) -> None:
+def bare(axes: Axes, frame: str = GREY, width: float = 1.0) -> None:
     """No ticks; a frame of this colour."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set(color=frame, linewidth=width)
 
 
-def open_axes(axes) -> None:
+def open_axes(axes: Axes) -> None:
     """No line at the top and the right."""
     axes.spines[["top", "right"]].set_visible(False)

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def remake(name: str, args) -> int:
+def remake(name: str, args: argparse.Namespace) -> int:
     """Train one model in a run folder that is thrown away; keep its weights, and the command that made them."""
     command = [
         "train",

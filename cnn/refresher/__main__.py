@@ -4,12 +4,17 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from cnn import photos, plots, summary
+from cnn.checks import known
 from cnn.commands import compare
 from cnn.commands.shared import evaluation, files, options, pictures
+from cnn.commands.shared.evaluation import Result
 from cnn.datasets import fashion_mnist
+from cnn.models import Sequential
 from cnn.photos import comparison
+from cnn.photos.comparison import Comparison
 from kernels.geometry import window_geometry
 
 FOLDER = Path(__file__).parent
@@ -19,13 +24,14 @@ SHOWN = (comparison.PLAIN, "1 left", "1 right", "2 left", "2 right", "4 left", "
 
 def main(folder: Path = FOLDER) -> None:
     """Everything anew, into this folder."""
-    networks, files = {}, []
+    networks: dict[str, Sequential] = {}
+    paths: list[Path] = []
     for name, given in (("CNN", "cnn"), ("dense", "dense")):
         networks[name], path = options.open_model(given)
-        files.append(path)
+        paths.append(path)
     pixels, labels = fashion_mnist.load_split("test")
     result = comparison.compare(networks, pixels, labels, compare.progress())
-    content = compare.report(result, networks, files, pixels, labels)
+    content = compare.report(result, networks, paths, pixels, labels)
     results = {name: evaluation.evaluate(model, pixels, labels) for name, model in networks.items()}
     files.write_json(folder / "compare.json", content)
     files.write(folder / "README.md", page(networks, results, content, pixels, labels))
@@ -34,14 +40,14 @@ def main(folder: Path = FOLDER) -> None:
 
 
 def page(networks: dict, results: dict, content: dict, pixels: np.ndarray, labels: np.ndarray) -> str:
-    """The text, its numbers filled in. content: what `cnn compare --json` prints; results: an evaluation of each network."""
+    """The text, its numbers filled in. content: what `cnn compare --json` prints; results: one of each network."""
     template = (FOLDER / "page.md").read_text(encoding="utf-8")
     chosen = photos.predict(networks["CNN"], [photos.test_photo(k, pixels, labels) for k in range(1, 21)])
     values = {
-        "sheet_right": sum(p.right for p in chosen),
+        "sheet_right": sum(bool(p.right) for p in chosen),
         "sheet_count": len(chosen),
         "photo9_says": chosen[8].says,
-        "photo9_label": chosen[8].class_names[chosen[8].photo.label],
+        "photo9_label": chosen[8].class_names[known(chosen[8].photo.label)],
         "filters": networks["CNN"].layers[0].units,
         "summary": summary.summary_table(networks["CNN"], 76),
         "why": content["why"],
@@ -96,14 +102,14 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def figures(model, pixels, labels, result, compared) -> dict:
-    """All pictures of the page by name. The convolution and the pooling are shown where photo 9 is answered most strongly."""
+def figures(model: Sequential, pixels: np.ndarray, labels: np.ndarray, result: Result, compared: Comparison) -> dict:
+    """All pictures of the page by name. Convolution and pooling are shown where photo 9 is answered most strongly."""
     chosen = [photos.test_photo(k, pixels, labels) for k in range(1, 21)]
     predictions = photos.predict(model, chosen)
     sandal = chosen[8]
-    maps = plots.activations(model, sandal.pixels)[model.layers[0].name]
+    maps = plots.activations(model, sandal.pixels)[known(model.layers[0].name)]
     i, j, f = (int(k) for k in np.unravel_index(maps.argmax(), maps.shape))
-    corner = tuple(min(max(k // 2 * 2 - 2, 0), 22) for k in (i, j))
+    top, left = (min(max(k // 2 * 2 - 2, 0), 22) for k in (i, j))
     return {
         "photos": plots.photo_sheet(chosen, photos.class_names(model), predictions),
         "card": plots.prediction_card(predictions[8]),
@@ -111,14 +117,14 @@ def figures(model, pixels, labels, result, compared) -> dict:
         "filters": plots.filters(model),
         "stride_and_padding": plots.stride_and_padding(),
         "maps": plots.feature_maps(model, sandal),
-        "pooling": plots.pooling_step(model, sandal, f, corner),
+        "pooling": plots.pooling_step(model, sandal, f, (top, left)),
         "journey": plots.journey(model, sandal, maps=4),
         "confusion_matrix": plots.confusion_matrix(result.confusion, result.class_names),
         "compare": plots.comparison(compared),
     }
 
 
-def save(figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """A PNG of at most 256 colours, a third of the size: a page of ten should load quickly."""
     from PIL import Image
 

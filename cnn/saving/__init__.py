@@ -8,6 +8,8 @@ This page is the door for scripts, which want a Sequential. That stands above th
 so it is fetched through the front door, when it is asked for.
 """
 
+import os
+
 import cnn
 from cnn.saving import model_file
 from cnn.saving.model_file import save_model, save_training
@@ -16,11 +18,11 @@ from cnn.saving.state import TrainingState
 __all__ = ["load_model", "load_training", "save_model", "save_training"]
 
 
-def load_model(path) -> "cnn.models.Sequential":
+def load_model(path: str | os.PathLike) -> "cnn.models.Sequential":
     """The Sequential in a file, or in a run's folder, as models.load_model. Raises ModelFileError."""
     return model_file.load(path, cnn.models.Sequential)
 
 
-def load_training(path) -> tuple["cnn.models.Sequential", TrainingState]:
-    """The Sequential and the state of training in a file, or in the last.npz of a run's folder. Raises ModelFileError."""
+def load_training(path: str | os.PathLike) -> tuple["cnn.models.Sequential", TrainingState]:
+    """The Sequential and the state of training in a file or in a run's last.npz. Raises ModelFileError."""
     return model_file.load_training(path, cnn.models.Sequential)

@@ -23,7 +23,7 @@ UNKNOWN = {
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[BinaryIO]:
-    """A new file that takes the place of path once it is whole and on the disk; after an exception nothing of it is left."""
+    """A new file that takes the place of path once it is whole and on the disk; after an exception nothing is left."""
     path = os.path.realpath(path)  # where path is a link, the link stays
     temporary = f"{path}.tmp.{secrets.token_hex(4)}"  # beside path: a file cannot be renamed to another disk
     try:

@@ -6,6 +6,7 @@ what an object says of itself afterwards must equal what the file said.
 
 import json
 import math
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ OPTIMIZERS = {kind.__name__: kind for kind in optimizers.TABLE.values()}
 LOSSES = {"SparseCategoricalCrossentropy": losses.SparseCategoricalCrossentropy}
 DTYPES = ("float32", "float64")
 
+N = TypeVar("N", bound=Network)
 Shapes = dict[str, tuple[int, ...]]
 
 # ---- writing
@@ -92,7 +94,7 @@ def to_bytes(model: Network, described: dict) -> bytes:
     """The document as UTF-8, after the check that we could read it again. Raises ValueError."""
     try:
         data = json.dumps(described, allow_nan=False, separators=(",", ":"), default=strict_json.plain_number).encode()
-        read(strict_json.parse(data))
+        read(strict_json.parse(data), Network)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{model}: save: {error}") from None
     return data
@@ -101,8 +103,11 @@ def to_bytes(model: Network, described: dict) -> bytes:
 # ---- reading
 
 
-def read(document, kind: type[Network] = Network) -> tuple[Network, Shapes, TrainingState | None]:
-    """A network of this kind without its arrays, the shapes of its parameters, and the training state. Raises for all it does not know."""
+def read(document: Any, kind: type[N]) -> tuple[N, Shapes, TrainingState | None]:
+    """A network of this kind without its arrays, its parameters' shapes, the training state.
+
+    Raises for all it does not know.
+    """
     number = document.get("format") if isinstance(document, dict) else None
     if isinstance(number, int) and number > FORMAT:
         raise ModelFileError(
@@ -119,14 +124,14 @@ def read(document, kind: type[Network] = Network) -> tuple[Network, Shapes, Trai
     model.epoch = checks.whole("progress", "epochs", epochs, 0, 2**40)
     iterations = checks.whole("progress", "iterations", iterations, 0, 2**40 if compiled else 0)
     if compiled:
-        model.optimizer.iterations = iterations
+        checks.known(model.optimizer).iterations = iterations
     model.class_names = None if class_names is None else _read_class_names(model, class_names)
     model.input_scale = None if scale is None else _read_input_scale(scale)
     model.made_by = None if made_by is None else strict_json.text("made_by", made_by, 2000)
     return model, shapes, None if training is None else read_training(training, model.metrics)
 
 
-def _read_model(described, kind: type[Network]) -> tuple[Network, Shapes]:
+def _read_model(described, kind: type[N]) -> tuple[N, Shapes]:
     """The layers, built without allocating their parameters."""
     keys = ("name", "seed", "shards", "dtype", "input_shape", "layers")
     name, seed, shards, dtype, shape, found = strict_json.values("model", described, *keys)
@@ -145,7 +150,7 @@ def _read_model(described, kind: type[Network]) -> tuple[Network, Shapes]:
     shapes = {
         f"{layer.name}/{key}": shape
         for layer in model.layers
-        for key, shape in layer.param_shapes(layer.input_shape).items()
+        for key, shape in layer.param_shapes(checks.known(layer.input_shape)).items()
     }
     limits.check(model, weights=sum(map(math.prod, shapes.values())))
     return model, shapes

@@ -11,7 +11,6 @@ nothing half-loaded.
 import dataclasses
 import os
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -19,11 +18,10 @@ from cnn.errors import DivergedError, ModelFileError
 from cnn.network import Network
 from cnn.optimizers import Adam
 from cnn.saving import document, npz, strict_json
-from cnn.saving.document import Shapes
+from cnn.saving.document import N, Shapes
 from cnn.saving.state import WEIGHTS, TrainingState
 
 Array = np.ndarray
-N = TypeVar("N", bound=Network)
 BEST, LAST = "best.npz", "last.npz"  # in a run's folder
 
 # ---- saving
@@ -31,7 +29,7 @@ BEST, LAST = "best.npz", "last.npz"  # in a run's folder
 
 def save_model(
     model: Network,
-    path,
+    path: str | os.PathLike,
     overwrite: bool = True,
     training_state: TrainingState | None = None,
     include_optimizer: bool = True,
@@ -55,7 +53,7 @@ def save_model(
     npz.write(path, {"json": np.frombuffer(text, np.uint8), **arrays})
 
 
-def save_training(model: Network, path, state: TrainingState) -> None:
+def save_training(model: Network, path: str | os.PathLike, state: TrainingState) -> None:
     """Write the model, its optimizer and how far its training has come to one file. Raises as save_model."""
     save_model(model, path, training_state=state)
 
@@ -102,7 +100,7 @@ def _holds_arrays(value) -> bool:
 # ---- loading
 
 
-def load(path, kind: type[N] = Network) -> N:
+def load(path: str | os.PathLike, kind: type[N]) -> N:
     """The network, of this kind, in a file or in a run's folder: its best.npz, or last.npz where there is no best.
 
     Raises ModelFileError, with the file and the reason, for anything but a whole file of ours.
@@ -110,7 +108,7 @@ def load(path, kind: type[N] = Network) -> N:
     return _load(str(file_in(path)), kind)[0]
 
 
-def load_training(path, kind: type[N] = Network) -> tuple[N, TrainingState]:
+def load_training(path: str | os.PathLike, kind: type[N]) -> tuple[N, TrainingState]:
     """The network and the state of training in a file, or in the last.npz of a run's folder. Raises ModelFileError."""
     file = str(file_in(path, (LAST,)))
     model, state = _load(file, kind)

@@ -1,4 +1,4 @@
-"""The container of a model file: an uncompressed zip archive of .npy arrays, as np.savez writes it and np.load reads it.
+"""The container of a model file: an uncompressed zip archive of .npy arrays, as np.savez writes and np.load reads it.
 
 Writing: the same arrays give the same bytes, and at every moment the path holds the old file or the new one, whole.
 Reading: the file may come from an enemy. Its directory and headers are claims: each is compared with the bytes really
@@ -28,7 +28,7 @@ Array = np.ndarray
 
 
 def write(path: str, arrays: dict[str, Array]) -> None:
-    """Write these arrays under their names, or leave the file at path as it was. Raises OSError, ValueError (over 2 GiB)."""
+    """Write these arrays under their names, or leave path as it was. Raises OSError, ValueError (over 2 GiB)."""
     try:
         with replacing(path) as file, _archive(file) as archive:
             for name, array in arrays.items():
@@ -66,13 +66,16 @@ LOCAL = struct.Struct("<4s22x2H")  # in front of a member's bytes, followed by i
 MAX_DIRECTORY = 1 << 24
 MAX_HEADER = 4096
 NPY_HEADER = re.compile(
-    rb"\{'descr': '([<>|][a-z]\d{1,2})', 'fortran_order': (True|False), 'shape': \(((?:\d{1,12}, ?)*(?:\d{1,12})?),?\), \} *\n"
+    rb"\{'descr': '([<>|][a-z]\d{1,2})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,12}, ?)*(?:\d{1,12})?),?\), \} *\n"
 )
 REAL = ("<f4", "<f8", ">f4", ">f8")  # dtypes of weights
 BYTES = ("|u1",)
 
 
 class Member(NamedTuple):
+    """One array of the archive, as the directory claims it to be."""
+
     start: int  # of its bytes in the file
     size: int
     checksum: int  # CRC-32

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from cnn import checks
 from cnn.errors import ModelFileError
@@ -36,7 +37,7 @@ class TrainingState:
         return self.stopped or self.epoch >= self.settings["epochs"]
 
 
-def read_training(described, metrics: Sequence[str] = ()) -> TrainingState:
+def read_training(described: Any, metrics: Sequence[str] = ()) -> TrainingState:
     """The state in a document, of a network compiled with these metrics. Raises ModelFileError, ValueError."""
     values = dict(
         zip(
@@ -85,7 +86,7 @@ def _read_callback(described) -> dict:
     return values | {strict_json.text("training: callbacks", name): WEIGHTS for name in weights}
 
 
-def check_history(epochs, history) -> None:
+def check_history(epochs: Any, history: Any) -> None:
     """Raise ValueError unless these are a list of epochs and, by name, at most as many numbers for each."""
     if not isinstance(epochs, list) or not isinstance(history, dict):
         raise ValueError("History: expected a list of epochs and an object of lists")

@@ -1,4 +1,4 @@
-"""JSON from strangers: finite numbers of at most 64 bits, no key twice, nothing deep, nothing large; and its values, checked.
+"""JSON from strangers: finite numbers of at most 64 bits, no key twice, nothing deep, nothing large; values checked.
 
 All functions raise ModelFileError.
 """
@@ -6,6 +6,7 @@ All functions raise ModelFileError.
 import json
 import math
 import re
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ MAX_BYTES = 1 << 22
 MAX_DEPTH = 20
 
 
-def parse(data: bytes):
+def parse(data: bytes) -> Any:
     """The JSON in these bytes: finite numbers of at most 64 bits, no key twice, not deeper than MAX_DEPTH."""
     if len(data) > MAX_BYTES:
         raise ModelFileError(f"json: expected at most {MAX_BYTES:,} bytes, got {len(data):,}")
@@ -24,9 +25,14 @@ def parse(data: bytes):
         depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(match[0], 0)
         if depth > MAX_DEPTH:
             raise ModelFileError(f"json: nested deeper than {MAX_DEPTH}")
-    numbers = {"parse_constant": _finite, "parse_float": _finite, "parse_int": _bounded}
     try:
-        return json.loads(data.decode("utf-8"), **numbers, object_pairs_hook=_once)
+        return json.loads(
+            data.decode("utf-8"),
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_bounded,
+            object_pairs_hook=_once,
+        )
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelFileError(f"json: not JSON in UTF-8: {error}") from None
 
@@ -49,7 +55,7 @@ def _once(pairs):
     raise ModelFileError("json: a key stands twice in one object")
 
 
-def values(what, found, *names):
+def values(what: str, found: Any, *names: str) -> list:
     """The values of an object that has these keys and no others."""
     if not isinstance(found, dict) or set(found) != set(names):
         got = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
@@ -57,13 +63,14 @@ def values(what, found, *names):
     return [found[name] for name in names]
 
 
-def text(what, value, most=100) -> str:
+def text(what: str, value: Any, most: int = 100) -> str:
+    """value as a text that can be printed."""
     if isinstance(value, str) and value.isprintable() and 1 <= len(value) <= most:
         return value
     raise ModelFileError(f"{what}: expected 1 to {most} printable characters, got {value!r:.50}")
 
 
-def plain_number(value):
+def plain_number(value: Any) -> Any:
     """Numbers that callbacks put into the logs may be NumPy's."""
     if isinstance(value, np.generic):
         return value.item()

@@ -1,8 +1,10 @@
 """Photos and labels at the door: checked, the network built for them, and what is held back for validation."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn import checks
 from cnn.network import Network
@@ -11,7 +13,7 @@ Array = np.ndarray
 Batch = tuple[Array, Array]  # photos (N, ...) and their classes (N,)
 
 
-def check_inputs(network: Network, verb: str, x) -> Array:
+def check_inputs(network: Network, verb: str, x: ArrayLike) -> Array:
     """x as a batch that the network takes; builds the network if it is not yet. Raises ValueError."""
     x = checks.inputs(f"{network}: {verb}", x, network.input_shape, network.dtype)
     if not network.layers:
@@ -23,7 +25,7 @@ def check_inputs(network: Network, verb: str, x) -> Array:
     return x
 
 
-def check_batch(network: Network, verb: str, x, y) -> Batch:
+def check_batch(network: Network, verb: str, x: ArrayLike, y: ArrayLike) -> Batch:
     """x and y checked, the network built and found fit to train. Raises ValueError."""
     if network.loss is None:
         raise ValueError(f"{network}: {verb}: call compile() first")
@@ -32,10 +34,12 @@ def check_batch(network: Network, verb: str, x, y) -> Batch:
         raise ValueError(
             f"{network}: {verb}: the loss expects logits (from_logits=True), but the model ends in softmax"
         )
-    return x, network.loss.check(y, (len(x), *network.output_shape))
+    return x, network.loss.check(y, (len(x), *checks.known(network.output_shape)))
 
 
-def split_validation(network: Network, x: Array, y: Array, split: float, data) -> tuple[Array, Array, Batch | None]:
+def split_validation(
+    network: Network, x: Array, y: Array, split: float, data: Any
+) -> tuple[Array, Array, Batch | None]:
     """(x, y, validation): validation is (x, y), checked, or None. Raises ValueError when a part would be empty."""
     if data is not None:
         if not isinstance(data, tuple | list) or len(data) != 2:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn import checks, metrics, utils
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
@@ -19,8 +20,8 @@ Array = np.ndarray
 
 def fit(
     network: Network,
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     settings: dict,
     validation_data: tuple | None,
     callbacks: Sequence[Callback] | None,
@@ -96,7 +97,12 @@ def train_epoch(
 
 
 def evaluate(
-    network: Network, x, y, batch_size: int | None, verbose: str | int, callbacks: Sequence[Callback] | None
+    network: Network,
+    x: ArrayLike,
+    y: ArrayLike,
+    batch_size: int | None,
+    verbose: str | int,
+    callbacks: Sequence[Callback] | None,
 ) -> dict[str, float]:
     """Sequential.evaluate, as {"loss": ..., "accuracy": ...}."""
     x, y = check_batch(network, "evaluate", x, y)
@@ -106,12 +112,13 @@ def evaluate(
 
 def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watchers: CallbackList) -> dict[str, float]:
     """{"loss": ..., "accuracy": ...} over all of checked x and y."""
-    from_logits = network.loss.from_logits or network.ends_in_softmax
+    loss_of = checks.known(network.loss)
+    from_logits = loss_of.from_logits or network.ends_in_softmax
     mean = RunningMean()
     watchers.call("on_test_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_test_batch_begin", step)
-        loss, _ = network.loss.loss_and_gradient(y[part], outputs, len(outputs), from_logits)
+        loss, _ = loss_of.loss_and_gradient(y[part], outputs, len(outputs), from_logits)
         logs = batch_logs(network, loss, metrics.count_correct(y[part], outputs), len(outputs))
         mean.add(logs, len(outputs))
         watchers.call("on_test_batch_end", step, mean.logs())
@@ -120,12 +127,12 @@ def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watc
 
 
 def predict(
-    network: Network, x, batch_size: int | None, verbose: str | int, callbacks: Sequence[Callback] | None
+    network: Network, x: ArrayLike, batch_size: int | None, verbose: str | int, callbacks: Sequence[Callback] | None
 ) -> Array:
     """Sequential.predict."""
     x = check_inputs(network, "predict", x)
     batch_size, watchers = _watch(network, "predict", len(x), batch_size, verbose, callbacks)
-    y = np.empty((len(x), *network.output_shape), network.dtype)
+    y = np.empty((len(x), *checks.known(network.output_shape)), network.dtype)
     watchers.call("on_predict_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_predict_batch_begin", step)

@@ -27,11 +27,13 @@ class RunningMean:
         self.sums, self.count = dict(sums or {}), count
 
     def add(self, logs: dict[str, float], count: int) -> None:
+        """The means over one more batch of `count` photos."""
         self.count += count
         for key, value in logs.items():
             self.sums[key] = self.sums.get(key, 0.0) + value * count
 
     def logs(self) -> dict[str, float]:
+        """The means over all."""
         return {key: value / self.count for key, value in self.sums.items()}
 
 
@@ -122,7 +124,7 @@ def _comparable(state: TrainingState, key: str):
     return {k: v for k, v in value.items() if k not in FREE_TO_CHANGE} if key == "settings" else value
 
 
-def differences(place: str, saved, given) -> Iterator[tuple[str, object, object]]:
+def differences(place: str, saved: object, given: object) -> Iterator[tuple[str, object, object]]:
     """(place, saved, given) for each value that differs between two nested documents."""
     if isinstance(saved, dict) and isinstance(given, dict) and saved.keys() == given.keys():
         for key in saved:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn import checks, metrics, utils
+from cnn.checks import known
 from cnn.errors import DivergedError
 from cnn.network import Network, backward, forward
 from cnn.saving.limits import photos_at_once
@@ -24,6 +25,8 @@ Array = np.ndarray
 
 
 class ShardResult(NamedTuple):
+    """What one pass over a shard gives; those of a batch add up."""
+
     loss: float  # this shard's part of the batch's loss
     correct: int  # photos whose most probable class is the right one
     grads: dict[str, Array]
@@ -45,13 +48,14 @@ def run_batch(
     """
     shards = shard_slices(len(x), network.shards)
     plain = contextlib.nullcontext([network.logit_layers()] * len(shards))
-    from_logits = network.loss.from_logits or network.ends_in_softmax
+    loss_of = known(network.loss)
+    from_logits = loss_of.from_logits or network.ends_in_softmax
 
     def run_shard(part):
         layers, shard = part
         rngs = generators(network, step, len(x), shard) if training else {}
         outputs, caches = forward(layers, x[shard].astype(network.dtype, copy=False), training, rngs)
-        loss, dy = network.loss.loss_and_gradient(y[shard], outputs, len(x), from_logits)
+        loss, dy = loss_of.loss_and_gradient(y[shard], outputs, len(x), from_logits)
         grads, dx = backward(layers, caches, dy, input_gradient)
         return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
@@ -73,10 +77,11 @@ def train_step(network: Network, x: Array, y: Array, step: int, where: str = "tr
 
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
-    network.optimizer.belong_to(network)
+    optimizer = known(network.optimizer)
+    optimizer.belong_to(network)
     result = run_batch(network, x, y, step, fast=True)
     require_finite(network, result.loss, where)
-    network.optimizer.update(network.params, result.grads)
+    optimizer.update(network.params, result.grads)
     return batch_logs(network, result.loss, result.correct, len(x))
 
 
@@ -104,7 +109,7 @@ def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[
 def require_finite(network: Network, loss: float, where: str) -> None:
     """Raise DivergedError when the loss is NaN or infinite."""
     if not math.isfinite(loss):
-        hint = f"try a smaller learning rate than {network.optimizer.learning_rate:g}"
+        hint = f"try a smaller learning rate than {known(network.optimizer).learning_rate:g}"
         raise DivergedError(f"{network}: {where}: the loss became {loss}: {hint}")
 
 
@@ -122,7 +127,7 @@ def shard_slices(count: int, shards: int) -> list[slice]:
 def generators(network: Network, step: int, batch_size: int, shard: slice) -> dict[str, utils.ShardOfDraws]:
     """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""
     draws = (
-        (layer.name, utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k))
+        (known(layer.name), utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k))
         for k, layer in enumerate(network.layers)
         if layer.draws
     )
@@ -132,7 +137,7 @@ def generators(network: Network, step: int, batch_size: int, shard: slice) -> di
 def call_generators(network: Network, call: int) -> dict[str, np.random.Generator]:
     """The same for the call-th model(x, training=True): each call drops other units, as in Keras."""
     return {
-        layer.name: utils.generator(network.seed, utils.CALL, network.epoch, call, k)
+        known(layer.name): utils.generator(network.seed, utils.CALL, network.epoch, call, k)
         for k, layer in enumerate(network.layers)
         if layer.draws
     }

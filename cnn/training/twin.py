@@ -19,17 +19,21 @@ import math
 import operator
 import weakref
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from cnn.layers import Conv2D, Dense, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.checks import known
+from cnn.layers import Activation, Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.network import Network
 from kernels import relu_pool
 from kernels.simd import backward, conv_pool, winograd
 from kernels.simd.vectors import LANES
 
 Array = np.ndarray
 Pair = tuple[int, int]
+Shape = tuple[int, ...]
 KEPT_BYTES = (
     2**26
 )  # of a twin's arrays may outlive a call of fit, evaluate or predict: about 600 of the article's photos
@@ -38,10 +42,10 @@ KEPT_BYTES = (
 class Buffers:
     """Named arrays kept between passes: float32 unless said otherwise, zero at first, at multiples of 64 bytes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
 
-    def __call__(self, name: str, *shape: int, dtype=np.float32) -> Array:
+    def __call__(self, name: str, *shape: int, dtype: DTypeLike = np.float32) -> Array:
         size = math.prod(shape)
         if name not in self.arrays or self.arrays[name].size < size:
             raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
@@ -61,17 +65,19 @@ class Buffers:
 class Convolution:
     """y = max(floor, conv(x) + bias), pooled 2x2 or not, over photos that are padded already: any that there is."""
 
-    def __init__(self, buffer: Buffers, name: str, kernel_size: Pair, strides: Pair, pooled: bool, photo, out):
+    def __init__(
+        self, buffer: Buffers, name: str, kernel_size: Pair, strides: Pair, pooled: bool, photo: Shape, out: Shape
+    ):
         """photo (H, W, C) is padded, out (P, Q, F) is y; two of one twin have different names."""
         self.buffer, self.name, self.kernel_size, self.pooled, self.photo = buffer, name, kernel_size, pooled, photo
-        *self.out, self.filters = out
+        self.out, self.filters = (out[0], out[1]), out[2]
         self.wide = -(-self.filters // LANES) * LANES  # so many filters fill the registers
         self.size, self.pitch, self.numbers = math.prod(photo), photo[1] * photo[2], kernel_size[1] * photo[2]
         self.cells = math.prod(self.out)
-        self.starts = conv_pool.window_starts(*self.out, self.pitch, photo[2], strides, pooled)
+        self.starts = conv_pool.window_starts(self.out, self.pitch, photo[2], strides, pooled)
 
     @staticmethod
-    def fits(kernel_size: Pair, strides: Pair, pooled: bool, photo, out) -> bool:
+    def fits(kernel_size: Pair, strides: Pair, pooled: bool, photo: Shape, out: Shape) -> bool:
         """Whether it can: the kernels know."""
         return True
 
@@ -91,24 +97,28 @@ class Convolution:
         wide[..., : self.filters] = array
         return wide
 
-    def compute(self, y, winners, x, kernel, bias, floor) -> None:
+    def compute(self, y: Array, winners: Array, x: Array, kernel: Array, bias: Array, floor: np.float32) -> None:
         """Fill y and winners (N, cells or more, F), F a multiple of LANES."""
         conv_pool.conv_relu_pool(y, winners, x, kernel, bias, floor, self.starts, self.pitch, self.pooled)
 
 
 class Winograd(Convolution):
-    """With 16 products a channel and pooling window instead of 36."""
+    """With 16 products a channel for four sums side by side instead of 36."""
 
     fits = staticmethod(winograd.fits)
 
-    def compute(self, y, winners, x, kernel, bias, floor):
-        channels, shape = self.photo[2], (len(y), *self.out, self.filters)
+    def __init__(self, *shape: Any):
+        super().__init__(*shape)
+        self.patches = winograd.patches_of(self.out, self.pooled)
+
+    def compute(self, y: Array, winners: Array, x: Array, kernel: Array, bias: Array, floor: np.float32) -> None:
+        channels = self.photo[2]
         transformed = self.buffer(f"{self.name} transformed", 16, channels, self.filters)
         winograd.transform_kernel(transformed, kernel.reshape(3, 3, channels, self.filters))
         patches = self.buffer(f"{self.name} patches", *winograd.patches_shape(channels))
         products = self.buffer(f"{self.name} products", *winograd.PRODUCTS_SHAPE)
-        y, winners, x = y.reshape(shape), winners.reshape(shape), x.reshape(len(y), *self.photo)
-        winograd.conv_relu_pool(y, winners, x, transformed, bias, floor, patches, products)
+        x = x.reshape(len(x), *self.photo)
+        winograd.conv_relu_pool(y, winners, x, transformed, bias, floor, *self.patches, patches, products)
 
 
 class SparseKernelGradient:
@@ -143,7 +153,7 @@ class DenseKernelGradient(SparseKernelGradient):
     def fits(conv: Convolution) -> bool:
         return True
 
-    def __call__(self, dy, x, winners):
+    def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
         conv, blocks = self.conv, self.blocks
         if conv.wide != conv.filters:
             narrow, dy = dy, conv.buffer("dy", *dy.shape[:2], conv.wide)
@@ -157,8 +167,8 @@ class DenseKernelGradient(SparseKernelGradient):
 class SparseInputGradient:
     """From the gradients alone that are not zero."""
 
-    def __init__(self, conv: Convolution, layer: Conv2D, pads):
-        self.conv, self.input_shape, self.offset = conv, layer.input_shape, (pads[0], pads[2])
+    def __init__(self, conv: Convolution, layer: Conv2D, pads: tuple[int, int, int, int]):
+        self.conv, self.input_shape, self.offset = conv, known(layer.input_shape), (pads[0], pads[2])
         self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, LANES)
 
     @staticmethod
@@ -184,8 +194,8 @@ class SparseInputGradient:
 class TurnedConvolution:
     """The input's gradient is dz, padded, convolved with the kernel turned by 180 degrees, filters for channels."""
 
-    def __init__(self, conv: Convolution, layer: Conv2D, pads):
-        (kh, kw), (height, width, channels) = conv.kernel_size, layer.input_shape
+    def __init__(self, conv: Convolution, layer: Conv2D, pads: tuple[int, int, int, int]):
+        (kh, kw), (height, width, channels) = conv.kernel_size, known(layer.input_shape)
         self.conv, self.offset = conv, (kh - 1 - pads[0], kw - 1 - pads[2])
         self.photo = height + kh - 1, width + kw - 1, conv.filters
         shape = (kh, kw), (1, 1), False, self.photo, (height, width, channels)
@@ -195,7 +205,7 @@ class TurnedConvolution:
     def fits(conv: Convolution, strides: Pair) -> bool:
         return strides == (1, 1) and not conv.pooled
 
-    def __call__(self, dy, kernel, winners):
+    def __call__(self, dy: Array, kernel: Array, winners: Array) -> Array:
         dz = self.conv.buffer("dz", len(dy), *self.photo)  # the border has been zero from the start
         relu_pool.unpool(dz, dy, winners, self.offset, self.conv.pooled)
         turned = np.ascontiguousarray(kernel[::-1, ::-1].swapaxes(2, 3))
@@ -209,12 +219,14 @@ KERNEL_GRADIENTS = SparseKernelGradient, DenseKernelGradient
 INPUT_GRADIENTS = TurnedConvolution, SparseInputGradient
 
 
-def convolution(buffer: Buffers, name: str, *shape) -> Convolution:
+def convolution(buffer: Buffers, name: str, *shape: Any) -> Convolution:
     """The fastest for kernel_size, strides, pooled, photo and out."""
     return next(way for way in CONVOLUTIONS if way.fits(*shape))(buffer, name, *shape)
 
 
 class ConvCache(NamedTuple):
+    """What backward needs of the forward pass."""
+
     x: Array  # flat: padded photos, and what the last window of a block reaches beyond them
     winners: Array  # (N, cells or more, F or more), uint8
 
@@ -239,15 +251,16 @@ class TwinConv:
 
     @property
     def params(self) -> dict[str, Array]:
+        """The convolution's own."""
         return self.layer.params
 
     @staticmethod
-    def fits(layer) -> bool:
+    def fits(layer: Layer) -> bool:
         """Whether it can do this layer. A subclass may compute something else."""
         return type(layer) is Conv2D and type(layer.activation) in (Linear, ReLU)
 
     @staticmethod
-    def fits_pool(pool, shape) -> bool:
+    def fits_pool(pool: Layer, shape: Shape) -> bool:
         """Whether it can do this pooling of maps of this shape too."""
         return type(pool) is MaxPooling2D and relu_pool.fits(
             pool.pool_size, pool.strides, place_windows(pool, shape, pool.pool_size)[2]
@@ -265,7 +278,8 @@ class TwinConv:
             )
         return kernel, bias
 
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, ConvCache]:
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvCache]:
+        """(y, cache), valid until the next pass."""
         photos, height, width, _ = x.shape
         kernel, bias = self.contiguous_params()
         conv, (top, _, left, _) = self.conv, self.pads
@@ -277,6 +291,7 @@ class TwinConv:
         return y, ConvCache(flat, winners)
 
     def backward(self, dy: Array, cache: ConvCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+        """(dx, grads), valid until the next pass."""
         dy = np.ascontiguousarray(dy, np.float32)
         kernel, bias = self.contiguous_params()
         flat = dy.reshape(len(dy), self.conv.cells, self.conv.filters)
@@ -296,19 +311,22 @@ class TwinDense:
 
     draws = False
 
-    def __init__(self, dense: Dense, activation):
+    def __init__(self, dense: Dense, activation: Activation):
         self.dense, self.name, self.activation, self.buffer = dense, dense.name, activation, Buffers()
 
     @property
     def params(self) -> dict[str, Array]:
+        """The Dense layer's own."""
         return self.dense.params
 
-    def forward(self, x: Array, training=False, rng=None) -> tuple[Array, tuple]:
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
+        """(y, cache), valid until the next pass."""
         z = self.dense.add_bias(x @ self.params["kernel"])
         y, active = self.activation.forward(z)
         return y, (x, active)
 
     def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+        """(dx, grads), valid until the next pass."""
         x, active = cache
         dz, _ = self.activation.backward(dy, active)
         kernel = self.params["kernel"]
@@ -332,7 +350,7 @@ def twin_of(layers: list) -> list:
     while todo:
         layer = todo.pop(0)
         if TwinConv.fits(layer):
-            pooled = todo and TwinConv.fits_pool(todo[0], layer.output_shape)
+            pooled = todo and TwinConv.fits_pool(todo[0], known(layer.output_shape))
             twin.append(TwinConv(layer, todo.pop(0) if pooled else None))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
@@ -356,7 +374,7 @@ _pools: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by model
 
 
 @contextlib.contextmanager
-def lend(model, count: int = 1) -> Iterator[list[list]]:
+def lend(model: Network, count: int = 1) -> Iterator[list[list]]:
     """So many twins of a model in float32, which no other pass uses meanwhile; the plain layers of one in float64.
 
     They are kept for the next pass, unless this one ends in an exception: after a second Ctrl-C a thread may still
@@ -374,7 +392,7 @@ def lend(model, count: int = 1) -> Iterator[list[list]]:
     pool.free.extend(reversed(twins))  # so that the next pass gets them in this order again
 
 
-def release(model) -> None:
+def release(model: Network) -> None:
     """Forget the model's free twins with more than KEPT_BYTES of arrays: a batch as large may not come again."""
     free = _pools[model].free if model in _pools else []
     for _ in range(len(free)):

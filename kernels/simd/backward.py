@@ -29,6 +29,8 @@ from kernels.relu_pool import CLOSED
 from kernels.simd.conv_pool import SUMS
 from kernels.simd.vectors import LANES, vector_code
 
+Numbers = tuple[int, ...]
+Layout = tuple[Numbers, Numbers, np.ndarray]
 FILTERS = 32  # of which input_gradient takes the kernels at a time: the first cache holds a block of them
 BAND = 64  # cells that kernel_gradient takes at a time: the first cache holds their windows
 BITS = 12  # of each of the five counts that lie in one number of 64
@@ -56,7 +58,7 @@ class Blocks:
         self.reach = (self.down * rows - 1) * pitch + self.across * self.width  # numbers from a window's first to last
 
     @property
-    def layout(self) -> tuple[tuple[int, ...], tuple[int, ...], np.ndarray]:
+    def layout(self) -> Layout:
         """What the kernels want to know."""
         return self.rows, self.sums, self.firsts
 
@@ -132,7 +134,15 @@ def _add_kernels(vec, dx, kernel, rows, sums, filters, values, begin, end, block
 
 
 @compiled
-def kernel_gradient(dkernel, dy, winners, x, size, starts, layout):
+def kernel_gradient(
+    dkernel: np.ndarray,
+    dy: np.ndarray,
+    winners: np.ndarray,
+    x: np.ndarray,
+    size: int,
+    starts: np.ndarray,
+    layout: Layout,
+) -> None:
     """dkernel (F, blocks, height * width) = the gradient of the kernel, by the gradients that are not zero.
 
     dy (N, cells, F), winners as conv_relu_pool left them, (N, cells or more, F or more), starts (cells or more, 5),
@@ -156,7 +166,16 @@ def kernel_gradient(dkernel, dy, winners, x, size, starts, layout):
 
 
 @compiled
-def dense_kernel_gradient(dkernel, dy, winners, x, size, starts, layout, windows):
+def dense_kernel_gradient(
+    dkernel: np.ndarray,
+    dy: np.ndarray,
+    winners: np.ndarray,
+    x: np.ndarray,
+    size: int,
+    starts: np.ndarray,
+    layout: Layout,
+    windows: Numbers,
+) -> None:
     """dkernel (blocks, height * width, F) = the same by all products; layout: of Blocks with unit 1.
 
     F is a multiple of LANES in all three; windows: a tuple as long as there are behind each cell.
@@ -189,7 +208,18 @@ def _list_winners(some, values, dy, winners, first):
 
 
 @compiled
-def input_gradient(dx, dy, winners, kernel, offset, photo, pitch, starts, layout, windows):
+def input_gradient(
+    dx: np.ndarray,
+    dy: np.ndarray,
+    winners: np.ndarray,
+    kernel: np.ndarray,
+    offset: tuple[int, int],
+    photo: np.ndarray,
+    pitch: int,
+    starts: np.ndarray,
+    layout: Layout,
+    windows: Numbers,
+) -> None:
     """dx (N, H, W, C) = the gradient of the input, padded by offset (top, left), by the gradients that are not zero.
 
     kernel (blocks, F, height * width): of Blocks with unit LANES, zeros where it reaches beyond the window; photo:

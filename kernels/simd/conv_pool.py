@@ -10,6 +10,9 @@ AVX-512 has (with AVX2 12 of 8 numbers, in 12 of 16). When the last product has 
 and pooling find their numbers in registers; of the four windows that are pooled only the largest is written.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from kernels.compiled import compiled
@@ -25,13 +28,15 @@ def cells_at_least(pooled: bool) -> int:
     return SUMS // POOLED if pooled else SUMS
 
 
-def window_starts(out_h: int, out_w: int, row_pitch: int, cell_pitch: int, strides, pooled: bool) -> np.ndarray:
+def window_starts(
+    out: tuple[int, int], row_pitch: int, cell_pitch: int, strides: tuple[int, int], pooled: bool
+) -> np.ndarray:
     """Where in a flat photo the windows behind each cell of y begin: int64 (cells, 5).
 
-    out_h, out_w: of y. Behind a pooled cell are four windows, row by row, else one; the others are 0 and never
+    out: (P, Q) of y. Behind a pooled cell are four windows, row by row, else one; the others are 0 and never
     read, nor is the fifth, for CLOSED.
     """
-    i, j, k = np.ogrid[:out_h, :out_w, :5]
+    i, j, k = np.ogrid[: out[0], : out[1], :5]
     if pooled:
         i, j = 2 * i + (k >> 1), 2 * j + (k & 1)
     starts = i * strides[0] * row_pitch + j * strides[1] * cell_pitch
@@ -40,7 +45,7 @@ def window_starts(out_h: int, out_w: int, row_pitch: int, cell_pitch: int, strid
     return np.concatenate([starts, np.zeros((missing, 5), np.int64)])
 
 
-def relu_pool(vec, z, floor):
+def relu_pool(vec: Any, z: Sequence[Any], floor: Any) -> tuple[Any, Any]:
     """What relu_pool.bias_relu_pool does with the numbers behind one cell, for LANES filters."""
     best, winner, total = z[0], vec.byte(0), z[0]
     for k in range(1, len(z)):
@@ -84,7 +89,17 @@ def _plain_tile(vec, y, winners, x, kernel, bias, floor, starts, pitch, n, cell,
 
 
 @compiled
-def conv_relu_pool(y, winners, x, kernel, bias, floor, starts, pitch, pooled):
+def conv_relu_pool(
+    y: np.ndarray,
+    winners: np.ndarray,
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    floor: float,
+    starts: np.ndarray,
+    pitch: int,
+    pooled: bool,
+) -> None:
     """y = max(floor, max_pool_2x2(conv(x) + bias)), or without max_pool; winners: which of the windows, or CLOSED.
 
     x (N, H * W * C) padded photos, pitch = W * C, kernel (kh, kw * C, F), bias (F,), y and winners (N, cells, F) with F

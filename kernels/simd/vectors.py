@@ -77,6 +77,7 @@ class Value:
 
     @property
     def llvm(self) -> ir.Value:
+        """The value with its constant added."""
         value = self.without_plus
         return self.builder.add(value, value.type(self.plus)) if self.plus else value
 
@@ -87,7 +88,7 @@ class Value:
     __eq__ = _operator("icmp_signed", "fcmp_ordered", sign="==")
     __rshift__, __and__ = _operator("lshr"), _operator("and_")
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> "Value":
         if isinstance(other, int) and self.without_plus.type == I64:
             return Value(self.builder, self.without_plus, self.plus + other)
         return self._added(other)
@@ -115,7 +116,8 @@ class Array:
         for size in shape[:0:-1]:
             self.pitches.insert(0, size * self.pitches[0])
 
-    def shaped(self, *sizes):
+    def shaped(self, *sizes: int | None) -> "Array":
+        """This array, of which these sizes are known."""
         known = (shape if size is None else size for size, shape in zip(sizes, self.shape, strict=True))
         return Array(self.builder, self.kind, self.data, tuple(known))
 
@@ -132,16 +134,19 @@ class Array:
     def _load(self, place, kind):
         return self.builder.load(self._address(place, kind), align=ALIGNED[self.kind], typ=kind)
 
-    def __getitem__(self, place):
+    def __getitem__(self, place: Any) -> Value:
         return Value(self.builder, self._load(place, self.kind))
 
-    def all(self, *place):
+    def all(self, *place: Any) -> Value:
+        """The number at a place, in all lanes."""
         return Value(self.builder, _all_lanes(self.builder, self._load(place, self.kind)))
 
-    def at(self, *place):
+    def at(self, *place: Any) -> Value:
+        """The LANES neighbours that begin at a place."""
         return Value(self.builder, self._load(place, WIDE[self.kind]))
 
-    def put(self, place, value):
+    def put(self, place: Any, value: Any) -> None:
+        """Write them."""
         self.builder.store(value.llvm, self._address(place, WIDE[self.kind]), align=ALIGNED[self.kind])
 
 
@@ -157,11 +162,13 @@ class Total:
         name, kind = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(wide, [wide] * 3)
         self.fma = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
-    def add(self, a, b):
+    def add(self, a: Any, b: Any) -> None:
+        """Add a * b."""
         self.builder.store(self.builder.call(self.fma, [a.llvm, b.llvm, self.value.llvm]), self.slot)
 
     @property
-    def value(self):
+    def value(self) -> Value:
+        """What the sum is now."""
         return Value(self.builder, self.builder.load(self.slot, typ=WIDE[F32]))
 
 
@@ -171,7 +178,8 @@ class Writer:
     def __init__(self, builder: ir.IRBuilder):
         self.builder = builder
 
-    def range(self, start, stop=None) -> Iterator[Value]:
+    def range(self, start: Any, stop: Any = None) -> Iterator[Value]:
+        """A loop of the processor."""
         first, last = (0, start) if stop is None else (start, stop)
         check, body, after = (self.builder.append_basic_block(name) for name in ("check", "body", "after"))
         before = self.builder.block
@@ -190,17 +198,21 @@ class Writer:
     def _number(self, number):
         return number.llvm if isinstance(number, Value) else I64(number)
 
-    def total(self, start=None):
+    def total(self, start: Any = None) -> Total:
+        """A sum that begins at a vector, or at 0."""
         return Total(self.builder, _constant(WIDE[F32], 0) if start is None else start.llvm)
 
-    def all(self, number):
+    def all(self, number: Any) -> Value:
+        """A number in all lanes."""
         known = not isinstance(number, Value)
         return Value(self.builder, _constant(WIDE[F32], number) if known else _all_lanes(self.builder, number.llvm))
 
-    def byte(self, number):
+    def byte(self, number: Any) -> Value:
+        """A constant in all lanes, as bytes."""
         return Value(self.builder, _constant(WIDE[U8], number))
 
-    def where(self, condition, a, b):
+    def where(self, condition: Value, a: Any, b: Any) -> Value:
+        """In each lane a or b."""
         return Value(self.builder, self.builder.select(condition.llvm, a.llvm, b.llvm))
 
 
@@ -256,10 +268,13 @@ def _argument(context, builder, kind, value) -> Any:
 
 
 class NumPyArray:
+    """An array as Array has it, of which every index is checked."""
+
     def __init__(self, array: np.ndarray):
         self.array, self.shape = array, array.shape
 
-    def shaped(self, *sizes):
+    def shaped(self, *sizes: int | None) -> "NumPyArray":
+        """This array. Raises ValueError for other sizes."""
         if len(sizes) != len(self.shape) or any(n not in (None, m) for n, m in zip(sizes, self.shape, strict=True)):
             raise ValueError(f"an array of shape {self.shape} where {sizes} was expected")
         return self
@@ -270,24 +285,30 @@ class NumPyArray:
             raise IndexError(f"{place}: no {LANES} neighbours there in an array of shape {self.shape}")
         return self.array[(*outer, slice(first, first + LANES))]
 
-    def __getitem__(self, place):
+    def __getitem__(self, place: Any) -> Any:
         return self.array[place]
 
-    def all(self, *place):
+    def all(self, *place: Any) -> Any:
+        """The number at a place."""
         return self.array[place]
 
-    def at(self, *place):
+    def at(self, *place: Any) -> np.ndarray:
+        """The LANES neighbours that begin at a place. Raises IndexError beside the array."""
         return self._neighbours(place).copy()
 
-    def put(self, place, value):
+    def put(self, place: Any, value: Any) -> None:
+        """Write them."""
         self._neighbours(place)[:] = value
 
 
 class NumPyTotal:
-    def __init__(self, start):
+    """A sum as Total has it."""
+
+    def __init__(self, start: Any):
         self.value = start
 
-    def add(self, a, b):
+    def add(self, a: Any, b: Any) -> None:
+        """Add a * b."""
         self.value = self.value + a * b
 
 
@@ -297,5 +318,6 @@ class NumPyVectors:
     range, where, all, byte = range, np.where, np.float32, np.uint8
 
     @staticmethod
-    def total(start=None):
+    def total(start: Any = None) -> NumPyTotal:
+        """A sum that begins at a vector, or at 0."""
         return NumPyTotal(np.zeros(LANES, np.float32) if start is None else start)

@@ -1,4 +1,4 @@
-"""What a result may depend on beside the code: versions, processor, BLAS, threads. For the head of a run and for bug reports."""
+"""What a result may depend on beside the code: versions, processor, BLAS, threads. For a run's head, a bug report."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ PACKAGE = Path(cnn.__file__).parent
 
 
 def versions() -> dict[str, str]:
-    """{"numpy-cnn": "0.1.0", "Python": ..., "NumPy": ..., "Numba": ..., "Matplotlib": ...}, with git's hash in a clone."""
+    """{"numpy-cnn": "0.1.0", "Python": ..., "NumPy": ..., "Numba": ..., "Matplotlib": ...}, in a clone git's hash."""
     import matplotlib
     import numba
     import numpy

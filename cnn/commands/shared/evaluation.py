@@ -8,6 +8,8 @@ import numpy as np
 from cnn import losses, metrics
 from cnn.commands.shared import files, options
 from cnn.datasets import fingerprint
+from cnn.datasets.fashion_mnist import Split
+from cnn.network import Network
 from cnn.photos import class_names, model_input, require_numbers
 from cnn.training.step import outputs_in_batches
 
@@ -15,16 +17,20 @@ PART, BATCH = 10_000, 100  # photos that become numbers together, and photos tha
 
 
 class Result(NamedTuple):
+    """How good a model is: its loss, and which classes it takes for which."""
+
     loss: float
     confusion: np.ndarray  # [true class, predicted class], counts of photos
     class_names: tuple[str, ...]
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # a number, where other tuples have a method
+        """How many photos there were."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
+        """The share of photos whose class was recognised."""
         return int(np.trace(self.confusion)) / self.count
 
     @property
@@ -71,8 +77,8 @@ class Result(NamedTuple):
         return f"{self.class_names[others.argmax()]} ({others.max()})" if others.any() else ""
 
 
-def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
-    """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss that model.evaluate gives."""
+def evaluate(model: Network, photos: np.ndarray, labels: np.ndarray) -> Result:
+    """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss of model.evaluate."""
     loss = losses.SparseCategoricalCrossentropy(
         from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", True)
     )
@@ -87,7 +93,7 @@ def evaluate(model, photos: np.ndarray, labels: np.ndarray) -> Result:
     return Result(total / len(photos), metrics.confusion_matrix(labels, predicted, len(names)), names)
 
 
-def warn_of_other_data(path: Path, test, directory: str | None) -> None:
+def warn_of_other_data(path: Path, test: Split, directory: str | None) -> None:
     """Say on stderr when a model was trained on other data than it is now used on, or when nobody can tell."""
     trained_on = _test_data_of(path.with_name("config.json"))
     if trained_on is None and directory is not None:

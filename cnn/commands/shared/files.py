@@ -5,7 +5,9 @@ import io
 import json
 import os
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cnn.saving import atomic, strict_json
 
@@ -29,12 +31,12 @@ def write(path: str | os.PathLike, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, path) from error
 
 
-def write_json(path: str | os.PathLike, content) -> None:
+def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write a JSON file for people and programs. Raises ValueError for NaN and infinity, which JSON does not know."""
     write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(path: str | os.PathLike, rows) -> None:
+def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[object]]) -> None:
     """Write rows as a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -52,7 +54,7 @@ def make_folder(path: str | os.PathLike) -> Path:
 
 
 def read_small(path: str | os.PathLike) -> bytes:
-    """The bytes of a small file that anybody may have put there. Raises OSError for a pipe, a device, over a megabyte."""
+    """The bytes of a small file that anybody may have put there. OSError for a pipe, a device, over a megabyte."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

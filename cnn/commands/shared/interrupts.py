@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
@@ -22,15 +23,17 @@ class Interrupts:
 
     NOTICE = b"\nStopping: this batch is finished and saved first. Once more leaves at once.\n"
 
-    def __init__(self):
-        self.received, self.last_words, self.before = None, None, {}
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.last_words: str | None = None
+        self.before: dict[int, Any] = {}  # what handled these signals
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
             self.before = {number: signal.signal(number, self._receive) for number in _awaited()}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
@@ -48,6 +51,8 @@ class Interrupts:
 
 def _awaited() -> list[int]:
     """The signals that ask for an end; SIGHUP, where there is one, unless nohup has it ignored."""
+    awaited: list[int] = [signal.SIGINT, signal.SIGTERM]
     hangup = getattr(signal, "SIGHUP", None)
-    heard = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heard else [])]
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        awaited.append(hangup)
+    return awaited

@@ -5,6 +5,7 @@ than one that never stopped, and says so.
 """
 
 import os
+from typing import Any
 
 from cnn.commands.shared import environment
 from cnn.errors import ModelFileError
@@ -34,7 +35,7 @@ def difference(parts: list[dict]) -> str:
     return "; ".join(f"{name} {', then '.join(values)}" for name, values in found.items() if len(values) > 1)
 
 
-def read_parts(where, kept, config: dict) -> list[dict]:
+def read_parts(where: str | os.PathLike, kept: Any, config: dict) -> list[dict]:
     """The parts of a run as its last.npz keeps them, or, for an older run, its config.json. Raises ModelFileError."""
     if kept is None:
         first = {"epoch": 1, "batch": 1, "machine": config.get("machine")}

@@ -1,11 +1,19 @@
 """The flags that choose a network, for the commands that build one."""
 
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 from cnn.commands.shared import options
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from cnn.models import Sequential
 
 DEFAULTS = {"network": "cnn", "filters": [32, 64], "kernel_size": 3}
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--network, --filters and --kernel-size, for `settings`."""
     group = parser.add_argument_group("the network")
     group.add_argument(
         "--network",
@@ -23,7 +31,7 @@ def add_arguments(parser):
     )
 
 
-def settings(args):
+def settings(args: argparse.Namespace) -> dict[str, Any]:
     """The chosen network as keywords for `build`. Raises UsageError for flags that do not go together."""
     from cnn.errors import UsageError
 
@@ -35,7 +43,7 @@ def settings(args):
     return DEFAULTS | given
 
 
-def build(network, filters, kernel_size, seed=0):
+def build(network: str, filters: Sequence[int], kernel_size: int, seed: int = 0) -> "Sequential":
     """The network of these settings, not yet compiled. Raises UsageError where the photos become too small."""
     from cnn import article
     from cnn.errors import UsageError

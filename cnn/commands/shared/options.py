@@ -3,8 +3,15 @@
 import argparse
 import math
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from cnn import terminal
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from pathlib import Path
+
+    from cnn.models import Sequential
 
 
 def name(text: str) -> str:
@@ -14,7 +21,7 @@ def name(text: str) -> str:
     return text
 
 
-def whole(low: int, high: int = 1_000_000):
+def whole(low: int, high: int = 1_000_000) -> Callable[[str], int]:
     """A type for argparse: a whole number in [low, high]."""
 
     def parse(text):
@@ -29,7 +36,7 @@ def whole(low: int, high: int = 1_000_000):
     return parse
 
 
-def whole_list(low: int, high: int):
+def whole_list(low: int, high: int) -> Callable[[str], list[int]]:
     """A type for argparse: whole numbers in [low, high] with commas between them, as a list."""
     return lambda text: [whole(low, high)(part) for part in text.split(",")]
 
@@ -67,7 +74,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """--data DIR, for the functions of cnn.datasets.fashion_mnist."""
     parser.add_argument(
         "--data",
@@ -77,7 +84,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_model(given: str | None):
+def open_model(given: str | None) -> tuple["Sequential", "Path"]:
     """(a model for photos of 28x28 in ten classes, the path of its file). Raises ModelFileError."""
     from cnn import models, pretrained
     from cnn.errors import ModelFileError
@@ -102,8 +109,9 @@ def log(text: str = "") -> None:
 class Progress:
     """stderr for lines that are written again and again, with our own codes for the terminal."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
 
     def write(self, text: str) -> None:
+        """Write text with codes of our own for the terminal."""
         terminal.draw(sys.stderr, text)

@@ -1,13 +1,20 @@
 """What the commands that show something share: the flags for the terminal, and picture files."""
 
+import argparse
 import io
 import os
 import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from matplotlib.figure import Figure
+
+    from cnn import terminal
 
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def add_look(parser) -> None:
+def add_look(parser: argparse.ArgumentParser) -> None:
     """--color and --ascii, for terminal.style_of."""
     parser.add_argument(
         "--color",
@@ -18,7 +25,7 @@ def add_look(parser) -> None:
     parser.add_argument("--ascii", action="store_true", help="nothing but ASCII characters")
 
 
-def style(args):
+def style(args: argparse.Namespace) -> "terminal.Style":
     """The terminal.Style that the flags of add_look ask for."""
     from cnn import terminal
 
@@ -26,7 +33,7 @@ def style(args):
 
 
 def check(flag: str, path: str | None) -> None:
-    """Before any work: the picture file can be one. Raises UsageError for another ending or a folder that is not there."""
+    """Before any work: the picture file can be one. Raises UsageError for another ending or for no folder."""
     from cnn.errors import UsageError
 
     if path is None:
@@ -38,7 +45,7 @@ def check(flag: str, path: str | None) -> None:
         raise UsageError(f"{flag}: {path}: there is no folder {folder}")
 
 
-def write(figure, path: str) -> None:
+def write(figure: "Figure", path: str) -> None:
     """Save a figure and say so on stderr. Raises RuntimeError for one that cannot be drawn, OSError for its file."""
     from cnn.commands.shared import files, options
 
@@ -46,7 +53,7 @@ def write(figure, path: str) -> None:
     options.log(f"wrote {path}")
 
 
-def drawn(figure, path: str, **settings) -> bytes:
+def drawn(figure: "Figure", path: str, **settings: Any) -> bytes:
     """What a figure's file will hold, without dates or versions: the same figure gives the same bytes.
 
     Raises RuntimeError, with the file's name, for a figure that matplotlib cannot draw, as where somebody's

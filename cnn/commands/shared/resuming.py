@@ -4,23 +4,26 @@ Its settings stand in last.npz as flags, as what fit was called with, and in the
 enemy: so they are compared before anything is made from them.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from cnn.errors import ModelFileError
 from cnn.layers import Conv2D
+from cnn.network import Network
 from cnn.saving.document import describe_run
+from cnn.saving.state import TrainingState
 from cnn.training.run import differences
 
 
-def check_epochs(path: Path, state) -> None:
+def check_epochs(path: Path, state: TrainingState) -> None:
     """Raise ModelFileError for more epochs than the run was to have."""
     most, begun = state.settings["epochs"], state.epoch + (state.step > 0)
     if begun > most:
         raise contradiction(path, "epochs begun", f"at most {most}", begun)
 
 
-def check_model(path: Path, saved, chosen: dict) -> None:
+def check_model(path: Path, saved: Network, chosen: dict) -> None:
     """Raise ModelFileError where the settings would build larger convolutions than the model in the file has."""
     size = chosen["kernel_size"]
     told = [(filters, (size, size)) for filters in chosen["filters"]] if chosen["network"] == "cnn" else []
@@ -29,7 +32,7 @@ def check_model(path: Path, saved, chosen: dict) -> None:
         raise contradiction(path, "convolutions", told, found)
 
 
-def check_settings(path: Path, saved, state, chosen: dict, new) -> None:
+def check_settings(path: Path, saved: Network, state: TrainingState, chosen: dict, new: Network) -> None:
     """Raise ModelFileError unless the file holds a run of these settings, of which `new` is the untrained model."""
     model = describe_run(new)
     told = {"batch_size": chosen["batch_size"], "validation_split": chosen["validation_split"]}
@@ -40,7 +43,7 @@ def check_settings(path: Path, saved, state, chosen: dict, new) -> None:
             raise contradiction(path, place, expected, got)
 
 
-def check_progress(path: Path, saved, state, steps: int) -> None:
+def check_progress(path: str | os.PathLike, saved: Network, state: TrainingState, steps: int) -> None:
     """Raise ModelFileError unless all follows that should from a run's epoch and batch; steps: batches an epoch."""
     for place, expected, got in _progress(saved, state, steps):
         if got != expected:
@@ -58,6 +61,6 @@ def _progress(saved, state, steps) -> Iterator[tuple[str, object, object]]:
         yield f"history of {key}", state.epoch, len(values)
 
 
-def contradiction(path: Path, place: str, expected, got) -> ModelFileError:
+def contradiction(path: str | os.PathLike, place: str, expected: object, got: object) -> ModelFileError:
     """The error of a file that says two things at once."""
     return ModelFileError(f"{path}: contradicts itself: {place}: expected {expected!s:.200}, got {got!s:.200}")

@@ -12,9 +12,10 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cnn.checks import known
 from cnn.commands.shared import files, options
 from cnn.errors import UsageError
 from cnn.saving import atomic
@@ -35,12 +36,12 @@ def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 
     out = Path(out)
     if name is not None and (name in ("", ".", "..") or set(name) & {"/", "\\", "\0"}):
         raise UsageError(f"--name: expected the name of a folder, got {name!r}")
-    names = [name] if name else itertools.chain(["train"], (f"train-{k}" for k in itertools.count(2)))
+    names: Iterable[str] = [name] if name else itertools.chain(["train"], (f"train-{k}" for k in itertools.count(2)))
     try:
         files.make_folder(out)
         folder = next(filter(None, (_make(out / candidate) for candidate in names)), None)
         if folder is None:
-            raise UsageError(f"--name: {out / name} exists already; a run folder is never overwritten")
+            raise UsageError(f"--name: {out / known(name)} exists already; a run folder is never overwritten")
         if (free := shutil.disk_usage(folder).free) < needed_bytes:
             folder.rmdir()
             raise OSError(0, f"expected at least {needed_bytes / 1e6:.0f} MB of free disk, got {free / 1e6:.0f} MB")

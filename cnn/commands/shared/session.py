@@ -1,11 +1,12 @@
 """What `cnn train` does: a run folder, the training itself, its result on the test photos."""
 
+import argparse
 import contextlib
 import copy
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 import cnn
 from cnn import optimizers, saving, terminal
 from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar
+from cnn.callbacks.base import Logs, Run
+from cnn.checks import known
 from cnn.commands.shared import (
     evaluation,
     files,
@@ -27,14 +30,19 @@ from cnn.commands.shared import (
 )
 from cnn.commands.shared.interrupts import Interrupted, Interrupts
 from cnn.datasets import fashion_mnist, fingerprint
+from cnn.datasets.fashion_mnist import Split
 from cnn.errors import DataError, DivergedError, UsageError
+from cnn.models import Sequential
 from cnn.photos import model_input
 from cnn.saving.model_file import BEST, LAST, file_in
+from cnn.saving.state import TrainingState
 from cnn.training import step
 
+Photos = tuple[Split, Split]  # to learn from, to test with
 
-def main(args) -> None:
-    """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and exit codes."""
+
+def main(args: argparse.Namespace) -> None:
+    """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and codes."""
     cnn.set_threads(args.threads)
     args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
     with Interrupts() as interrupts, begun(args) as (folder, chosen, state, (train, test)):
@@ -52,7 +60,7 @@ def main(args) -> None:
 
 
 @contextlib.contextmanager
-def begun(args) -> Iterator[tuple]:
+def begun(args: argparse.Namespace) -> Iterator[tuple]:
     """What `start` or `take_up` gives; within this block no other process trains in that folder."""
     if args.resume is None:
         folder, *rest = start(args)
@@ -64,7 +72,7 @@ def begun(args) -> Iterator[tuple]:
             yield folder, *take_up(args, folder)
 
 
-def start(args):
+def start(args: argparse.Namespace) -> tuple[Path, dict, None, Photos]:
     """(a new run folder, its settings, None, the photos). What can be refused is refused before there is a folder."""
     chosen = settings.chosen(args)
     compiled(chosen)
@@ -72,7 +80,7 @@ def start(args):
     return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, photos
 
 
-def take_up(args, folder: Path):
+def take_up(args: argparse.Namespace, folder: Path) -> tuple[dict, TrainingState, Photos]:
     """(the settings of an old run, the state it was left in, the photos). Raises UsageError, ModelFileError."""
     saved, state = saving.load_training(folder / LAST)
     resuming.check_epochs(folder / LAST, state)
@@ -82,12 +90,12 @@ def take_up(args, folder: Path):
     return chosen, state, load_photos(args.data, chosen)
 
 
-def is_over(chosen: dict, state) -> bool:
-    """Whether a run that is resumed has nothing left to do."""
+def is_over(chosen: dict, state: TrainingState | None) -> bool:
+    """Whether a run that was taken up has nothing left to do: it is shown again, and none of its files is touched."""
     return state is not None and (state.stopped or state.epoch >= chosen["epochs"])
 
 
-def parts_of(folder: Path, chosen: dict, state) -> list[dict]:
+def parts_of(folder: Path, chosen: dict, state: TrainingState | None) -> list[dict]:
     """The machines of the run, with this one if it goes on here. Raises ModelFileError."""
     if state is None:
         return machines.with_this_one([], 1, 1)
@@ -97,7 +105,7 @@ def parts_of(folder: Path, chosen: dict, state) -> list[dict]:
     return machines.with_this_one(parts, state.epoch + 1, state.step + 1)
 
 
-def load_photos(directory: str | None, settings: dict):
+def load_photos(directory: str | None, settings: dict) -> Photos:
     """((train_x, train_y), (test_x, test_y)), as bytes, cut to --limit. Raises DataError, UsageError."""
     (x, y), test = fashion_mnist.load_data(directory)
     limit, split = settings["limit"] or len(x), settings["validation_split"]
@@ -109,21 +117,24 @@ def load_photos(directory: str | None, settings: dict):
     return (x[:limit], y[:limit]), test
 
 
-def compiled(chosen: dict):
+def compiled(chosen: dict) -> Sequential:
     """A new model of these settings, ready to train. Raises UsageError where they give none."""
-    model = network.build(*(chosen[key] for key in network.DEFAULTS), chosen["seed"])
+    model = network.build(**{key: chosen[key] for key in network.DEFAULTS}, seed=chosen["seed"])
     model.shards = chosen["shards"]
     optimizer = optimizers.TABLE[chosen["optimizer"]](learning_rate=chosen["learning_rate"])
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def is_over(chosen: dict, state) -> bool:
-    """Whether a run that was taken up has nothing left to do: it is shown again, and none of its files is touched."""
-    return state is not None and (state.stopped or state.epoch >= chosen["epochs"])
-
-
-def announce(folder: Path, chosen: dict, state, parts, train, test, args) -> None:
+def announce(
+    folder: Path,
+    chosen: dict,
+    state: TrainingState | None,
+    parts: list[dict],
+    train: Split,
+    test: Split,
+    args: argparse.Namespace,
+) -> None:
     """Say on stderr what will be done, and by what."""
     lines = {
         "run folder": folder,
@@ -148,8 +159,17 @@ def announce(folder: Path, chosen: dict, state, parts, train, test, args) -> Non
     options.log("")
 
 
-def fit(model, train, config: dict, folder: Path, state, parts, interrupts, verbose: str) -> float:
-    """Train and keep the folder up to date; the seconds it took in all. Raises Interrupted, DivergedError, DataError."""
+def fit(
+    model: Sequential,
+    train: Split,
+    config: dict,
+    folder: Path,
+    state: TrainingState | None,
+    parts: list[dict],
+    interrupts: Interrupts,
+    verbose: str,
+) -> float:
+    """Train and keep the folder up to date; the seconds it took. Raises Interrupted, DivergedError, DataError."""
     chosen = config["settings"]
     x, y = model_input(model, train[0]), train[1]
     prepare_kernels(model, x, y, chosen["batch_size"])
@@ -172,7 +192,7 @@ def fit(model, train, config: dict, folder: Path, state, parts, interrupts, verb
         bar.close()
     if model.stop_after_batch:
         command = streams.command_line(["cnn", "train", "--resume", str(folder)])
-        raise Interrupted(interrupts.received, f"stopped and saved. To go on:\n  {command}")
+        raise Interrupted(known(interrupts.received), f"stopped and saved. To go on:\n  {command}")
     return keeper.seconds()
 
 
@@ -181,7 +201,7 @@ def _literal(path):
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def prepare_kernels(model, x, y, batch_size: int) -> None:
+def prepare_kernels(model: Sequential, x: np.ndarray, y: np.ndarray, batch_size: int) -> None:
     """Compile all that training will use before the clock starts, by a step that is forgotten.
 
     A photo for each shard, and two at least, take the way that whole batches take, without their memory. Says so if
@@ -193,7 +213,7 @@ def prepare_kernels(model, x, y, batch_size: int) -> None:
     patience.start()
     try:
         result = step.run_batch(model, x[few], y[few].astype(np.int64), fast=True)
-        rehearsal = copy.deepcopy(model.optimizer)
+        rehearsal = copy.deepcopy(known(model.optimizer))
         rehearsal.update({key: value.copy() for key, value in model.params.items()}, result.grads)
     finally:
         patience.cancel()
@@ -205,17 +225,17 @@ class StopOnSignal(Callback):
     def __init__(self, interrupts: Interrupts):
         self.interrupts = interrupts
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.model.stop_after_batch = self.interrupts.received is not None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.on_train_batch_end(epoch)
 
 
 class Keeper(BackupAndRestore):
     """Keeps config.json, last.npz and history.csv up to date; last.npz also holds the settings and the time spent."""
 
-    def __init__(self, folder: Path, config: dict, state, parts: list[dict]):
+    def __init__(self, folder: Path, config: dict, state: TrainingState | None, parts: list[dict]):
         extra = {"settings": config["settings"], "data": config["data"]["directory"], "seconds": 0.0, "parts": parts}
         super().__init__(folder, delete_checkpoint=False, extra=extra)
         self.folder, self.config, self.state = folder, config, state
@@ -226,7 +246,7 @@ class Keeper(BackupAndRestore):
         """How long the run has trained, over all its parts."""
         return self.before if self.over else self.before + time.monotonic() - self.started
 
-    def on_restore(self, run):
+    def on_restore(self, run: Run) -> None:
         if self.state and self.state.data != run.data:
             raise DataError(
                 f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
@@ -243,14 +263,14 @@ class Keeper(BackupAndRestore):
         if not self.over:
             files.write_json(self.folder / runs.CONFIG, self.config)
 
-    def save(self, run):
+    def save(self, run: Run) -> None:
         runs.remove_results(self.folder)
         self.extra["seconds"] = self.seconds()
         super().save(run)
         runs.write_history(self.folder / runs.HISTORY, run.state().history)
 
 
-def report(folder: Path, chosen: dict, seconds: float, test, plots: bool, again: bool) -> None:
+def report(folder: Path, chosen: dict, seconds: float, test: Split, plots: bool, again: bool) -> None:
     """The result on the test photos of the model that the folder stands for: RESULT, then metrics.json and pictures.
 
     again: of a finished run only the files that are missing are made. A picture that cannot be made is a warning.
@@ -269,7 +289,7 @@ def report(folder: Path, chosen: dict, seconds: float, test, plots: bool, again:
         raise unread
 
 
-def tell(path: Path, result, about: str) -> OSError | None:
+def tell(path: Path, result: evaluation.Result, about: str) -> OSError | None:
     """Print the result; the error of a stdout that takes none, for the files are made all the same."""
     try:
         print(f"model          {terminal.visible(str(path))}")
@@ -280,7 +300,7 @@ def tell(path: Path, result, about: str) -> OSError | None:
     return None
 
 
-def figures(history: dict, result) -> dict:
+def figures(history: dict, result: evaluation.Result) -> dict:
     """{"curves.png": a function that gives the figure, ...}."""
     return {
         runs.CURVES: lambda plots: plots.learning_curves(history),
@@ -288,7 +308,7 @@ def figures(history: dict, result) -> dict:
     }
 
 
-def draw(figure, path: Path) -> None:
+def draw(figure: Callable, path: Path) -> None:
     """One picture; why there is none, where it cannot be drawn or written: no result is lost to its picture."""
     try:
         from cnn import plots

@@ -2,9 +2,15 @@
 
 import argparse
 import shlex
+from typing import TYPE_CHECKING, TypeGuard
 
 from cnn.commands.shared import network, options
 from cnn.errors import ModelFileError, UsageError
+
+if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
+    from pathlib import Path
+
+    from cnn.saving.state import TrainingState
 
 # What decides the result. A run keeps these, and restores them when it is resumed.
 DEFAULTS = {
@@ -20,7 +26,7 @@ DEFAULTS = {
 }
 
 
-def add_settings(parser):
+def add_settings(parser: argparse.ArgumentParser) -> None:
     """The flags of DEFAULTS; None where they are not given."""
     network.add_arguments(parser)
     group = parser.add_argument_group("the training")
@@ -52,12 +58,12 @@ def add_settings(parser):
     )
 
 
-def given(args) -> dict:
+def given(args: argparse.Namespace) -> dict:
     """The settings that flags were given for."""
     return {key: getattr(args, key) for key in DEFAULTS if getattr(args, key) is not None}
 
 
-def chosen(args) -> dict:
+def chosen(args: argparse.Namespace) -> dict:
     """Flags given, and defaults of the others. Raises UsageError for flags that do not go together."""
     from kernels import threads
 
@@ -65,7 +71,7 @@ def chosen(args) -> dict:
     return settings | {"shards": settings["shards"] or threads.default_shards()}
 
 
-def restored(args, state, folder) -> tuple[dict, str | None]:
+def restored(args: argparse.Namespace, state: "TrainingState", folder: "Path") -> tuple[dict, str | None]:
     """(the settings of a saved run, its data directory), with --epochs and --data from the flags where given.
 
     Raises UsageError for a flag that contradicts the run, ModelFileError for a file that `cnn train` has not written.
@@ -80,15 +86,14 @@ def restored(args, state, folder) -> tuple[dict, str | None]:
         if key == "epochs" and value >= state.epoch + (state.step > 0):
             settings["epochs"] = value
         elif value != settings[key]:
-            raise UsageError(
-                f"--{key.replace('_', '-')}: the run in {folder} has {_text(settings[key])}, got {_text(value)}: leave it out"
-            )
+            has = f"the run in {folder} has {_text(settings[key])}"
+            raise UsageError(f"--{key.replace('_', '-')}: {has}, got {_text(value)}: leave it out")
     if args.name not in (None, folder.name):
         raise UsageError(f"--name: the run in {folder} has its name already, got {args.name}: leave it out")
     return settings, directory if args.data is None else args.data
 
 
-def _valid(settings) -> bool:
+def _valid(settings: object) -> TypeGuard[dict]:
     """Whether these settings, from a file, could have been given as flags."""
     if not isinstance(settings, dict) or settings.keys() != DEFAULTS.keys():
         return False
@@ -108,7 +113,7 @@ def flags(settings: dict) -> list[str]:
 
 
 def command(settings: dict, directory: str | None) -> str:
-    """The command that repeats a run. What it would do anyway is left out, but not the shards: they differ by machine."""
+    """The command that repeats a run. What it would do anyway is left out, but not the shards: machines differ."""
     told = {key: value for key, value in settings.items() if value != DEFAULTS[key]}
     text = shlex.join(["cnn", "train", *flags(told), *([f"--data={directory}"] if directory is not None else [])])
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:2000]

@@ -10,7 +10,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
 
 from cnn import terminal
 
@@ -22,13 +23,14 @@ class Door:
     the work goes on without. Of stdout, whose text is the result, OSError says so.
     """
 
-    def __init__(self, stream, name: str, is_log: bool = False):
+    def __init__(self, stream: TextIO, name: str, is_log: bool = False):
         self.stream, self.name, self.is_log = stream, name, is_log
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
+        """Write text, made visible; its length."""
         self.draw(terminal.shown(text))
         return len(text)
 
@@ -38,11 +40,13 @@ class Door:
         text = text.encode(encoding, "backslashreplace").decode(encoding)
         self._try(lambda: self.stream.write(text))
 
-    def writelines(self, lines) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write one after the other."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
+        """Hand on what the stream still holds."""
         self._try(self.stream.flush)
 
     def _try(self, action):
@@ -89,7 +93,7 @@ def one_line(error: Exception) -> str:
     return terminal.visible(str(error) or type(error).__name__)
 
 
-def print_json(content, indent: int | None = 2) -> None:
+def print_json(content: Any, indent: int | None = 2) -> None:
     """Print JSON that stays JSON: in another encoding, and where a name would steer the terminal, in ASCII."""
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     if terminal.visible(text, "\n") != text or not terminal.can_write(sys.stdout, text):

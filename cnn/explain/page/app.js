@@ -26,7 +26,7 @@ const App = (() => {
     const open = [...target.querySelectorAll("details[open]")].map((d) => d.dataset.table);
     for (const id of maps.keys()) if (id.startsWith(step + "-")) maps.delete(id);
     settings.prefix = step + "-";
-    views[step] = step in Labs.views ? Labs.views[step](A) : Steps.view(step, A, cursor(step));
+    views[step] = { micro: [], ...(step in Labs.views ? Labs.views[step](A) : Steps.view(step, A, cursor(step))) };
     put(target, views[step].html);
     target.querySelectorAll("canvas").forEach((canvas) => paint(canvas.id));
     target.querySelectorAll("details").forEach((d) => { d.open = open.includes(d.dataset.table); });
@@ -226,10 +226,8 @@ const App = (() => {
       area.select();
       document.execCommand("copy");
       area.remove();
-      done();
     };
-    if (navigator.clipboard) navigator.clipboard.writeText(url).then(done, byHand);
-    else byHand();
+    Promise.resolve(navigator.clipboard?.writeText(url) ?? byHand()).catch(byHand).then(done);
   }
 
   // ---- the keys: the same letters as in the terminal
@@ -256,20 +254,6 @@ const App = (() => {
     set({ [name]: (now + by + count) % count });
   }
 
-  const arrow = (di, dj) => (e) => move(di * (e.shiftKey ? 5 : 1), dj * (e.shiftKey ? 5 : 1));
-  const slide = (by) => set({ dx: clamp(A.S.dx + 6 + by, 13) - 6 }, { push: true });
-  const twin = (way) => A.S.step[0] === way && go(STEP[A.S.step].twin);
-
-  function askPhoto() {
-    $("number").focus();
-    $("number").select();
-  }
-
-  function toggleCode() {
-    const details = $("step-" + A.S.step).querySelector("details.code");
-    if (details) details.open = !details.open;
-  }
-
   function moreDigits() {
     const { least, most } = words.numbers;
     settings.digits = settings.digits === most ? least : settings.digits + 1;
@@ -277,46 +261,29 @@ const App = (() => {
     say(`${settings.digits} digits`);
   }
 
-  function jump() {
-    Object.assign(A.S, State.spotlight());
-    set({});
-  }
+  const arrow = (di, dj) => (e) => move(di * (e.shiftKey ? 5 : 1), dj * (e.shiftKey ? 5 : 1));
+  const slide = (by) => set({ dx: clamp(A.S.dx + 6 + by, 13) - 6 }, { push: true });
+  const twin = (way) => A.S.step[0] === way && go(STEP[A.S.step].twin);
 
   const KEYS = {
-    n: () => go(nextStep(1)),
-    p: () => go(nextStep(-1)),
-    " ": () => setMicro(micro === null ? 0 : micro + 1),
-    Backspace: () => setMicro(micro ? micro - 1 : null),
-    ArrowUp: arrow(-1, 0),
-    ArrowDown: arrow(1, 0),
-    ArrowLeft: arrow(0, -1),
-    ArrowRight: arrow(0, 1),
-    "[": () => turn(false, -1),
-    "]": () => turn(false, 1),
-    "{": () => turn(true, -1),
-    "}": () => turn(true, 1),
+    n: () => go(nextStep(1)), p: () => go(nextStep(-1)),
+    " ": () => setMicro(micro === null ? 0 : micro + 1), Backspace: () => setMicro(micro ? micro - 1 : null),
+    ArrowUp: arrow(-1, 0), ArrowDown: arrow(1, 0), ArrowLeft: arrow(0, -1), ArrowRight: arrow(0, 1),
+    "[": () => turn(false, -1), "]": () => turn(false, 1),
+    "{": () => turn(true, -1), "}": () => turn(true, 1),
     PageUp: () => go(LAYERS.filter((s) => place(s) < place(A.S.step)).at(-1) || STEPS[0]),
     PageDown: () => go(LAYERS.find((s) => place(s) > place(A.S.step)) || STEPS.at(-1)),
-    f: () => twin("B"),
-    b: () => twin("F"),
-    i: askPhoto,
+    f: () => twin("B"), b: () => twin("F"),
+    i: () => { $("number").focus(); $("number").select(); },
     m: () => set({ mirror: 1 - A.S.mirror }, { push: true }),
-    "<": () => slide(-1),
-    ">": () => slide(1),
-    g: () => go("G", A.S.step[0] === "B" ? { layer: layerOf(A.S.step) } : {}),
-    G: sample,
-    t: () => descend(1),
-    T: () => descend(100),
-    u: undo,
-    x: () => go("M"),
-    l: () => go("L"),
-    s: () => go("S"),
-    c: toggleCode,
+    "<": () => slide(-1), ">": () => slide(1),
+    g: () => go("G", A.S.step[0] === "B" ? { layer: layerOf(A.S.step) } : {}), G: sample,
+    t: () => descend(1), T: () => descend(100), u: undo,
+    x: () => go("M"), l: () => go("L"), s: () => go("S"),
+    c: () => { for (const code of $("step-" + A.S.step).querySelectorAll("details.code")) code.open = !code.open; },
     d: moreDigits,
-    a: play,
-    "+": () => pace(A.S.pace / 1.5),
-    "-": () => pace(A.S.pace * 1.5),
-    j: jump,
+    a: play, "+": () => pace(A.S.pace / 1.5), "-": () => pace(A.S.pace * 1.5),
+    j: () => { Object.assign(A.S, State.spotlight()); set({}); },
     y: copyLink,
     "?": () => $("help").showModal(),
   };

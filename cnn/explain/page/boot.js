@@ -42,32 +42,21 @@
     for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell, pass);
   }
 
-  // A printed number of the tables against the value here. data-ref: an entry "z1[19,11,7]", or a product of such; a
-  // sentence with some of its letters fixed, "F6 i=3 j=4 f=9 c=5"; a measured slope, "numeric[0,1,2,3]".
+  // A printed number of the tables against the value here. data-ref: an entry "z1[19,11,7]", or a sentence with some of
+  // its letters fixed, "F6 i=3 j=4 f=9 c=5".
   function checkCell(report, cell, pass) {
-    const { ref, format } = cell.dataset, v = valueOf(ref, pass), here = Show.number(v, format);
-    const measured = ref.startsWith("numeric"); // such a slope has an error of its own
-    const text = cell.textContent, near = () => Math.abs(Show.parse(text) - v) <= 1e-3 * Math.abs(v) + 1e-9;
-    report.equal(`the table's ${ref}`, measured && near() ? text : here, text);
+    const { ref, format } = cell.dataset;
+    report.equal(`the table's ${ref}`, Show.number(valueOf(ref, pass), format), cell.textContent);
   }
 
-  function valueOf(ref, pass) {
-    if (ref.includes("=")) {
-      const [id, ...letters] = ref.split(" "), at = letters.map((one) => one.split("="));
-      const { terms } = Terms.evaluate(State.STEP[id].sentence, pass.tensor,
-        Object.fromEntries(at.map(([letter, n]) => [letter, Number(n)])));
-      return Terms.add(terms.map((t) => t.product));
+  function valueOf(ref, { tensor }) {
+    if (!ref.includes("=")) {
+      const [name, inner] = ref.slice(0, -1).split("[");
+      return Terms.entry(name, inner.split(",").map(Number), tensor).value;
     }
-    return ref.split("*").map((one) => entryOf(one, pass)).reduce((a, b) => a * b);
-  }
-
-  function entryOf(ref, pass) {
-    const [, name, inner] = ref.match(/^(\w+)\[([\d,]+)\]$/), at = inner.split(",").map(Number);
-    if (name === "numeric") {
-      const [u, v, c, f] = at, { P, T, G, target } = pass;
-      return Engine.check(P, T, G, target, "W2", ((u * 3 + v) * 32 + c) * 64 + f).numeric;
-    }
-    return Terms.entry(name, at, pass.tensor).value;
+    const [id, ...letters] = ref.split(" "), at = letters.map((one) => one.split("="));
+    const places = Object.fromEntries(at.map(([letter, n]) => [letter, Number(n)]));
+    return Terms.add(Terms.evaluate(State.STEP[id].sentence, tensor, places).terms.map((t) => t.product));
   }
 
   function fail(reasons) {

@@ -11,13 +11,15 @@ import hashlib
 import json
 import re
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import cnn
 from cnn import photos
+from cnn.checks import known
 from cnn.errors import UsageError
 from cnn.explain import formulas, voice
 from cnn.explain.page import markup
@@ -51,15 +53,14 @@ def page(model: Sequential, dense: Sequential, example: Example, target: int | N
     t = trace(model, photo, target, int(example.labels[example.number - 1]), example.number)
     check_networks(t, dense)
     numbers = photo_numbers(example)
-    traces = [
-        t if n == example.number else trace(model, example.pixels[n - 1], None, int(example.labels[n - 1]), n)
-        for n in numbers
-    ]
+    others = {n: int(example.labels[n - 1]) for n in numbers if n != example.number}
+    traces = [trace(model, example.pixels[n - 1], None, others[n], n) if n in others else t for n in numbers]
+    labels = np.array([one.label for one in traces], np.uint8)
     blocks = {
         "weights": Block(t.production, PARAMETERS, "<f4"),
         "baseline": Block(dict(zip(("W1", "b1", "W2", "b2"), dense.params.values(), strict=True)), None, "<f4"),
         "full": Block(t.tensors, [name for name in compared(t) if name not in LEFT_OUT], "<f8"),
-        "photo-bytes": Block({"photos": example.pixels[np.array(numbers) - 1], "labels": labels(traces)}, None, "u1"),
+        "photo-bytes": Block({"photos": example.pixels[np.array(numbers) - 1], "labels": labels}, None, "u1"),
     }
     words = formulas.for_page(t)
     parts = {name: block.text for name, block in blocks.items()}
@@ -116,7 +117,7 @@ class Block:
     First come all first bytes, then all second ones: so equal signs and exponents lie together.
     """
 
-    def __init__(self, tensors, names, dtype: str):
+    def __init__(self, tensors: Mapping[str, Any], names: Iterable[str] | None, dtype: str):
         chosen = {name: np.asarray(tensors[name], dtype) for name in (names or tensors)}
         raw = b"".join(array.tobytes() for array in chosen.values())
         width = np.dtype(dtype).itemsize
@@ -127,15 +128,9 @@ class Block:
         self.told = {"width": width, "layout": layout, "sha256": hashlib.sha256(raw).hexdigest()}
 
 
-def labels(traces: list[Trace]) -> Array:
-    """The photos' classes, a byte each."""
-    return np.array([one.label for one in traces], np.uint8)
-
-
 def data(t: Trace, traces: list[Trace], dense: Sequential, blocks: dict[str, Block]) -> dict:
     """What the page reads as JSON: how the blocks are cut into tensors, and what was found for each photo."""
-    full = to_json(t, [])
-    del full["production"], full["tensors"]  # these lie in their blocks
+    full = {key: value for key, value in to_json(t, []).items() if key not in ("production", "tensors")}  # in blocks
     return {
         "schema": "cnn-page/2",
         "version": cnn.__version__,
@@ -160,15 +155,9 @@ def short(t: Trace, dense: Sequential) -> dict:
         "logits": t["z4"].tolist(),
         "dense": p[0].tolist(),
         "tensors": {name: [float(t[name].sum()), float(np.abs(t[name]).max()), t[name].size] for name in compared(t)},
-        "argmax1": winners(t["argmax1"]),
-        "argmax2": winners(t["argmax2"]),
+        **{name: hashlib.sha256(t[name].astype(np.uint8)).hexdigest() for name in ("argmax1", "argmax2")},
         "ties": split_ties(t),
     }
-
-
-def winners(array: Array) -> str:
-    """The SHA-256 of the pooling winners, a byte each."""
-    return hashlib.sha256(array.astype(np.uint8).tobytes()).hexdigest()
 
 
 def split_ties(t: Trace) -> dict[str, list[list[int]]]:
@@ -187,7 +176,7 @@ def _split(a, winners):
     return [[int(n), int(winners[n])] for n in np.flatnonzero(first != winners)]
 
 
-def as_script(value) -> str:
+def as_script(value: Any) -> str:
     """JSON that may stand inside a script element."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
@@ -200,23 +189,20 @@ def text_parts(t: Trace, traces: list[Trace], example: Example) -> dict[str, str
     beside = [*(formulas.find_step(t, name) for name in formulas.BESIDE), formulas.Step("T", "train", -1)]
     tour = {step.id: markup.Stop(t, step) for step in [*formulas.steps(t), *beside]}
     count = sum(number <= SHEET for number in photo_numbers(example))
-    extra = f" or {t.number}" if t.number > count else ""
+    extra = f" or {t.number}" if known(t.number) > count else ""
     scripts = [f"\n{read(f'{name}.js')}" for name in SCRIPTS]
     return {
-        **{f"{step}-head": stop.head() for step, stop in tour.items()},
-        **{f"{step}-live": stop.live() for step, stop in tour.items()},
+        **{f"{step}-{part}": getattr(stop, part)() for step, stop in tour.items() for part in ("head", "live")},
         "number": str(t.number),
         "count": str(count),
         "photos-in-all": str(len(traces)),
         "numbers": f"1 to {count}{extra}",
-        "a-label": escape(voice.article(t.class_names[t.label].lower())),
+        "a-label": escape(voice.article(t.class_names[known(t.label)].lower())),
         "style": f"{colours()}{read('page.css')}",
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
         "hashes": " ".join(f"'sha256-{fingerprint(script)}'" for script in scripts),
-        "forward": "\n".join(stop.article() for step, stop in tour.items() if step[0] == "F"),
-        "backward": "\n".join(stop.article() for step, stop in tour.items() if step[0] == "B"),
-        "steps-F": markup.step_links(tour, "F"),
-        "steps-B": markup.step_links(tour, "B"),
+        **{f"tour-{way}": "\n".join(tour[step].article() for step in tour if step[0] == way) for way in "FB"},
+        **{f"steps-{way}": markup.step_links(tour, way) for way in "FB"},
         **{f"player-{way}": fill(read("player.html"), {"way": way}) for way in "FB"},
         "keys": markup.keys(),
         "sheet": markup.sheet(traces),
@@ -237,15 +223,12 @@ def fingerprint(script: str) -> str:
 
 def colours() -> str:
     """The colours of positive and negative numbers, by day and by night."""
-    day, night = (
-        " ".join(f"--{name[:3]}: {colour[time]};" for name, colour in voice.COLOURS.items())
-        for time in ("light", "dark")
-    )
+    said = lambda time: " ".join(f"--{name[:3]}: {colour[time]};" for name, colour in voice.COLOURS.items())
+    day, night = said("light"), said("dark")
     return f":root {{ {day} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {night} }} }}\n"
 
 
 def provenance(t: Trace) -> str:
     """Where the numbers come from."""
-    made = escape(t.model.made_by or "not recorded")
-    about = "Data: Fashion-MNIST by Zalando Research, MIT licence."
+    made, about = escape(t.model.made_by or "not recorded"), "Data: Fashion-MNIST by Zalando Research, MIT licence."
     return f"Written by numpy-cnn {cnn.__version__}; model trained by: <code>{made}</code>. {about}"

@@ -218,8 +218,8 @@ const Engine = (() => {
     return y;
   }
 
-  return { SHAPES, PARAMS, CONV1, CONV2, size, windows, plan, conv, convBackward, relu, reluBackward, pool, cellOf,
-    poolBackward, dense, denseBackward, softmax, lossOf, forward, backward, denseNet, kinks, check, sgd, arrange };
+  return { SHAPES, PARAMS, size, plan, conv, convBackward, cellOf, softmax, lossOf, forward, backward, denseNet, check,
+    sgd, arrange };
 })();
 
 if (typeof module !== "undefined") module.exports = Engine;

@@ -52,7 +52,7 @@ const Labs = (() => {
   const L = (A) => {
     const { k, s, pad } = A.S, one = lab(A), { g, x, n, z, i, j } = one, choices = labChoices(A.S);
     if (g.OH < 1) return { html: html`${choices}<p>A ${k}×${k} window does not fit into ${n}×${n}.</p>`,
-      say: "the window does not fit", micro: [] };
+      say: "the window does not fit" };
     const e = labTerms(one), taps = running(e.terms), unused = pad === "valid" ? n - ((g.OH - 1) * s + k) : 0;
     const length = pad === "same" ? `⌈${n} / ${s}⌉` : `⌊(${n} − ${k}) / ${s}⌋ + 1`;
     const from = map("m-lx", { caption: `image ${n}×${n}, padding hatched`, data: x, H: n, W: n,
@@ -117,8 +117,7 @@ const Labs = (() => {
     const c = A.S.B, n = A.S.layer, name = "W" + n;
     const index = n === 1 ? c.t1 * 32 + c.f1 : (c.t2 * 32 + c.c2) * 64 + c.f2;
     const r = A.tried(`check ${name} ${index}`, () => Engine.check(A.P, A.T, A.G, A.target, name, index));
-    const where = n === 1 ? [tap(1, c.t1), input("f1", "filter", 31, c.f1)]
-      : [tap(2, c.t2), input("c2", "channel", 31, c.c2), input("f2", "filter", 63, c.f2)];
+    const where = [tap(n, c[`t${n}`]), n === 2 && input("c2", "channel", 31, c.c2), Parts.filterInput(c, n)];
     const exact = (v) => number(v, "exact");
     const rows = [["w", exact(A.P[name][index])], ["L(w + h)", exact(r.plus)], ["L(w − h)", exact(r.minus)],
       ["numeric: difference / 2h", grad(r.numeric)],
@@ -128,7 +127,7 @@ const Labs = (() => {
     return { html: html`${controls(select("layer", "weight of", [["1", "conv1"], ["2", "conv2"]], n), ...where)}
       ${sums(`moving one number of ${name} by h = ${r.h}`, rows)}${controls(button("G", "Check 40 of each tensor"))}
       <div id="sample" aria-live="polite">${A.sample}</div>`,
-    say: `numeric slope ${grad(r.numeric)}, analytic ${grad(r.analytic)}: ${verdict(A, r)}`, micro: [] };
+    say: `numeric slope ${grad(r.numeric)}, analytic ${grad(r.analytic)}: ${verdict(A, r)}` };
   };
 
   // Which numbers of a tensor are checked: all of a small one, else the 20 with the largest gradients and 20 at random.
@@ -218,7 +217,7 @@ const Labs = (() => {
       ${sums("move it one more pixel to the right, and what stays", stays)}
       <p>A convolution carries a shift over to the last bit. Pooling forgives little of it, and Flatten and Dense read
       positions. Nothing here carries over a mirror image.</p>`,
-    say: `convolutional net: ${said(A.T.p)}${known(A.T.p)}; dense net: ${said(dense.p)}${known(dense.p)}`, micro: [] };
+    say: `convolutional net: ${said(A.T.p)}${known(A.T.p)}; dense net: ${said(dense.p)}${known(dense.p)}` };
   };
 
   // ---- T: training on this one photo
@@ -244,7 +243,7 @@ const Labs = (() => {
       <p>Loss for ${A.classes[A.target]} on this photo${note}: <b>${size(A.loss)}</b> after ${A.losses.length - 1}
       steps${A.edited ? ", with changed weights" : ""}. The network says ${A.classes[A.predicted]},
       ${percent(A.T.p[A.predicted])}.</p>${A.losses.length > 1 ? curve(A.losses) : ""}`,
-    say: `loss ${size(A.loss)}`, micro: [] };
+    say: `loss ${size(A.loss)}` };
   };
 
   return { views: { L, M, G, S, T }, lab, sample, verdict };

@@ -5,7 +5,6 @@ number it is (voice.FORMATS). The page computes all of these again when it opens
 """
 
 import html
-import inspect
 import re
 from pathlib import Path
 
@@ -13,22 +12,17 @@ import numpy as np
 
 from cnn.explain import formulas, views, voice
 from cnn.explain.formulas import Step
-from cnn.explain.parts import Grid, Grids, Line, Num, Row, Sum, Table
+from cnn.explain.parts import Grid, Grids, Line, Num, Sum, Table
 from cnn.explain.trace import Trace, is_relu
+from cnn.explain.words import Code
 from cnn.layers import Conv2D, Flatten
 from kernels.geometry import window_geometry
 
 PAGE = Path(__file__).parent
 ENTRY = re.compile(r"(x|p|f|d?[zapfWbx]\d?|dlogits)\[[\d,]+\]")  # what the page's engine has under the same name
 MARKS = {"pad": "padding", "won": "winner", "here": "chosen"}
-GEOMETRY = (
-    (28, 3, 1, "same"),
-    (28, 3, 2, "same"),
-    (5, 3, 2, "same"),
-    (28, 7, 1, "same"),
-    (28, 2, 1, "same"),
-    (28, 3, 2, "valid"),
-)
+GEOMETRY = [(*sizes, "same") for sizes in ((28, 3, 1), (28, 3, 2), (5, 3, 2), (28, 7, 1), (28, 2, 1))]
+GEOMETRY += [(28, 3, 2, "valid")]
 
 
 class Html(str):
@@ -54,7 +48,7 @@ def cell(shown, mark: str = "") -> str:
         return shown
     cls = f' class="{MARKS[mark]}"' if mark in MARKS else ""
     if isinstance(shown, Num):
-        known = all(ENTRY.fullmatch(one) for one in shown.ref.split("*")) or "=" in shown.ref
+        known = ENTRY.fullmatch(shown.ref) or "=" in shown.ref
         ref = f' data-ref="{shown.ref}" data-format="{shown.kind}"' if known else ""
         return f"<td{ref}{cls}>{number(shown)}</td>"
     return f"<td{cls}>{words(shown)}</td>"
@@ -62,18 +56,17 @@ def cell(shown, mark: str = "") -> str:
 
 def words(shown) -> str:
     """Words, a number, or a Line of both."""
-    parts = shown.parts if isinstance(shown, Line) else [shown]
-    return "".join(number(part) if isinstance(part, Num) else escape(part) for part in parts)
+    if isinstance(shown, Line):
+        return "".join(map(words, shown.parts))
+    return number(shown) if isinstance(shown, Num) else escape(shown)
 
 
 def table(caption: str, head: list[str], rows: list[list], cls: str = "") -> str:
     """rows: a heading, then cells."""
     top = "".join(f'<th scope="col">{escape(text)}</th>' if text else "<td></td>" for text in head)
     top = f"<thead><tr>{top}</tr></thead>" if head else ""
-    lines = (f'<tr><th scope="row">{words(name)}</th>{"".join(map(cell, cells))}</tr>' for name, *cells in rows)
-    body = "".join(lines)
-    name = escape(caption)
-    look = f' class="{cls}"' if cls else ""
+    body = "".join(f'<tr><th scope="row">{words(row[0])}</th>{"".join(map(cell, row[1:]))}</tr>' for row in rows)
+    name, look = escape(caption), f' class="{cls}"' if cls else ""
     whole = f"<table{look}><caption>{name}</caption>{top}<tbody>{body}</tbody></table>"
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{whole}</div>'
 
@@ -110,21 +103,18 @@ def entries(ref: str, width: int):
 
 def sums(part: Sum, caption: str) -> str:
     """Rows that add up."""
-    rows = [[row.label, row.num] for row in part.rows if isinstance(row, Row)]
-    rows.append([f"= {part.tensor}[{','.join(map(str, part.index))}]", part.total])
-    return table(caption, [], rows, "sum")
+    return table(
+        caption, [], [*([row.label, row.num] for row in part.rows), [f"= {part.total.ref}", part.total]], "sum"
+    )
 
 
 def part_html(part, caption: str) -> str:
     """Any part of a view."""
     match part:
         case Grids():
-            arrows = {"x": "×", "->": "→"}
-            signs = (
-                f'<b aria-hidden="true">{escape(arrows.get(item, item))}</b>' if isinstance(item, str) else grid(item)
-                for item in part.items
-            )
-            return f'<div class="equation">{"".join(signs)}</div>'
+            arrows, sign = {"x": "×", "->": "→"}, '<b aria-hidden="true">{}</b>'.format
+            items = (sign(escape(arrows.get(one, one))) if isinstance(one, str) else grid(one) for one in part.items)
+            return f'<div class="equation">{"".join(items)}</div>'
         case Table():
             return table(caption, part.head, part.rows)
         case Sum():
@@ -149,13 +139,10 @@ class Stop:
         """Title, explanation and formula; a lab has a larger title."""
         title, tour = self.words.title, self.id[0] in "FB"
         title = title if tour or title.startswith(self.words.layer or " ") else title[0].upper() + title[1:]
-        heading = (
-            f'<h3 tabindex="-1"><b>{self.id}</b> {escape(title)}</h3>'
-            if tour
-            else f'<h2 tabindex="-1">{escape(title)}</h2>'
-        )
+        level = 3 if tour else 2
+        heading = f"<b>{self.id}</b> {escape(title)}" if tour else escape(title)
         formula = f'<p class="formula">{escape(self.words.text)}</p>' if self.words.text else ""
-        return f"{heading}<p>{escape(self.words.say)}</p>{more(self.id)}{formula}"
+        return f'<h{level} tabindex="-1">{heading}</h{level}><p>{escape(self.words.say)}</p>{more(self.id)}{formula}'
 
     def live(self) -> str:
         """The place where a step comes alive; before that it holds its numbers."""
@@ -189,11 +176,8 @@ def step_links(tour: dict[str, Stop], way: str) -> str:
 def keys() -> str:
     """The keys and what they do."""
     names = {"arrows": "← ↑ → ↓"}
-    marked = (
-        (" ".join(f"<kbd>{escape(k)}</kbd>" for k in names.get(key.keys, key.keys).split()), key.help)
-        for key in voice.keys_of("page")
-    )
-    return "".join(f"<dt>{pressed}</dt><dd>{escape(said)}</dd>" for pressed, said in marked)
+    marked = lambda keys: " ".join(f"<kbd>{escape(k)}</kbd>" for k in names.get(keys, keys).split())
+    return "".join(f"<dt>{marked(one.keys)}</dt><dd>{escape(one.help)}</dd>" for one in voice.keys_of("page"))
 
 
 def sources(tour: dict[str, Stop]) -> str:
@@ -204,15 +188,12 @@ def sources(tour: dict[str, Stop]) -> str:
 
 def source(name: str, function) -> str:
     """A function's own text."""
-    function = inspect.unwrap(getattr(function, "py_func", function))
-    lines, first = inspect.getsourcelines(function)
-    file = "/".join(Path(inspect.getsourcefile(function)).parts[-2:])
+    file, first, lines = Code(function, "").source()
     indent = len(lines[0]) - len(lines[0].lstrip())
     body = escape("".join(line[indent:] if line.strip() else "\n" for line in lines).rstrip())
-    return (
-        f'<figure id="code-{name}" class="source"><figcaption>{file}, line {first}: <code>{name}</code></figcaption>'
-        f'<pre tabindex="0" role="region" aria-label="{name}">{body}</pre></figure>'
-    )
+    caption = f"<figcaption>{file}, line {first}: <code>{name}</code></figcaption>"
+    text = f'<pre tabindex="0" role="region" aria-label="{name}">{body}</pre>'
+    return f'<figure id="code-{name}" class="source">{caption}{text}</figure>'
 
 
 # ---- text with numbers
@@ -227,15 +208,9 @@ def target(t: Trace) -> str:
 def sheet(traces: list[Trace]) -> str:
     """All photos with labels and predictions, for reading without JavaScript."""
     names = traces[0].class_names
-    rows = [
-        [
-            f"{t.number} = test[{t.number - 1}]",
-            names[t.label],
-            names[t.predicted],
-            "right" if t.label == t.predicted else "WRONG",
-        ]
-        for t in traces
-    ]
+    said = {True: "right", False: "WRONG"}
+    cells = ((t.number, names[t.label], names[t.predicted], said[t.label == t.predicted]) for t in traces)
+    rows = [[f"{number} = test[{number - 1}]", *words] for number, *words in cells]
     made = table("labels and predictions", ["photo", "label", "model says", ""], rows)
     return f'<div class="static derived">{made}</div>'
 
@@ -252,9 +227,8 @@ def network(t: Trace) -> str:
         title = f"{title} + ReLU" if is_relu(t.stages[k]) else title
         times = int(np.prod(layer.output_shape[:2])) if isinstance(layer, Conv2D) else 1
         work = layer.params["kernel"].size * times if layer.params else 0
-        items.append(
-            layer_item(name, first["F", at], first["B", at], title, layer.output_shape, layer.count_params(), work)
-        )
+        ways = first["F", at], first["B", at]
+        items.append(layer_item(name, *ways, title, layer.output_shape, layer.count_params(), work))
     return "".join(items)
 
 
@@ -272,10 +246,8 @@ def layer_item(name: str, ahead: str, back: str, title: str, shape, parameters: 
 
 def geometry() -> str:
     """Sizes and padding for the settings that are asked for most."""
-    rows = [
-        [f"{size}, {k}×{k}, stride {s}, {padding}", *map(str, window_geometry(size, k, s, padding))]
-        for size, k, s, padding in GEOMETRY
-    ]
+    names = (f"{size}, {k}×{k}, stride {s}, {padding}" for size, k, s, padding in GEOMETRY)
+    rows = [[name, *map(str, window_geometry(*one))] for name, one in zip(names, GEOMETRY, strict=True)]
     return table("output and padding by Keras’ rule", ["input, kernel", "output", "zeros before", "after"], rows)
 
 
@@ -285,17 +257,13 @@ def comparison(found: dict | None) -> str:
         said = "For these networks no comparison on the whole test set has been made"
         return f"<p>{said}: <code>cnn compare</code> makes it.</p>"
     names = found["networks"]
-    rows = [
-        [row["change"], *(share(score) for n in names for score in (row[n], row[n]["by_class"].get("Sandal")))]
-        for row in found["results"]
-        if not row["dy"]
-    ]
+    both = lambda score: (share(score), share(score["by_class"].get("Sandal")))
+    rows = [[row["change"], *(one for n in names for one in both(row[n]))] for row in found["results"] if not row["dy"]]
     head = ["photos", *(f"{name}, {which}" for name in names for which in ("all", "sandals"))]
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in found["sentences"])
     caption = f"right answers of {found['photos']:,} photos, in percent, with 95 % intervals"
-    return (
-        f"<h3>What the whole test set says</h3>{table(caption, head, rows)}<ul>{said}</ul><p>{escape(found['why'])}</p>"
-    )
+    measured = f"{table(caption, head, rows)}<ul>{said}</ul><p>{escape(found['why'])}</p>"
+    return f"<h3>What the whole test set says</h3>{measured}"
 
 
 def share(score: dict | None) -> Html:

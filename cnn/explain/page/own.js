@@ -19,14 +19,18 @@ const Own = (() => {
     $("paper-state").textContent = `pen at row ${pen[0]}, column ${pen[1]}; ${used} of 784 pixels are not black`;
   }
 
+  function move(i, j) {
+    pen = [i, j].map((v) => Math.max(0, Math.min(27, v)));
+    show();
+  }
+
   // A round brush: full at the cell, half beside it.
   function dab(i, j, level = 255) {
     for (let di = -1; di <= 1; di++) for (let dj = -1; dj <= 1; dj++) {
       const r = i + di, c = j + dj, v = di || dj ? level >> (di && dj ? 2 : 1) : level;
       if (r >= 0 && c >= 0 && r < 28 && c < 28) pixels[r * 28 + c] = level ? Math.max(pixels[r * 28 + c], v) : 0;
     }
-    pen = [Math.max(0, Math.min(27, i)), Math.max(0, Math.min(27, j))];
-    show();
+    move(i, j);
   }
 
   function onPointer(e) {
@@ -38,11 +42,8 @@ const Own = (() => {
   // Arrow keys move the pen, Space paints, Delete wipes; Tab leaves as everywhere.
   function onKey(e) {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key];
-    const clamp = (v) => Math.max(0, Math.min(27, v));
-    if (step) {
-      pen = [clamp(pen[0] + step[0]), clamp(pen[1] + step[1])];
-      show();
-    } else if (e.key === " " || e.key === "Delete") dab(...pen, e.key === " " ? 255 : 0);
+    if (step) move(pen[0] + step[0], pen[1] + step[1]);
+    else if (e.key === " " || e.key === "Delete") dab(...pen, e.key === " " ? 255 : 0);
     else return;
     e.preventDefault();
   }

@@ -44,10 +44,10 @@ const Parts = (() => {
   const tap = (n, t) => input(`t${n}`, "tap 3u+v", 8, t);
 
   // The cell of a layer's maps; pooled maps have no cursor of their own: the place is that of the map before, `of`.
-  const place = (c, n, filter = "filter", of = "") => controls(
-    input(`i${n}`, `row${of}`, SIDE[n] - 1, c[`i${n}`]),
-    input(`j${n}`, `column${of}`, SIDE[n] - 1, c[`j${n}`]),
-    input(`f${n}`, filter, FILTERS[n] - 1, c[`f${n}`]));
+  const cellInputs = (c, n, of = "") => [["i", "row"], ["j", "column"]].map(([letter, name]) =>
+    input(letter + n, name + of, SIDE[n] - 1, c[letter + n]));
+  const filterInput = (c, n, name = "filter") => input(`f${n}`, name, FILTERS[n] - 1, c[`f${n}`]);
+  const place = (c, n, filter = "filter", of = "") => controls(cellInputs(c, n, of), filterInput(c, n, filter));
   const pick = (n) => (i, j) => ({ [`i${n}`]: i, [`j${n}`]: j });
   const pickPooled = (n) => (i, j) => ({ [`i${n}`]: 2 * i, [`j${n}`]: 2 * j });
 
@@ -122,5 +122,6 @@ const Parts = (() => {
   }
 
   return { nameOf, cellOf, show, product, exactly, openWord, running, id, controls, input, rate, edit, select, button,
-    tap, place, pick, pickPooled, channelMap, windowGrids, runningRow, sayTaps, totalRows, sayTotal, largest };
+    tap, cellInputs, filterInput, place, pick, pickPooled, channelMap, windowGrids, runningRow, sayTaps, totalRows,
+    sayTotal, largest };
 })();

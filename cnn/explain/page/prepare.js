@@ -1,10 +1,11 @@
-// A photo of one's own made like those of the data set, by the steps of cnn/own_photo.py in the same order.
+// A photo of one's own made like those of the data set, by the steps of cnn/photos/own.py in the same order.
 // No document, no window: Node runs this same file in the tests. Its numbers are float32 where Python's are.
 "use strict";
 
 const Prepare = (() => {
   const SIZE = 28, WORKING_SIZE = 112, LARGE = 1000;
   const GREY = [0.299, 0.587, 0.114];
+  const NO_BACKGROUND = "expected one thing before an even background, found none";
   const NOTHING = "expected something to see, got a picture of one and the same brightness";
   const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
   const FILTERS = {
@@ -13,10 +14,7 @@ const Prepare = (() => {
   };
 
   // Half to even, as Python rounds.
-  function rint(v) {
-    const down = Math.floor(v), rest = v - down;
-    return rest < 0.5 || (rest === 0.5 && down % 2 === 0) ? down : down + 1;
-  }
+  const rint = (v) => (v % 1 === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
 
   // The value below which the share q lies, between its two neighbours where it falls between.
   function quantile(values, q) {
@@ -52,12 +50,10 @@ const Prepare = (() => {
     return out;
   }
 
-  // A very large picture handed on smaller: whole blocks of it averaged. picture: {height, width, channels: three
-  // planes}
+  // A very large picture handed on smaller: whole blocks of it averaged. {height, width, channels: three planes}
   function reduce({ height, width, channels }) {
-    const k = Math.max(1, Math.floor(Math.max(height, width) / LARGE)), H = Math.ceil(height / k),
-      W = Math.ceil(width / k);
-    if (k === 1) return { height, width, channels };
+    const k = Math.floor(Math.max(height, width) / LARGE), H = Math.ceil(height / k), W = Math.ceil(width / k);
+    if (k < 2) return { height, width, channels };
     const mean = (plane, i, j) => {
       let sum = 0, count = 0;
       for (let r = i * k; r < Math.min(height, (i + 1) * k); r++)
@@ -107,6 +103,7 @@ const Prepare = (() => {
     const middle = channels.map((c) => median(edge.map((n) => c[n])));
     const farthest = (n, from) => Math.max(...channels.map((c, k) => Math.abs(c[n] - from(k))));
     let kept = edge.map((n) => farthest(n, (k) => middle[k]) <= 80), planes, residual;
+    if (!kept.includes(true)) throw new Error(NO_BACKGROUND); // an edge of red, green and blue in equal parts, say
     const spread = () => 1.48 * median(residual.filter((_, e) => kept[e]));
     for (let round = 0; round < 8; round++) {
       const chosen = edge.filter((_, e) => kept[e]), places = chosen.map(basisOf);
@@ -128,7 +125,7 @@ const Prepare = (() => {
     if (strongest < Math.max(12, 4 * noise)) throw new Error(NOTHING);
     const mask = Uint8Array.from(distance, (v) => v > Math.max(4 * noise, 0.15 * strongest));
     const found = pieces(mask, height, width), largest = Math.max(0, ...found.map((piece) => piece.length));
-    if (!largest) throw new Error("expected one thing before an even background, found none");
+    if (!largest) throw new Error(NO_BACKGROUND);
     for (const piece of found) if (piece.length * 20 < largest) for (const n of piece) mask[n] = 0;
     return mask;
   }
@@ -154,13 +151,9 @@ const Prepare = (() => {
 
   // The smallest rectangle around the mask, cut out, and 0 where the background is.
   function cutOut(grey, mask, width) {
-    let top = Infinity, bottom = 0, left = Infinity, right = 0;
-    mask.forEach((seen, n) => {
-      if (!seen) return;
-      const r = Math.floor(n / width), c = n % width;
-      [top, bottom, left, right] = [Math.min(top, r), Math.max(bottom, r), Math.min(left, c), Math.max(right, c)];
-    });
-    const H = bottom - top + 1, W = right - left + 1;
+    const seen = [...mask.keys()].filter((n) => mask[n]), range = (list) => [Math.min(...list), Math.max(...list)];
+    const [top, bottom] = range(seen.map((n) => Math.floor(n / width)));
+    const [left, right] = range(seen.map((n) => n % width)), H = bottom - top + 1, W = right - left + 1;
     const from = (n) => (top + Math.floor(n / W)) * width + left + (n % W);
     const values = Float32Array.from({ length: H * W }, (_, n) => (mask[from(n)] ? Math.max(grey[from(n)], 0) : 0));
     return { values, height: H, width: W };
@@ -187,8 +180,7 @@ const Prepare = (() => {
     return Uint8Array.from(grey, (v) => rint(bright ? 255 - v : v));
   }
 
-  // 784 bytes from a picture {height, width, channels: [red, green, blue], numbers 0 to 255}. Throws where nothing is
-  // seen.
+  // 784 bytes from a picture {height, width, channels: three planes of 0 to 255}. Throws where nothing is seen.
   function photo(picture) {
     if (Math.min(picture.height, picture.width) < 8)
       throw new Error(`expected an image of at least 8 x 8 pixels, got ${picture.width} x ${picture.height}`);
@@ -196,8 +188,7 @@ const Prepare = (() => {
     const small = shrink(reduce(picture)), { difference, noise } = differences(small);
     const mask = thing(difference, noise, small.height, small.width);
     const total = (d, size) => d.reduce((sum, v, n) => sum + (mask[n] ? size(v) : 0), 0);
-    const strength = difference.map((d) => total(d,
-      Math.abs)); // where it stands out most: a red shirt is dark in green
+    const strength = difference.map((d) => total(d, Math.abs)); // it stands out most: a red shirt is dark in green
     const grey = difference[strength.indexOf(Math.max(...strength))], sign = total(grey, Number) < 0 ? -1 : 1;
     return fit(cutOut(grey.map((v) => sign * v), mask, small.width));
   }

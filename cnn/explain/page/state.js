@@ -36,9 +36,6 @@ const State = (() => {
 
   function compute() {
     const S = A.S;
-    A.classes = file.data.classes;
-    A.articled = file.data.articled; // "a Sandal", "an Ankle boot"
-    A.scale = file.data.scale;
     A.label = S.photo === "own" ? null : file.data.photos[numbers().indexOf(S.photo)].label;
     A.x = Engine.arrange(S.photo === "own" ? scaled(S.px) : photo(S.photo), S);
     A.dense = file.baseline && Engine.denseNet(file.baseline, A.x);
@@ -187,7 +184,11 @@ const State = (() => {
       ["t" + n]: w.length === 4 ? whole(w[0], 0, 2, 1) * 3 + whole(w[1], 0, 2, 1) : tap });
   }
 
-  const carry = (carried) => { file = carried; };
+  function carry(carried) {
+    file = carried;
+    const { classes, articled, scale } = file.data; // articled: "a Sandal", "an Ankle boot"
+    Object.assign(A, { classes, articled, scale });
+  }
 
   function start() {
     const { full } = file.data;
@@ -201,6 +202,6 @@ const State = (() => {
     if (read(location.hash)) compute();
   }
 
-  return { A, STEP, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, letters, scaled, photo, numbers, compute, pass, step,
-    edit, reset, spotlight, cursor, address, read, carry, start };
+  return { A, STEP, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, letters, photo, numbers, compute, step, edit, reset,
+    spotlight, cursor, address, read, carry, start };
 })();

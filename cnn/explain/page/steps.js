@@ -6,8 +6,9 @@ const Steps = (() => {
   const { html, words, number, fixed, signed, grad, size, percent, whole } = Show;
   const { cell, total, table, sums, grid, pair, equation, bar, map } = Show;
   const { nameOf, cellOf, show, exactly, openWord, running, controls, input, rate, edit, select, button, tap } = Parts;
-  const { place, pick, pickPooled, channelMap, windowGrids, runningRow, sayTaps, totalRows, sayTotal, largest } = Parts;
-  const { SIDE, FILTERS } = State;
+  const { cellInputs, filterInput, place, pick, pickPooled, channelMap } = Parts;
+  const { windowGrids, runningRow, sayTaps, totalRows, sayTotal, largest } = Parts;
+  const { SIDE } = State;
   const { add } = Terms;
   const FOUR = [0, 1, 2, 3], NINE = [...Array(9).keys()];
   const zeros = (t) => t.reduce((n, v) => n + (v === 0), 0);
@@ -22,9 +23,8 @@ const Steps = (() => {
     const n = c.i1 * 28 + c.j1, byte = Math.round(A.x[n] / A.scale), x = fixed(A.x[n]);
     const picture = channelMap(A, "x", 0, { note: "the photo", sel: [c.i1, c.j1], pick: pick(1) });
     const rows = [["in the file", `${byte} of 255`], ["x", cell(x, { cls: "total" })]];
-    return { html: html`${controls(input("i1", "row", 27, c.i1), input("j1", "column", 27, c.j1))}
-      ${pair(picture, sums("one pixel", rows))}`,
-    say: `pixel in row ${c.i1}, column ${c.j1}: ${byte} of 255, x is ${x}`, micro: [] };
+    return { html: html`${controls(cellInputs(c, 1))}${pair(picture, sums("one pixel", rows))}`,
+    say: `pixel in row ${c.i1}, column ${c.j1}: ${byte} of 255, x is ${x}` };
   }
 
   function padding({ A, c }) {
@@ -33,7 +33,7 @@ const Steps = (() => {
     const rows = [["top, bottom", "1, 1"], ["left, right", "1, 1"], ["zeros added", "30·30 − 28·28 = 116"],
       ["windows that touch them", "784 − 26·26 = 108"]];
     return { html: pair(picture, sums("padding ‘same’, 3×3, stride 1", rows)),
-      say: "one row of zeros above and below, one column left and right", micro: [] };
+      say: "one row of zeros above and below, one column left and right" };
   }
 
   function conv({ A, c, n, e }) {
@@ -81,7 +81,7 @@ const Steps = (() => {
       ["closed in this map", `${closed} of ${H * W}, ${percent(closed / (H * W))}`]];
     return { html: html`${place(c, n)}${pair(look(tensor, "before"), look(e.out.tensor, "after"))}
       ${sums("one cell", rows)}`,
-    say: `z ${signed(z)} becomes ${a}`, micro: [] };
+    say: `z ${signed(z)} becomes ${a}` };
   }
 
   const windowCell = (m) => `row ${m >> 1}, column ${m & 1} of the window`;
@@ -116,7 +116,7 @@ const Steps = (() => {
     return { html: html`${place(c, 2, "channel", " in a2")}
       ${pair(from, sums(`p2[${r},${s},${ch}] becomes f[${n}]`, rows))}
       ${table("its neighbours in the row are the same place in other channels", ["n", ...near], [["f[n]", ...line]])}`,
-    say: `p2 at row ${r}, column ${s}, channel ${ch} becomes number ${n} of the row`, micro: [] };
+    say: `p2 at row ${r}, column ${s}, channel ${ch} becomes number ${n} of the row` };
   }
 
   // The 10×10 pixels of the photo that a cell of p2 can see.
@@ -206,7 +206,7 @@ const Steps = (() => {
       ["channel", `${n} mod 64 = ${ch}`], ["value", total(show(e.out))]];
     const to = channelMap(A, "dp2", ch, { sel: [r, s], pick: pickPooled(2) });
     return { html: html`${place(c, 2, "channel", " in a2")}${pair(to, sums(`df[${n}] goes back to its place`, rows))}`,
-      say: `number ${n} goes back to row ${r}, column ${s}, channel ${ch}`, micro: [] };
+      say: `number ${n} goes back to row ${r}, column ${s}, channel ${ch}` };
   }
 
   function route({ A, c, n, step, at: { r, s, f } }) {
@@ -233,8 +233,8 @@ const Steps = (() => {
   // Why products of a weight's gradient are 0, each counted once: the ReLU, then the pooling, then the input.
   function causes(A, n, e) {
     const count = {}, z = A.tensor(`z${n}`).data;
-    const why = ([value, slope]) => (z[slope.flat] <= 0 ? "ReLU closed" : slope.value === 0 ? "lost the pool"
-      : value.inside ? "zero input" : "padding");
+    const [closed, lost, padded, silent] = words.causes, live = (slope) => z[slope.flat] > 0;
+    const why = ([value, slope]) => (!live(slope) ? closed : slope.value === 0 ? lost : value.inside ? silent : padded);
     for (const t of e.terms) if (t.product === 0) count[why(t.factors)] = (count[why(t.factors)] || 0) + 1;
     return Object.entries(count).map(([name, times]) => `${times} ${name}`).join(", ");
   }
@@ -244,8 +244,7 @@ const Steps = (() => {
     const [x, d] = e.sentence.factors.map((one) => one.tensor), side = SIDE[n], none = e.terms.length - live.length;
     const t = live.length ? largest(e, step.top, ["row i", "column j"], ({ scope }) => [scope.i, scope.j], live)
       : { html: html`<p>No product is live: this weight has a gradient of exactly 0.</p>`, shown: [], micro: [] };
-    const where = controls(tap(n, c[`t${n}`]), n === 2 && input("c2", "channel", 31, ch),
-      input(`f${n}`, "filter", FILTERS[n] - 1, f));
+    const where = controls(tap(n, c[`t${n}`]), n === 2 && input("c2", "channel", 31, ch), filterInput(c, n));
     const looked = (k) => t.shown.map(({ factors }) => cellOf(factors[k]));
     const from = channelMap(A, x, ch, { pad: [1, 1, 1, 1], box: [u - 1, v - 1, side, side], taps: looked(0) });
     const rows = [[`= ${nameOf(e.out)}`, total(show(e.out))], ...beside(view),
@@ -270,7 +269,7 @@ const Steps = (() => {
       ["difference", grad(sum(shares) - sum(turned))], [`${nameOf(e.out)} of the pass`, show(e.out)]];
     const cells = channelMap(A, "dz2", c.f2, { note: "one of 64, with the nine cells that looked here",
       pad: [1, 1, 1, 1], box: [r - 1, s - 1, 3, 3], taps: shares.map((one) => one.at) });
-    const where = controls(input("i2", "row", 13, r), input("j2", "column", 13, s), input("c2", "channel", 31, ch));
+    const where = controls(cellInputs(c, 2), input("c2", "channel", 31, ch));
     const scatter = "scatter: what the window sent back through weight [u,v], summed over 64 filters";
     const gather = "gather: the same window of dz2 under the filter turned by 180°";
     return { html: html`${where}${pair(channelMap(A, "dp1", ch, { sel: [r, s], pick: pick(2) }), cells)}
@@ -303,15 +302,14 @@ const Steps = (() => {
       ["loss, this weight moved", html`${loss(one)} <small>${promised}</small>`],
       ["loss, all 421,642 moved", cell(html`${loss(all)} <small>${change(all)}</small>`, { cls: "total" })]];
     const look = (name, note) => channelMap(A, name, 0, { note, sel: [r, s], pick: pick(1) });
-    const where = controls(input("i1", "row", 27, r), input("j1", "column", 27, s), tap(1, c.t1),
-      input("f1", "filter", 31, c.f1), rate("lr", lr));
+    const where = controls(cellInputs(c, 1), tap(1, c.t1), filterInput(c, 1), rate("lr", lr));
     return { html: html`${where}${pair(look("x"), look("dx", "how the loss would change with each pixel"))}
       ${sums("one pixel", [["x", fixed(A.x[r * 28 + s])], [nameOf(e.out), show(e.out)]])}
       ${sums(`one step of gradient descent on W1[${Math.floor(c.t1 / 3)},${c.t1 % 3},0,${c.f1}]`, rows)}
       ${controls(button("t", "Take this step"), button("T", "A hundred of them"),
         button("u", "Back to the loaded weights"))}`,
     say: `weight ${exactly(w)} becomes ${exactly(next)}; loss ${loss(A.loss)} becomes ${loss(all)} when all weights `
-      + "step", micro: [] };
+      + "step" };
   }
 
   const VIEWS = { input: pixel, padding, conv, relu, pool, flatten, dense, logits, softmax, dlogits,

@@ -5,47 +5,23 @@ from cnn.explain import voice
 from cnn.terminal import Style
 
 ARROWS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
-ACTIONS = {  # key: a method of the walk, and its arguments
-    "n": ("go", 1),
-    "p": ("go", -1),
-    " ": ("reveal", 1),
-    "\x7f": ("reveal", -1),
+PAIRS = (  # a method of the walk, and the keys for one back and one on
+    *(("go", "p", "n"), ("reveal", "\x7f", " "), ("change_layer", "pageup", "pagedown"), ("shift", "<", ">")),
+    *(("change_filter", "[", "]"), ("change_channel", "{", "}")),
+)
+PLAIN = {  # methods without arguments
+    **{"j": "jump", "i": "ask_photo", "m": "mirror", "e": "next_target", "G": "sample", "t": "learn", "T": "train"},
+    **{"u": "undo", "s": "stride_or_shifts", "v": "map_or_padding", "d": "more_digits", "y": "link", "q": "quit"},
+}
+ACTIONS: dict[str, tuple] = {  # key: a method of the walk, and its arguments
+    **{key: (method, by) for method, *keys in PAIRS for key, by in zip(keys, (-1, 1), strict=True)},
     **{key: ("move", by) for key, by in ARROWS.items()},
     **{f"shift-{key}": ("move", (5 * by[0], 5 * by[1])) for key, by in ARROWS.items()},
-    "[": ("change_filter", -1),
-    "]": ("change_filter", 1),
-    "{": ("change_channel", -1),
-    "}": ("change_channel", 1),
-    "pageup": ("change_layer", -1),
-    "pagedown": ("change_layer", 1),
-    "f": ("twin", "F"),
-    "b": ("twin", "B"),
-    "j": ("jump",),
-    "i": ("ask_photo",),
-    "m": ("mirror",),
-    "<": ("shift", -1),
-    ">": ("shift", 1),
-    "e": ("next_target",),
-    "g": ("extra", "G"),
-    "G": ("sample",),
-    "t": ("learn",),
-    "T": ("train",),
-    "u": ("undo",),
-    "x": ("extra", "M"),
-    "l": ("extra", "L"),
-    "k": ("lab", "kernel_size"),
-    "s": ("stride_or_shifts",),
-    "v": ("map_or_padding",),
-    "o": ("lab", "toy"),
-    "r": ("lab", "preset"),
-    "c": ("toggle", "source"),
-    "d": ("more_digits",),
-    "a": ("toggle", "playing"),
-    "+": ("faster", 0.5),
-    "-": ("faster", 2.0),
-    "y": ("link",),
-    "?": ("toggle", "help"),
-    "q": ("quit",),
+    **{"f": ("twin", "F"), "b": ("twin", "B"), "g": ("extra", "G"), "x": ("extra", "M"), "l": ("extra", "L")},
+    **{"k": ("lab", "kernel_size"), "o": ("lab", "toy"), "r": ("lab", "preset")},
+    **{"c": ("toggle", "source"), "a": ("toggle", "playing"), "?": ("toggle", "help")},
+    **{"+": ("faster", 0.5), "-": ("faster", 2.0)},
+    **{key: (method,) for key, method in PLAIN.items()},
 }
 
 
@@ -56,14 +32,18 @@ def help_lines(width: int) -> list[str]:
     lines = [f"{key.keys.replace('Space Backspace', 'Space'):5} {key.help}"[:half] for key in keys]
     if width < 80:
         return ["Keys:", *lines]
-    middle = -(-len(lines) // 2)
-    pairs = zip(lines[:middle], [*lines[middle:], ""], strict=False)
     about = [
         " float32 is the network in use; all else is computed again in float64, more",
         " exactly. 'agrees': within 1e-5 of the largest number of the tensor.",
         " In maps: # + positive, = - negative, . small; v and > point at the cell.",
     ]
-    return ["Keys", *about, *[f" {a:<{half}} {b}".rstrip() for a, b in pairs]]
+    return ["Keys", *about, *two_columns(lines, half + 1)]
+
+
+def two_columns(lines: list[str], width: int) -> list[str]:
+    """The lines in two columns, the first of this width."""
+    half = -(-len(lines) // 2)
+    return [f" {a:<{width}}{b}".rstrip() for a, b in zip(lines[:half], [*lines[half:], ""], strict=False)]
 
 
 def sheet_lines(model, test, style: Style) -> list[str]:
@@ -75,14 +55,11 @@ def sheet_lines(model, test, style: Style) -> list[str]:
         names, share = said.class_names, f"  {said.probabilities[said.predicted]:.2f}" if wide else ""
         label, mark = names[said.photo.label], marks[0 if said.right else 1]
         rows.append(f"{said.photo.number:3} {label:11} {mark} {said.says:11}{share}")
-    half = -(-len(rows) // 2)
-    pairs = zip(rows[:half], [*rows[half:], ""], strict=False)
-    gap = 3 if wide else 0
     first = photos.shown_first(*test)
     return [
         f"The first {len(chosen)} test photos: number, label, what the model says",
         "",
-        *[f" {a:<{len(rows[0]) + gap}}{b}".rstrip() for a, b in pairs],
+        *two_columns(rows, len(rows[0]) + (3 if wide else 0)),
         "",
         f" {marks[0]} right   {marks[1]} wrong",
         "",

@@ -6,28 +6,24 @@ import select
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 
 from cnn import terminal
 from cnn.explain.terminal.walk import Walk
 
 SMALLEST = (60, 20)
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # main screen aside, cursor hidden; and back
+NAMES = dict(zip("ABCD", ("up", "down", "right", "left"), strict=True))
 SEQUENCES = {
-    "[A": "up",
-    "[B": "down",
-    "[C": "right",
-    "[D": "left",
-    "OA": "up",
-    "OB": "down",
-    "OC": "right",
-    "OD": "left",
-    "[1;2A": "shift-up",
-    "[1;2B": "shift-down",
-    "[1;2C": "shift-right",
-    "[1;2D": "shift-left",
-    "[5~": "pageup",
-    "[6~": "pagedown",
+    **{f"{start}{letter}": name for letter, name in NAMES.items() for start in "[O"},
+    **{f"[1;2{letter}": f"shift-{name}" for letter, name in NAMES.items()},
+    **{"[5~": "pageup", "[6~": "pagedown"},
 }
+
+
+def too_small(size) -> bool:
+    """Whether a window has no room for a step."""
+    return size.columns < SMALLEST[0] or size.lines < SMALLEST[1]
 
 
 def usable() -> str:
@@ -35,7 +31,7 @@ def usable() -> str:
     if os.environ.get("TERM", "dumb") == "dumb":
         return "TERM=dumb: plain text instead of screens"
     size = shutil.get_terminal_size()
-    if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
+    if too_small(size):
         smallest = "x".join(map(str, SMALLEST))
         return f"the window is {size.columns}x{size.lines}, smaller than {smallest}: plain text instead of screens"
     try:
@@ -46,12 +42,16 @@ def usable() -> str:
 
 
 @contextlib.contextmanager
-def raw(fd: int):
+def raw(fd: int) -> Iterator[int]:
     """Keys come one by one and are not echoed; Ctrl-C still interrupts. All is put back at the end."""
     import termios
 
     before = termios.tcgetattr(fd)
-    handlers = {number: signal.signal(number, _terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def terminate(number, frame):
+        raise SystemExit(128 + number)
+
+    handlers = {number: signal.signal(number, terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
     handlers[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: None)  # wakes the waiting select
     wakeup, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -60,25 +60,16 @@ def raw(fd: int):
         mode = termios.tcgetattr(fd)
         mode[3] &= ~(termios.ICANON | termios.ECHO)
         termios.tcsetattr(fd, termios.TCSADRAIN, mode)
-        write(ENTER)
+        terminal.draw(sys.stdout, ENTER)
         yield wakeup
     finally:
-        write(LEAVE)
+        terminal.draw(sys.stdout, LEAVE)
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
         signal.set_wakeup_fd(old_wake)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         os.close(wakeup)
         os.close(wake)
-
-
-def _terminate(number, frame):
-    raise SystemExit(128 + number)
-
-
-def write(text: str) -> None:
-    """To the terminal, at once."""
-    terminal.draw(sys.stdout, text)
 
 
 def run(walk: Walk, style: terminal.Style) -> int:
@@ -103,12 +94,13 @@ def run(walk: Walk, style: terminal.Style) -> int:
 def draw(walk: Walk, style: terminal.Style) -> None:
     """One screen, in a single write, so that nothing flickers."""
     size = shutil.get_terminal_size()
-    if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
+    if too_small(size):
         lines = ["This window is too small:", f"{SMALLEST[0]} x {SMALLEST[1]} is needed.", "q quits."][: size.lines]
         lines = [line[: size.columns] for line in lines]
     else:
         lines = walk.screen(size.columns, size.lines, style)
-    write("\x1b[H" + "\r\n".join(f"{terminal.shown(line)}\x1b[K" for line in lines) + "\x1b[J")
+    text = "\r\n".join(f"{terminal.shown(line)}\x1b[K" for line in lines)
+    terminal.draw(sys.stdout, f"\x1b[H{text}\x1b[J")
 
 
 def read_key(fd: int) -> str:
@@ -117,8 +109,7 @@ def read_key(fd: int) -> str:
     if first == b"\x08":
         return "\x7f"
     if first != b"\x1b":
-        rest = {0xC0: 1, 0xE0: 2, 0xF0: 3}
-        more = next((count for lead, count in reversed(rest.items()) if first and first[0] >= lead), 0)
+        more = sum(first >= lead for lead in (b"\xc0", b"\xe0", b"\xf0"))  # bytes of a letter in UTF-8
         return (first + (os.read(fd, more) if more else b"")).decode("utf-8", "replace")
     sequence = b""
     while select.select([fd], [], [], 0.03)[0] and len(sequence) < 8:

@@ -1,7 +1,8 @@
 """Views as plain lines of text: the same for a terminal's screen and for a pipe."""
 
-import inspect
 import textwrap
+from functools import partial
+from itertools import zip_longest
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from cnn.explain.formulas import steps
 from cnn.explain.parts import Cursor, Grid, Grids, Line, Map, Num, Row, Sum, Table, View
 from cnn.explain.trace import Trace
 from cnn.explain.views import show
-from cnn.explain.words import plain
 from cnn.terminal import RESET, Style, draw_photo
 
 MARKS = {"won": "[{}]", "here": "<{}>", "pad": ".", "blank": ""}
@@ -39,10 +39,8 @@ def target_line(t: Trace) -> str:
 
 def render(view: View, width: int = 80, digits: int = voice.DIGITS, live: bool = False) -> list[str]:
     """The view's parts as lines of at most `width` characters. live: tell how large a rounding difference is."""
-    lines = []
-    for part in view.parts:
-        more = {"live": live} if isinstance(part, Sum) else {}
-        lines += PARTS[type(part)](part, width - 1, digits, **more)
+    shown = PARTS | {Sum: partial(sum_text, live=live)}
+    lines = [line for part in view.parts for line in shown[type(part)](part, width - 1, digits)]
     return [f" {line}".rstrip() for line in lines]
 
 
@@ -87,10 +85,8 @@ def table_text(table: Table, width: int, digits: int) -> list[str]:
 def grid_text(grid: Grid, digits: int) -> list[str]:
     """A matrix under its caption, all lines of one length."""
     marks = np.full(grid.values.shape, "", object) if grid.marks is None else grid.marks
-    rows = [
-        [MARKS.get(mark, "{}").format(voice.number(x, grid.kind, digits)) for x, mark in zip(*row, strict=True)]
-        for row in zip(grid.values, marks, strict=True)
-    ]
+    shown = lambda x, mark: MARKS.get(mark, "{}").format(voice.number(x, grid.kind, digits))
+    rows = [[shown(*cell) for cell in zip(*row, strict=True)] for row in zip(grid.values, marks, strict=True)]
     # The closing bracket hangs over, so that the digits stand under each other.
     bracketed = any(mark in ("won", "here") for mark in marks.flat)
     rows = [[cell + " " * (bracketed and not cell.endswith(("]", ">"))) for cell in row] for row in rows]
@@ -147,7 +143,7 @@ def shown_sum(row: Row, digits: int) -> str:
     return "" if not row.shown or text == row.num.text(digits) else f"(shown figures add to {text})"
 
 
-PARTS = {Line: line_text, Table: table_text, Grids: grids_text, Sum: sum_text}
+PARTS = {Line: line_text, Table: table_text, Grids: grids_text}
 
 
 # ---- maps
@@ -156,7 +152,9 @@ PARTS = {Line: line_text, Table: table_text, Grids: grids_text, Sum: sum_text}
 def draw_map(picture: Map, style: Style) -> list[str]:
     """A picture of a map, two rows to a line, with v and > pointing at the cursor."""
     values = np.pad(picture.values, ((0, len(picture.values) % 2), (0, 0)))
-    lines = draw_signed(values, style) if picture.signed else draw_photo(scaled(values), style)
+    low, high = min(float(values.min()), 0.0), float(values.max())
+    bytes_ = np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+    lines = draw_signed(values, style) if picture.signed else draw_photo(bytes_, style)
     if picture.cursor is None:
         return [picture.caption, *lines]
     row, column = picture.cursor
@@ -166,21 +164,13 @@ def draw_map(picture: Map, style: Style) -> list[str]:
 
 def beside(left: list[str], right: list[str], width: int) -> list[str]:
     """Two blocks side by side, the left one `width` wide."""
-    rows = max(len(left), len(right))
-    left, right = left + [""] * (rows - len(left)), right + [""] * (rows - len(right))
-    return [f"{a[:width]:<{width}} {b}".rstrip() for a, b in zip(left, right, strict=True)]
+    return [f"{a[:width]:<{width}} {b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
 
 
 def with_map(view: View, style: Style, digits: int, live: bool = False) -> list[str]:
     """The view's lines with its picture at the right."""
     left = style.width - 3 - max(view.map.values.shape[1], len(view.map.caption))
     return beside(render(view, left, digits, live), draw_map(view.map, style), left)
-
-
-def scaled(values) -> np.ndarray:
-    """0..255, the smallest and the largest."""
-    low, high = min(float(values.min()), 0.0), float(values.max())
-    return np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
 
 
 def draw_signed(values, style: Style) -> list[str]:
@@ -235,8 +225,7 @@ def source_lines(view: View, width: int, height: int) -> list[str]:
     if not view.words.code:
         return [" this step has no source of its own"]
     code = view.words.code[0]
-    lines, first = inspect.getsourcelines(inspect.unwrap(plain(code.function)))
-    file = "/".join(inspect.getsourcefile(plain(code.function)).rsplit("/", 2)[-2:])
+    file, first, lines = code.source()
     marked = next((k for k, line in enumerate(lines) if code.needle and code.needle in line), 0)
     start = max(0, min(marked - height // 2, len(lines) - height + 1))
     shown = [f"{'>' if k == marked else ' '} {first + k:4} {line.rstrip()}"[:width] for k, line in enumerate(lines)]

@@ -22,13 +22,8 @@ from cnn.terminal import Style
 
 UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
 WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
-LAB = {
-    "kernel_size": voice.SIZES,
-    "stride": voice.STRIDES,
-    "padding": voice.PADDINGS,
-    "toy": (False, True),
-    "preset": (*voice.PRESETS, "learned"),
-}
+CHOICES = voice.SIZES, voice.STRIDES, voice.PADDINGS, (*voice.PRESETS, "learned"), (False, True)
+LAB = dict(zip(LabSettings._fields, CHOICES, strict=True))
 
 
 class Walk:
@@ -59,9 +54,8 @@ class Walk:
 
     def retrace(self) -> None:
         """Compute everything anew: another photo, target or weights."""
-        self.trace = trace(
-            self.model, self.photo.pixels, self.target, self.photo.label, self.photo.number, self.photo.title
-        )
+        photo = self.photo
+        self.trace = trace(self.model, photo.pixels, self.target, photo.label, photo.number, photo.title)
         self.tour = formulas.steps(self.trace)
 
     def _key(self):
@@ -280,10 +274,8 @@ class Walk:
         if not self.batch:
             self.training = fashion_mnist.load_split("train")
         x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
-        model.compile(
-            optimizers.SGD(self.cursor.learning_rate),
-            SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax),
-        )
+        loss_function = SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax)
+        model.compile(optimizers.SGD(self.cursor.learning_rate), loss_function)
         loss = model.train_on_batch(np.concatenate([network_input(model, photo).astype(np.float32) for photo in x]), y)
         self.model, self.batch = model, self.batch + 1
         self.retrace()

@@ -8,7 +8,7 @@ import numpy as np
 from cnn import gradcheck, models, photos, pretrained
 from cnn.explain import parts, voice
 from cnn.explain.formulas import Step, first_stage, formula, kind_of, pads
-from cnn.explain.parts import Grid, Line, Map, Num, Row, Sum, Table, count, gradient, grids, line
+from cnn.explain.parts import Grid, Grids, Line, Map, Num, Row, Sum, Table, count, gradient, line
 from cnn.explain.terms import Tensors, evaluate
 from cnn.explain.trace import Trace, network_input, run_forward
 from cnn.explain.views.scene import Scene, window_cells
@@ -31,14 +31,12 @@ def im2col(s: Scene) -> tuple:
     matrix, weights = s.get("columns").reshape(-1, kernel[..., 0].size), kernel.reshape(-1, kernel.shape[-1])
     n, wide = i * z.shape[1] + j, min(9, matrix.shape[1])
     first = max(0, min(n - 1, len(matrix) - 3))
-    terms = evaluate(
-        formula(s.t, Step("", "conv", s.words.step.stage)).sentence, Tensors(s.t), {"i": i, "j": j, "f": f}
-    )
-    words = f"row {n} of columns x column {f} of W: {terms.terms.size} products"
-    rows = [Row(words, Num(float(terms.terms.sum()), kind="total"))]
+    sentence = formula(s.t, Step("", "conv", s.words.step.stage)).sentence
+    terms = evaluate(sentence, Tensors(s.t), {"i": i, "j": j, "f": f})
+    label = f"row {n} of columns x column {f} of W: {terms.terms.size} products"
     caption = f"columns, rows {first} to {first + 2}, first {wide} of {matrix.shape[1]} columns"
-    found = [product_table(*matrix.shape, weights.shape[1]), grids(Grid(caption, matrix[first : first + 3, :wide]))]
-    found.append(parts.summed(s.t, terms, rows))
+    found = [product_table(*matrix.shape, weights.shape[1]), Grids([Grid(caption, matrix[first : first + 3, :wide])])]
+    found.append(parts.summed(s.t, terms, label=label))
     picture = Map("columns: a row is a window", np.abs(matrix[:: max(1, len(matrix) // 56), :56]))
     return s.cursor.but(cell=(i, j), filter=f), f"output cell i={i} j={j} is row {n}; filter f={f}", found, picture
 
@@ -66,19 +64,17 @@ def probe(t: Trace) -> models.Sequential:
 
 def check(s: Scene) -> tuple:
     """G: the weight is moved a little both ways, the loss is measured, and the slope compared with the gradient."""
-    t, dkernel, kernel = s.t, s.get("dkernel"), s.names["kernel"]
-    index = parts.largest(dkernel) if s.cursor.weight is None else parts.clip(s.cursor.weight, dkernel.shape)
+    t, index = s.t, s.weight()
     name = f"{s.stage.layer.name}/kernel"
     entry = gradcheck.check_weight(probe(t), t["x"][None], np.array([t.target]), name, index)
+    w, h = Num(entry.value, s.ref("kernel", index), "exact"), Num(entry.h, kind="rate")
+    plus, minus = parts.nums(np.array([entry.plus, entry.minus]), "exact")
     rows = [
-        ["w", Num(entry.value, parts.ref(kernel, index), "exact")],
-        ["h", Num(entry.h, kind="rate")],
-        ["loss at w + h", Num(entry.plus, kind="exact")],
-        ["loss at w - h", Num(entry.minus, kind="exact")],
+        *(["w", w], ["h", h], ["loss at w + h", plus], ["loss at w - h", minus]),
         ["slope (L(w+h) - L(w-h)) / 2h", gradient(entry.numeric)],
         ["gradient from backward", s.num("dkernel", index)],
     ]
-    where = f"weight {parts.ref(kernel, index)}, float64, target {t.class_names[t.target]}"
+    where = f"weight {s.ref('kernel', index)}, float64, target {t.class_names[t.target]}"
     found = [Table(["move the weight by h, measure the loss", ""], rows), line(verdict(entry, t.loss))]
     return s.cursor.but(weight=index), where, found
 
@@ -166,7 +162,7 @@ def lab_sum(lab: Lab, cell: tuple[int, int]) -> Sum:
     return Sum([row], "lab", cell, products, number, float(lab.z32[cell]), scale)
 
 
-def convolution_lab(s: Scene) -> tuple:
+def lab(s: Scene) -> tuple:
     """L: one convolution whose filter, size, stride and padding may be chosen."""
     t, settings, f = s.t, s.cursor.lab or LabSettings(), s.cursor.filter or 0
     x = voice.TOY if settings.toy else t["x"].reshape(*t.photo.shape[:2], -1)[..., 0]
@@ -174,8 +170,7 @@ def convolution_lab(s: Scene) -> tuple:
     i, j = parts.clip(s.cursor.cell, lab.z.shape) if s.cursor.cell else parts.largest(lab.z)
     (height, width), k, stride = lab.z.shape, settings.kernel_size, settings.stride
     size = f"ceil({len(x)}/{stride})" if settings.padding == "same" else f"ceil(({len(x)}-{k}+1)/{stride})"
-    sides = zip(("top", "bottom", "left", "right"), lab.pads, strict=True)
-    zeros = line("zeros added: ", *[part for name, n in sides for part in (f" {name} ", count(n))])
+    zeros = line("zeros added:  top {} bottom {} left {} right {}", *map(count, lab.pads))
     rows, columns = lab.unused
     unused = f"; the last {rows} rows and {columns} columns are never used" if max(lab.unused) > 0 else ""
     name = f"learned filter {f}" if settings.preset == "learned" else settings.preset
@@ -189,12 +184,12 @@ def lab_grids(lab: Lab, settings: LabSettings, cell: tuple[int, int]):
     """The window and the filter; of the small image all of it, and all that comes out."""
     if settings.toy:
         caption = "output {}x{}".format(*lab.z.shape)
-        return grids(Grid("the 5x5 image", lab.x), "->", Grid(caption, lab.z, "sum"))
+        return Grids([Grid("the 5x5 image", lab.x), "->", Grid(caption, lab.z, "sum")])
     rows, columns = window_cells(lab.layer, cell, lab.layer.kernel_size)
     inside = np.outer([0 <= r < lab.x.shape[0] for r in rows], [0 <= c < lab.x.shape[1] for c in columns])
     window = Grid(f"x [{parts.span(rows)},{parts.span(columns)}]", lab.columns[cell], marks=parts.marked(~inside))
     results = ["=", Grid("products", lab.columns[cell] * lab.kernel, "product")] if settings.kernel_size <= 3 else []
-    return grids(window, "x", Grid("filter", lab.kernel, "signed"), *results)
+    return Grids([window, "x", Grid("filter", lab.kernel, "signed"), *results])
 
 
 # ---- S: the photo moved, mirrored, rearranged
@@ -251,8 +246,8 @@ def identities(t: Trace) -> list[Line]:
         inside = np.s_[edge:-edge, edge:-edge]
         after = moved(t, step)[name]
         equal = np.allclose(np.roll(before, 1, axis=1)[inside], after[inside], rtol=0, atol=1e-12)
-        words = f"{name}: photo moved by {step}, maps by 1, {'exactly' if equal else 'NOT exactly'} (inside); by 1: "
-        lines.append(line(words, parts.percent(one[name] == before), " of cells stay"))
+        words = f"photo moved by {step}, maps by 1, {'exactly' if equal else 'NOT exactly'} (inside); by 1: "
+        lines.append(line("{}: " + words + "{} of cells stay", name, parts.percent(one[name] == before)))
     return lines
 
 
@@ -260,6 +255,3 @@ def moved(t: Trace, by: int) -> dict[str, Array]:
     """The tensors of the photo moved to the right."""
     photo = changes.shift(t.photo.reshape(t.photo.shape[:2]), by, 0)
     return run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, photo))[0]
-
-
-VIEWS = {"im2col": im2col, "check": check, "lab": convolution_lab, "shift": shift}

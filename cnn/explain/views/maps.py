@@ -4,92 +4,87 @@ import numpy as np
 
 from cnn.explain import parts, voice
 from cnn.explain.formulas import first_stage, kind_of, pads
-from cnn.explain.parts import Grid, Grids, Map, Num, Row, Sum, Table, count, gradient, grids, line, ref, span
+from cnn.explain.parts import Grid, Grids, Map, Num, Row, Table, count, gradient, line, nums, ref, span
 from cnn.explain.terms import Terms, causes
 from cnn.explain.trace import Stage, Trace, Update, update
-from cnn.explain.views.scene import Scene, field_line, image, table_sum, term_table, window_cells
+from cnn.explain.views.scene import Scene, field_line, image, table_and_sum, window_cells
 
 Array = np.ndarray
 ROW = 8  # partial sums side by side
 MANY = 32  # channels whose partial sums are all shown
 
 
-def photo(s: Scene) -> tuple:
+def near(array: Array, place: tuple[int, int, int]) -> tuple[str, Array, Array]:
+    """The cells of a map around one of them: their place, such as "[3:,7:,2]", their numbers, and marks."""
+    i, j, f = place
+    r, c = max(i - 1, 0), max(j - 1, 0)
+    values = array[r : i + 2, c : j + 2, f]
+    return f"[{r}:,{c}:,{f}]", values, parts.here(values.shape, (i - r, j - c))
+
+
+def input(s: Scene) -> tuple:
     """F1: a pixel as the byte of the file and as the network's input."""
     t, x = s.t, image(s.t["x"], s.t)
-    i, j, c = parts.place(s.cursor, x)
-    box = np.s_[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
-    marks = parts.here(x[box].shape[:2], (min(i, 1), min(j, 1)))
-    shown = [Grid("x, the same scaled", x[box][..., c], marks=marks, ref=f"x[{box[0].start}:,{box[1].start}:,{c}]")]
+    i, j, c = place = parts.place(s.cursor, x)
+    at, scaled, marks = near(x, place)
+    shown: list = [Grid("x, the same scaled", scaled, marks=marks, ref=f"x{at}")]
     if t.photo.dtype == np.uint8:
-        scale = s.words.text.rpartition(" ")[2]
-        shown = [Grid("bytes of the photo", image(t.photo, t)[box][..., c], "count", marks), f"/ {scale} =", *shown]
-    index = (i, j, c) if t["x"].ndim == 3 else (int(np.ravel_multi_index((i, j, c), x.shape)),)
-    here = line("x at this pixel = ", parts.num(t, "x", index, "total"), "     black pixels: ", parts.percent(x == 0))
-    names = line(
-        "names to come: W weights, b bias, z sum, a after ReLU, p pooled, f in one row; i, j row and column, f filter, "
-        "c channel"
-    )
+        bytes_ = Grid("bytes of the photo", near(image(t.photo, t), place)[1], "count", marks)
+        shown = [bytes_, f"/ {s.words.text.rpartition(' ')[2]} =", *shown]
+    index = place if t["x"].ndim == 3 else (int(np.ravel_multi_index(place, x.shape)),)
+    here = "x at this pixel = {}     black pixels: {}"
+    names = "names to come: W weights, b bias, z sum, a after ReLU, p pooled, f in one row; "
+    names += "i, j row and column, f filter, c channel"
+    found = [Grids(shown), line(here, parts.num(t, "x", index, "total"), parts.percent(x == 0)), line(names)]
     picture = Map("photo", x[..., c], (i, j), main=True)
-    return s.cursor.but(cell=(i, j)), f"pixel i={i} j={j}, and its neighbours", [Grids(shown), here, names], picture
+    return s.cursor.but(cell=(i, j)), f"pixel i={i} j={j}, and its neighbours", found, picture
 
 
 def padding(s: Scene) -> tuple:
     """F2: the zeros around the photo."""
     layer, x = s.stage.layer, s.get("x")
-    top, bottom, left, right = pads(layer)
-    around = ((top, bottom), (left, right))
-    padded, outside = np.pad(x[..., 0], around), np.pad(np.zeros(x.shape[:2], bool), around, constant_values=True)
-    (kh, kw), sides = layer.kernel_size, zip(("top", "bottom", "left", "right"), pads(layer), strict=True)
-    zeros = line("zeros added:  ", *[part for name, n in sides for part in (f"{name} ", count(n), "  ")])
+    top, bottom, left, right = around = pads(layer)
+    sides, (kh, kw) = ((top, bottom), (left, right)), layer.kernel_size
+    padded, outside = np.pad(x[..., 0], sides), np.pad(np.zeros(x.shape[:2], bool), sides, constant_values=True)
     corner = np.s_[: kh + 1, : kw + 3]
-    shown = grids(Grid("x with its padding, upper left", padded[corner], marks=parts.marked(outside)[corner]))
+    shown = Grid("x with its padding, upper left", padded[corner], marks=parts.marked(outside)[corner])
     where = f"padding '{layer.padding}', kernel {kh}x{kw}, stride {layer.strides[0]}; "
     where += f"the padded photo is {padded.shape[0]} x {padded.shape[1]}; . is padding"
-    return s.cursor, where, [zeros, shown], Map("photo", x[..., 0])
+    zeros = line("zeros added:  top {}  bottom {}  left {}  right {}  ", *map(count, around))
+    return s.cursor, where, [zeros, Grids([shown])], Map("photo", x[..., 0])
 
 
 def conv(s: Scene) -> tuple:
     """F3, F6: one output cell: the products of one input channel, the sum of each channel, and all of them."""
     i, j, f = parts.place(s.cursor, s.get("y"))
-    terms = s.terms(i=i, j=j, f=f)
+    terms, z = s.terms(i=i, j=j, f=f), s.get("z")
     channels = terms.by("c")
-    c = parts.one(s.cursor.channel, channels)
-    products = tuple(Num(value, kind="product") for value in terms.terms[..., c].flat)
-    rows = []
-    if len(channels) == 1:
-        running = np.cumsum(terms.terms)
-        more = line("running sum ", *[part for value in running for part in (Num(value, kind="sum"), " ")][:-1])
-        rows.append(Row(f"sum of {len(products)} products", Num(terms.terms.sum(), kind="total"), products))
+    c, many = parts.one(s.cursor.channel, channels), len(channels)
+    products, total = nums(terms.terms[..., c], "product"), Num(terms.terms.sum(), kind="total")
+    if many == 1:
+        more = line("running sum" + " {}" * len(products), *nums(terms.terms.cumsum(), "sum"))
+        rows = [Row(f"sum of {len(products)} products", total, products)]
     else:
         more = channel_sums(channels, c, s.of_terms(terms, c="{n}"))
-        shown = tuple(Num(value, kind="sum") for value in channels) if len(channels) <= MANY else ()
-        rows.append(
-            Row(f"sum of these {len(products)} products, channel {c}", Num(channels[c], kind="total"), products)
-        )
-        words = f"all {len(channels)} channels, {terms.terms.size} products"
-        rows.append(Row(words, Num(terms.terms.sum(), kind="total"), shown))
-    z = s.get("z")
-    where = (
-        f"output cell i={i} j={j}   filter f={f} of 0..{z.shape[2] - 1}   input channel c={c} of 0..{len(channels) - 1}"
-    )
+        here = f"sum of these {len(products)} products, channel {c}"
+        shown = nums(channels, "sum") if many <= MANY else ()
+        rows = [Row(here, Num(channels[c], kind="total"), products)]
+        rows.append(Row(f"all {many} channels, {terms.terms.size} products", total, shown))
+    where = f"output cell i={i} j={j}   filter f={f} of 0..{z.shape[2] - 1}   input channel c={c} of 0..{many - 1}"
     picture = Map(f"{s.names['z']}, filter {f}", z[..., f], (i, j), signed=True)
-    found = [conv_grids(s, terms, c), more, parts.summed(s.t, terms, rows)]
+    found = [conv_grids(s, terms, c), more, parts.summed(s.t, terms, *rows)]
     return s.cursor.but(cell=(i, j), filter=f, channel=c), where, found, picture
 
 
 def conv_grids(s: Scene, terms: Terms, c: int) -> Grids:
     """The window times the filter gives the products, as three matrices."""
-    (window, weights), (x, kernel), at = terms.factors, (s.names["x"], s.names["kernel"]), terms.at
+    (window, weights), kernel, at = terms.factors, s.names["kernel"], terms.at
     rows, columns = window_cells(s.stage.layer, (at["i"], at["j"]), s.stage.layer.kernel_size)
-    marks = parts.marked(~terms.inside[..., c])
-    return grids(
-        Grid(f"{x} [{span(rows)},{span(columns)},{c}]", window[..., c], marks=marks),
-        "x",
-        Grid(f"{kernel} [:,:,{c},{at['f']}]", weights[..., c], "signed", ref=f"{kernel}[:,:,{c},{at['f']}]"),
-        "=",
-        Grid("products", terms.terms[..., c], "product", ref=s.of_terms(terms, c=c, u="{u}", v="{v}")),
-    )
+    chosen, name = f"[:,:,{c},{at['f']}]", f"{s.names['x']} [{span(rows)},{span(columns)},{c}]"
+    products = s.of_terms(terms, c=c, u="{u}", v="{v}")
+    x = Grid(name, window[..., c], marks=parts.marked(~terms.inside[..., c]))
+    w = Grid(f"{kernel} {chosen}", weights[..., c], "signed", ref=kernel + chosen)
+    return Grids([x, "x", w, "=", Grid("products", terms.terms[..., c], "product", ref=products)])
 
 
 def channel_sums(channels: Array, c: int, name: str) -> Grids | Table:
@@ -99,40 +94,28 @@ def channel_sums(channels: Array, c: int, name: str) -> Grids | Table:
         marks = parts.here(padded.shape, (c,))
         marks[len(channels) :] = "blank"
         caption = f"sum of each channel, 0 to {len(channels) - 1}, row by row"
-        return grids(Grid(caption, padded.reshape(-1, ROW), "sum", marks.reshape(-1, ROW), name))
+        return Grids([Grid(caption, padded.reshape(-1, ROW), "sum", marks.reshape(-1, ROW), name)])
     order = np.argsort(-np.abs(channels), kind="stable")[:6]
     numbers = [*channels[order], channels.sum() - channels[order].sum()]
     head = ["channel", *map(str, order), f"other {len(channels) - len(order)}"]
-    return Table(head, [["sum", *[Num(float(value), kind="sum") for value in numbers]]])
+    return Table(head, [["sum", *nums(np.array(numbers), "sum")]])
 
 
 def relu(s: Scene) -> tuple:
     """F4, F7: the activation after a convolution."""
-    z, y, name_z, name_y = s.get("z"), s.get("y"), s.names["z"], s.names["y"]
-    i, j, f = parts.place(s.cursor, y)
-    r, c = max(i - 1, 0), max(j - 1, 0)
-    box = np.s_[r : i + 2, c : j + 2, f]
-    marks = parts.here(z[box].shape, (i - r, j - c))
-    before, after = (
-        Grid(f"{name_z} [{r}:,{c}:,{f}]", z[box], "signed", marks),
-        Grid(f"{name_y}, the same", y[box], marks=marks),
-    )
-    passed = s.terms(i=i, j=j, f=f).result
+    z, y, name = s.get("z"), s.get("y"), s.names["y"]
+    i, j, f = place = parts.place(s.cursor, y)
+    (at, before, marks), (_, after, _) = near(z, place), near(y, place)
+    passed, opened = s.terms(i=i, j=j, f=f).result, "open" if z[place] > 0 else "closed"
+    closed = parts.percent(z[..., f] <= 0), parts.percent(z <= 0), count(z.shape[-1])
+    left, right = Grid(f"{s.names['z']} {at}", before, "signed", marks), Grid(f"{name}, the same", after, marks=marks)
     found = [
-        grids(before, "->", after),
-        line("here: z = ", s.num("z", (i, j, f), "total"), ", open" if z[i, j, f] > 0 else ", closed"),
-        parts.total(s.t, name_y, (i, j, f), [passed], [Row("max(0, z)", Num(passed, kind="total"))]),
-        line(
-            "closed cells: ",
-            parts.percent(z[..., f] <= 0),
-            " of this map, ",
-            parts.percent(z <= 0),
-            " of all ",
-            count(z.shape[-1]),
-            " maps",
-        ),
+        Grids([left, "->", right]),
+        line(f"here: z = {{}}, {opened}", s.num("z", place, "total")),
+        s.total("y", place, [passed], Row("max(0, z)", Num(passed, kind="total"))),
+        line("closed cells: {} of this map, {} of all {} maps", *closed),
     ]
-    picture = Map(f"{name_y}, filter {f}", y[..., f], (i, j))
+    picture = Map(f"{name}, filter {f}", y[..., f], (i, j))
     return s.cursor.but(cell=(i, j), filter=f), f"cell i={i} j={j}   filter f={f}   (marked with < >)", found, picture
 
 
@@ -141,46 +124,33 @@ class Window:
 
     def __init__(self, t: Trace, stage: Stage, place: tuple[int, int, int]):
         *cell, f = place
-        self.rows, self.columns = window_cells(stage.layer, cell, stage.layer.pool_size)
-        x = t.get(stage, "x")[..., f]
+        x, shape = t.get(stage, "x")[..., f], stage.layer.pool_size
+        self.rows, self.columns = window_cells(stage.layer, cell, shape)
         self.cells = [(r, c) for r in self.rows for c in self.columns]
-        inside = np.array([0 <= r < x.shape[0] and 0 <= c < x.shape[1] for r, c in self.cells])
-        values = np.array([x[one] if real else -np.inf for one, real in zip(self.cells, inside, strict=True)])
+        self.inside = np.array([0 <= r < x.shape[0] and 0 <= c < x.shape[1] for r, c in self.cells])
+        values = np.array([x[one] if real else -np.inf for one, real in zip(self.cells, self.inside, strict=True)])
         self.won = int(t.get(stage, "winners")[place])
         self.winner = self.cells[self.won]
         self.ties = int((values == values.max()).sum())
-        marks = parts.marked(~inside)
+        marks = parts.marked(~self.inside)
         marks[self.won] = "won"
-        shape = len(self.rows), len(self.columns)
-        self.inside, self.marks = inside.reshape(shape), marks.reshape(shape)
-        self.values = np.where(inside, values, 0.0).reshape(shape)
-        self.caption = f"{stage.names['x']} [{span(self.rows)},{span(self.columns)},{f}]"
+        caption = f"{stage.names['x']} [{span(self.rows)},{span(self.columns)},{f}]"
+        values = np.where(self.inside, values, 0.0)
+        self.grid = Grid(caption, values.reshape(shape), marks=marks.reshape(shape))
 
 
 def pool(s: Scene) -> tuple:
     """F5, F8: the largest number of each window, and which cell it was."""
     x, y, name = s.get("x"), s.get("y"), s.names["y"]
-    i, j, f = parts.place(s.cursor, y)
-    window = Window(s.t, s.stage, (i, j, f))
-    largest = s.terms(i=i, j=j, f=f).result
-    tie = "one cell alone is the largest"
-    tie = tie if window.ties == 1 else f"{window.ties} cells are equal: the first, row by row, wins alone"
-    row, column = divmod(window.won, len(window.columns))
-    winner = (*window.winner, f)
+    i, j, f = place = parts.place(s.cursor, y)
+    window, largest = Window(s.t, s.stage, place), s.terms(i=i, j=j, f=f).result
+    tie = f"{window.ties} cells are equal: the first, row by row, wins alone"
+    tie = tie if window.ties > 1 else "one cell alone is the largest"
+    at, winner, here = divmod(window.won, len(window.columns)), (*window.winner, f), s.ref("y", place)
     found = [
-        grids(
-            Grid(window.caption, window.values, marks=window.marks),
-            "-> max =",
-            Grid(f"{name}[{i},{j},{f}]", y[i : i + 1, j : j + 1, f], ref=ref(name, (i, j, f))),
-        ),
-        line("winner: row ", count(row), ", column ", count(column), " of its window; ", tie),
-        parts.total(
-            s.t,
-            name,
-            (i, j, f),
-            [largest],
-            [Row(f"the winner {ref(s.names['x'], winner)}", s.num("x", winner, "total"))],
-        ),
+        Grids([window.grid, "-> max =", Grid(here, y[i : i + 1, j : j + 1, f], ref=here)]),
+        line("winner: row {}, column {} of its window; " + tie, *map(count, at)),
+        s.total("y", place, [largest], Row(f"the winner {s.ref('x', winner)}", s.num("x", winner, "total"))),
         line(f"size: {x.shape[0]}x{x.shape[1]} becomes {y.shape[0]}x{y.shape[1]}, for each of {y.shape[2]} maps"),
         *field_line(s.t, s.words.step.stage, (i, j), "this cell"),
     ]
@@ -190,97 +160,68 @@ def pool(s: Scene) -> tuple:
 
 def pool_back(s: Scene) -> tuple:
     """B7, B10: the gradient goes to the winner of the window and to no other cell."""
-    dy, dx, names = s.get("dy"), s.get("dx"), s.names
-    i, j, f = parts.place(s.cursor, dy)
+    dx, name = s.get("dx"), s.names["dx"]
+    i, j, f = parts.place(s.cursor, s.get("dy"))
     window = Window(s.t, s.stage, (i, j, f))
     r, c = window.winner
-    routed = [dx[(*cell, f)] if real else 0.0 for cell, real in zip(window.cells, window.inside.flat, strict=True)]
+    routed = [dx[(*cell, f)] if real else 0.0 for cell, real in zip(window.cells, window.inside, strict=True)]
+    back = Grid(name, np.reshape(routed, window.grid.values.shape), "gradient", window.grid.marks)
     terms = s.terms(r=r, s=c, f=f)
-    sources = [tuple(map(int, place)) for place in np.argwhere(terms.inside & (terms.factors[1] > 0))]
-    rows = [Row(ref(names["dy"], (*k, f)), s.num("dy", (*k, f), "gradient")) for k in sources]
-    tie = f"{window.ties} cells of this window are equal: the first, row by row, gets all"
-    found = [
-        grids(
-            Grid(window.caption, window.values, marks=window.marks),
-            "gets",
-            Grid(names["dx"], np.reshape(routed, window.values.shape), "gradient", window.marks),
-        ),
-        parts.summed(s.t, terms, rows),
-        *([line(tie)] if window.ties > 1 else []),
-        line("gradients that are not 0: ", count(int(np.count_nonzero(dx))), " of ", count(dx.size)),
-    ]
+    sources = [(*map(int, place), f) for place in np.argwhere(terms.inside & (terms.factors[1] > 0))]
+    rows = [Row(s.ref("dy", k), s.num("dy", k, "gradient")) for k in sources]
+    found = [Grids([window.grid, "gets", back]), parts.summed(s.t, terms, *rows)]
+    if window.ties > 1:
+        found.append(line(f"{window.ties} cells of this window are equal: the first, row by row, gets all"))
+    found.append(line("gradients that are not 0: {} of {}", count(int(np.count_nonzero(dx))), count(dx.size)))
     where = f"window i={i} j={j}   map f={f}   winner: cell ({r}, {c})"
-    picture = Map(f"{names['dx']}, map {f}", dx[..., f], (r, c), signed=True)
+    picture = Map(f"{name}, map {f}", dx[..., f], (r, c), signed=True)
     return s.cursor.but(cell=(i, j), filter=f), where, found, picture
 
 
-def conv_kernel(s: Scene) -> tuple:
+def conv_dkernel(s: Scene) -> tuple:
     """B8, B11: the gradient of one weight, added up over all places the filter stood."""
-    dkernel, names = s.get("dkernel"), s.names
-    u, w, c, f = parts.largest(dkernel) if s.cursor.weight is None else parts.clip(s.cursor.weight, dkernel.shape)
+    u, w, c, f = weight = s.weight()
     terms = s.terms(u=u, v=w, c=c, f=f)
-    products = terms.terms
-    table, live = term_table(s, terms), int(np.count_nonzero(products))
-    found = [
-        table,
-        line(
-            f"{live} terms count, ",
-            count(products.size - live),
-            " are 0: ",
-            *cause_words(causes(s.t, s.words.step.stage, terms)),
-        ),
-        parts.summed(s.t, terms, [Row(f"sum of {products.size} products", gradient(products.sum()), table_sum(table))]),
-    ]
-    if s.stage.layer.use_bias:
-        found.append(
-            line(f"bias: {ref(names['dbias'], (f,))} = sum of all {names['dz']}[:,:,{f}] = ", s.num("dbias", (f,)))
-        )
-    where = f"weight u={u} v={w} c={c} f={f}   w = {voice.number(s.get('kernel')[u, w, c, f], 'total')}   places "
+    products, live = terms.terms, int(np.count_nonzero(terms.terms))
+    table, total = table_and_sum(s, terms)
+    why = causes(s.t, s.words.step.stage, terms)
+    zeros = ", ".join(f"{{}} {name}" for name in why)
+    counts = map(count, [products.size - live, *why.values()])
+    found = [table, line(f"{live} terms count, {{}} are 0: {zeros}", *counts), total]
+    found += s.bias_line((f,), f"sum of all {s.names['dz']}[:,:,{f}]")
+    where = f"weight u={u} v={w} c={c} f={f}   w = {s.num('kernel', weight, 'total').text()}   places "
     picture = Map(f"products, weight {u},{w},{c},{f}", products, None, signed=True)
-    return s.cursor.but(weight=(u, w, c, f)), where + "x".join(map(str, products.shape)), found, picture
+    return s.cursor.but(weight=weight), where + "x".join(map(str, products.shape)), found, picture
 
 
-def cause_words(found: dict[str, int]) -> list:
-    """9 ReLU closed, 138 lost the pool"""
-    pieces = [[", ", count(number), f" {name}"] for name, number in found.items()]
-    return [part for piece in pieces for part in piece][1:]
-
-
-def conv_input(s: Scene) -> tuple:
+def conv_dx(s: Scene) -> tuple:
     """B9: the gradient of one input cell, once as what the windows over it send back, once with the rotated filter."""
     layer, dx, names = s.stage.layer, s.get("dx"), s.names
-    r, w, c = parts.place(s.cursor, dx, s.cursor.channel)
+    r, w, c = place = parts.place(s.cursor, dx, s.cursor.channel)
     terms = s.terms(r=r, s=w, c=c)
     sums, marks = scattered(terms, layer)
     windows, filters = int((marks == "").sum()), terms.terms.shape[-1]
-    shown = tuple(gradient(value) for value in sums[marks == ""])
-    rows = [Row(f"scatter: {windows} sums of {filters} products", gradient(sums.sum()), shown)]
+    label = f"scatter: {windows} sums of {filters} products"
+    rows = [Row(label, gradient(sums.sum()), nums(sums[marks == ""], "gradient"))]
     caption = f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window"
-    found = [grids(Grid(caption, sums, "gradient", marks, s.of_terms(terms, u="{u}", v="{v}")))]
+    found: list = [Grids([Grid(caption, sums, "gradient", marks, s.of_terms(terms, u="{u}", v="{v}"))])]
     if layer.strides == (1, 1):
-        gather = gathered(layer, s.get("dz"), s.get("kernel"), (r, w, c))
+        gather = gathered(layer, s.get("dz"), s.get("kernel"), place)
         same = abs(gather.sum() - sums.sum()) <= voice.TOLERANCES["terms"] * max(terms.size, 1e-300)
-        found.append(
-            grids(
-                Grid(f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees", gather, "gradient")
-            )
-        )
+        caption = f"gather: {names['dz']} around the cell x the filter rotated by 180 degrees"
+        found.append(Grids([Grid(caption, gather, "gradient")]))
         rows.append(Row(f"gather, the rotated filter: {'the same' if same else 'DIFFERENT'}", gradient(gather.sum())))
     else:
         why = "a rotated filter needs zeros between the cells of dz: only the scatter is shown"
         found.append(line(f"with stride {layer.strides} {why}"))
     edge = "" if windows == sums.size else ": the cell lies at the edge, or between the windows"
-    found.append(parts.total(s.t, names["dx"], (r, w, c), terms.terms, rows))
-    found.append(
-        line(count(windows * filters), " products land on this cell, of at most ", count(sums.size * filters), edge)
+    land = line(
+        "{} products land on this cell, of at most {}" + edge, count(windows * filters), count(sums.size * filters)
     )
+    found += [s.total("dx", place, terms.terms, *rows), land]
     picture = Map(f"{names['dx']}, channel {c}", dx[..., c], (r, w), signed=True)
-    return (
-        s.cursor.but(cell=(r, w), channel=c),
-        f"input cell r={r} s={w}   channel c={c} of 0..{dx.shape[2] - 1}",
-        found,
-        picture,
-    )
+    where = f"input cell r={r} s={w}   channel c={c} of 0..{dx.shape[2] - 1}"
+    return s.cursor.but(cell=(r, w), channel=c), where, found, picture
 
 
 def scattered(terms: Terms, layer) -> tuple[Array, Array]:
@@ -300,55 +241,34 @@ def gathered(layer, dz: Array, kernel: Array, place: tuple[int, int, int]) -> Ar
     return (window * kernel[::-1, ::-1, c]).sum(axis=2)
 
 
-def learning(s: Scene) -> tuple:
+def input_gradient(s: Scene) -> tuple:
     """B12: what each pixel does to the loss; and one step for one weight, and for all."""
     t, stage, rate = s.t, s.t.stages[first_stage(s.t)], s.cursor.learning_rate
-    dx, dkernel, name = image(t["dx"], t), t.get(stage, "dkernel"), stage.names["kernel"]
-    r, w, c = parts.place(s.cursor, dx)
-    index = parts.largest(dkernel) if s.cursor.weight is None else parts.clip(s.cursor.weight, dkernel.shape)
-    found = [*pixel_sum(s, (r, w, c)), *update_parts(t, stage, index, update(t, stage, index, rate))]
-    where = f"pixel r={r} s={w}   weight {ref(name, index)}   this photo alone, learning rate {rate:g}"
+    dx, dkernel, chosen = image(t["dx"], t), t.get(stage, "dkernel"), s.cursor.weight
+    r, w, c = place = parts.place(s.cursor, dx)
+    index = parts.largest(dkernel) if chosen is None else parts.clip(chosen, dkernel.shape)
+    found = update_parts(t, stage, index, update(t, stage, index, rate))
+    if kind_of(t.stages[0]) == "conv":
+        terms = s.terms(r=r, s=w, c=c)
+        label = f"a brighter pixel: {int(terms.inside.sum())} products"
+        found.insert(0, parts.total(t, "dx", place, terms.terms, Row(label, gradient(terms.terms.sum()))))
+    name = ref(stage.names["kernel"], index)
+    where = f"pixel r={r} s={w}   weight {name}   this photo alone, learning rate {rate:g}"
     picture = Map("dx: + brighter raises the loss", dx[..., c], (r, w), signed=True)
     return s.cursor.but(cell=(r, w), weight=index), where, found, picture
-
-
-def pixel_sum(s: Scene, place: tuple[int, int, int]) -> list[Sum]:
-    """Where the first layer is a convolution: the products that land on this pixel."""
-    if kind_of(s.t.stages[0]) != "conv":
-        return []
-    terms = s.terms(**dict(zip("rsc", place, strict=True)))
-    label = f"a brighter pixel: {int(terms.inside.sum())} products"
-    return [parts.total(s.t, "dx", place, terms.terms, [Row(label, gradient(float(terms.terms.sum())))])]
 
 
 def update_parts(t: Trace, stage: Stage, index: tuple[int, ...], taken: Update) -> list:
     """The new weight, and the loss before and after: with this weight moved, with all."""
     name, lower = ref(stage.names["kernel"], index), taken.loss_one < taken.loss
     rate, slope = Num(taken.learning_rate, kind="rate"), parts.num(t, stage.names["dkernel"], index)
-    before, one, every = (Num(loss, kind="loss") for loss in (taken.loss, taken.loss_one, taken.loss_all))
+    before, one, every = nums(np.array([taken.loss, taken.loss_one, taken.loss_all]), "loss")
     weights = sum(other.layer.count_params() for other in t.stages)
-    rows = [
-        ["w", Num(taken.w, name, "loss")],
-        ["- learning rate x gradient", line(rate, " x ", slope)],
-        ["= new w", Num(taken.new_w, kind="loss")],
-    ]
+    rows = [["w", Num(taken.w, name, "loss")], ["- learning rate x gradient", line("{} x {}", rate, slope)]]
+    rows.append(["= new w", Num(taken.new_w, kind="loss")])
     better = "lower" if lower else "not lower: the step was too long, or the gradient is 0"
-    foretold = gradient(taken.learning_rate * taken.gradient**2)
-    gained = gradient(taken.loss - taken.loss_one)
-    said = line(f"one weight: loss {better}, by ", gained, "; foretold by rate x gradient^2: ", foretold)
+    gained, foretold = gradient(taken.loss - taken.loss_one), gradient(taken.learning_rate * taken.gradient**2)
+    said = line(f"one weight: loss {better}, by {{}}; foretold by rate x gradient^2: {{}}", gained, foretold)
     losses = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
     advice = [] if lower else [line("(try a smaller learning rate with --learning-rate, or another weight)")]
     return [Table(["one weight", name], rows), Table(["loss", "before", "after"], losses), said, *advice]
-
-
-VIEWS = {
-    "input": photo,
-    "padding": padding,
-    "conv": conv,
-    "relu": relu,
-    "pool": pool,
-    "pool-back": pool_back,
-    "conv-dkernel": conv_kernel,
-    "conv-dx": conv_input,
-    "input-gradient": learning,
-}
