@@ -15,13 +15,13 @@ from benchmarks import article
 from benchmarks.contenders import CORES
 from benchmarks.report import alternate, figures, progress, ratio, table
 from cnn.article import convolutional
-from cnn.training import twin
+from cnn.training import convolutions, twin
 
 STEPS = {32: 20, 128: 10}  # in a turn, by the size of a batch
 WHOLE = "nothing"
 
 
-class Turned(twin.TurnedConvolution):
+class Turned(convolutions.TurnedConvolution):
     """Also where something was pooled."""
 
     @staticmethod
@@ -32,10 +32,10 @@ class Turned(twin.TurnedConvolution):
 LEFT_OUT = {  # what the twin's module is given instead
     WHOLE: lambda model: {},
     "skipping zeros (simd/backward)": lambda model: {
-        "KERNEL_GRADIENTS": (twin.DenseKernelGradient,),
+        "KERNEL_GRADIENTS": (convolutions.DenseKernelGradient,),
         "INPUT_GRADIENTS": (Turned,),
     },
-    "Winograd (simd/winograd)": lambda model: {"CONVOLUTIONS": (twin.Convolution,)},
+    "Winograd (simd/winograd)": lambda model: {"CONVOLUTIONS": (convolutions.Convolution,)},
     "the twin, for plain layers": lambda model: {"twin_of": lambda layers: model.logit_layers()},
 }
 

@@ -16,16 +16,16 @@ from cnn.gradcheck import relative_error
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.models import Sequential, forward
 from cnn.training import twin
-from cnn.training.step import run_batch
-from cnn.training.twin import (
+from cnn.training.convolutions import (
     Convolution,
     DenseKernelGradient,
     SparseInputGradient,
     SparseKernelGradient,
     TurnedConvolution,
-    TwinConv,
     Winograd,
 )
+from cnn.training.step import run_batch
+from cnn.training.twin import TwinConv
 from kernels.simd import backward, winograd
 from kernels.simd.vectors import LANES
 

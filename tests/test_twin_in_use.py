@@ -26,8 +26,9 @@ from test_twin import (
 from cnn import layers
 from cnn.optimizers import SGD
 from cnn.training import twin
+from cnn.training.convolutions import Convolution
 from cnn.training.step import run_batch
-from cnn.training.twin import Convolution, TwinConv
+from cnn.training.twin import TwinConv
 
 
 def test_what_follows_a_fit_uses_the_new_weights_and_layers():
