@@ -15,8 +15,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 import cnn  # noqa: F401  before NumPy, as a user's program does
 from benchmarks.report import OURS, THEIRS, alternate, figures, machine, new_figure, progress, spread, table, write
 from cnn.article import convolutional
-from cnn.training.twin import ThroughColumns, twin_of
-from kernels import adam, blas, im2col, pooling, relu_pool
+from cnn.layers import MaxPooling2D
+from cnn.training.twin import twin_of
+from kernels import adam, blas, im2col, pooling
 
 PHOTOS = 16
 FILTERS1, FILTERS2 = 32, 64
@@ -111,7 +112,7 @@ def movers() -> list[Case]:
             z.nbytes * 3 // 2,
         )
     )
-    return [*cases, fused_pooling(z), adam_case()]
+    return [*cases, adam_case()]
 
 
 def take_largest(z):
@@ -123,21 +124,6 @@ def largest_of_slices(z):
     """The quick way to the maxima, which does not say where they were: enough for inference, not for training."""
     rows = np.maximum(z[:, ::2], z[:, 1::2])
     return np.maximum(rows[:, :, ::2], rows[:, :, 1::2])
-
-
-def fused_pooling(z) -> Case:
-    bias, y = normal(FILTERS1), np.empty((PHOTOS, 14, 14, FILTERS1), np.float32)
-    winners = np.empty(y.shape, np.uint8)
-
-    def run():
-        relu_pool.bias_relu_pool(y, winners, z, bias, np.float32(0))
-        return y
-
-    rivals = {
-        "bias, ReLU, argmax": lambda: take_largest(np.maximum(z + bias, 0)),
-        "slices, bias, ReLU, no winners": lambda: np.maximum(largest_of_slices(z) + bias, 0),
-    }
-    return Case("bias_relu_pool, conv1", run, rivals, z.nbytes + y.nbytes + winners.nbytes)
 
 
 def adam_case() -> Case:
@@ -182,36 +168,34 @@ def products() -> list[Case]:
 
 
 def conv_pool_cases() -> list[Case]:
-    """Convolution, ReLU and pooling as the twin runs them, sums in registers and no zeros, against columns and BLAS."""
+    """Convolution, ReLU and pooling as the twin runs them, sums in registers and no zeros, against the plain layers."""
     first, second = twin_of(convolutional(seed=0).layers)[:2]
     cases = []
-    for layer, x, need_dx in (
+    for twin, x, need_dx in (
         (first, normal(PHOTOS, 28, 28, 1), False),
         (second, normal(PHOTOS, 14, 14, FILTERS1), True),
     ):
-        layer.params["bias"][:] -= 0.5  # closes some of the windows
-        y, cache = layer.forward(x)
-        dy, y_columns, winners = normal(*y.shape), np.empty_like(y), np.empty_like(cache.winners)
-        columns = ThroughColumns(layer.conv, layer.buffer)
+        twin.params["bias"][:] -= 0.5  # closes some of the windows
+        conv, pool = twin.layer, MaxPooling2D()
+        y, cache = twin.forward(x)
+        a, conv_cache = conv.forward(x)
+        pool_cache, dy = pool.forward(a)[1], normal(*y.shape)
 
-        forward = lambda layer=layer, x=x: layer.forward(x)[0]
-        backward, backward_columns = (
-            lambda way=way, dy=dy, cache=cache, need_dx=need_dx: way.backward(dy, cache, need_dx)
-            for way in (layer.backward_way, columns)
+        def backward_plain(conv=conv, pool=pool, caches=(conv_cache, pool_cache), dy=dy, need_dx=need_dx):
+            return conv.backward(pool.backward(dy, caches[1])[0], caches[0], need_dx)[1]["kernel"]
+
+        forward, forward_plain, backward = (
+            lambda twin=twin, x=x: twin.forward(x)[0],
+            lambda conv=conv, pool=pool, x=x: pool.forward(conv.forward(x)[0])[0],
+            lambda twin=twin, dy=dy, cache=cache, need_dx=need_dx: twin.backward(dy, cache, need_dx)[1]["kernel"],
         )
-
-        def forward_columns(columns=columns, cache=cache, y=y_columns, winners=winners):
-            columns.forward(y, winners, cache.x_padded)
-            return y
-
-        kh, kw, channels, filters = layer.params["kernel"].shape
-        flop = 2 * PHOTOS * columns.out_h * columns.out_w * kh * kw * channels * filters
+        flop = 2 * PHOTOS * a[0].size * conv.params["kernel"][..., 0].size
         cases += [
-            Case(f"{layer.name}, ReLU, pool: forward", forward, {"im2col, product, pool": forward_columns}, flop=flop),
+            Case(f"{twin.name}, ReLU, pool: forward", forward, {"plain layers": forward_plain}, flop=flop),
             Case(
-                f"{layer.name}, ReLU, pool: backward",
+                f"{twin.name}, ReLU, pool: backward",
                 backward,
-                {"unpool, im2col, products, col2im": backward_columns},
+                {"plain layers": backward_plain},
                 flop=flop * (1 + need_dx),
             ),
         ]

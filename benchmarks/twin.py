@@ -15,17 +15,27 @@ from benchmarks import article
 from benchmarks.contenders import CORES
 from benchmarks.report import alternate, figures, progress, ratio, table
 from cnn.article import convolutional
-from cnn.training import twin
+from cnn.training import convolutions, twin
 
 STEPS = {32: 20, 128: 10}  # in a turn, by the size of a batch
-COLUMNS = (twin.ThroughColumns,)
 WHOLE = "nothing"
-LEFT_OUT = {  # what the twin's module is given instead
+
+
+class Turned(convolutions.TurnedConvolution):
+    """Also where something was pooled."""
+
+    @staticmethod
+    def fits(conv, strides) -> bool:
+        return True
+
+
+LEFT_OUT = {  # what the twin's modules are given instead
     WHOLE: lambda model: {},
-    "skipping zeros (simd/sparse_backward)": lambda model: {"BACKWARD": COLUMNS},
-    "Winograd (simd/winograd)": lambda model: {"FORWARD": (twin.InRegisters, *COLUMNS)},
-    "sums in registers, Winograd too (simd/conv_pool)": lambda model: {"FORWARD": COLUMNS},
-    "all three, for columns and BLAS": lambda model: {"FORWARD": COLUMNS, "BACKWARD": COLUMNS},
+    "skipping zeros (simd/backward)": lambda model: {
+        "KERNEL_GRADIENTS": (convolutions.DenseKernelGradient,),
+        "INPUT_GRADIENTS": (Turned,),
+    },
+    "Winograd (simd/winograd)": lambda model: {"CONVOLUTIONS": (convolutions.Convolution,)},
     "the twin, for plain layers": lambda model: {"twin_of": lambda layers: model.logit_layers()},
 }
 
@@ -43,7 +53,8 @@ def trainer(batch: int, left_out):
 
     with contextlib.ExitStack() as choices:
         for name, value in left_out(model).items():
-            choices.enter_context(mock.patch.object(twin, name, value))
+            module = convolutions if hasattr(convolutions, name) else twin
+            choices.enter_context(mock.patch.object(module, name, value))
         turn()  # makes the twins, and compiles
     return turn
 

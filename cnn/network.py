@@ -1,8 +1,22 @@
 """A network is two loops: forward through its layers, backward through them in reverse.
 
-`forward` and `backward` are all there is to it. `Network` keeps the layers in a row: it gives each its name and,
-from the shape of what the layer before puts out, its parameters. How it is trained stands in training/, Keras' words
-for all of it in models.py.
+`forward` and `backward` are all there is to it. With the loss they make a step of training:
+
+>>> from cnn.layers import Dense
+>>> from cnn.losses import cross_entropy_of_logits
+>>> network = Network([Dense(3, activation="relu", input_shape=(2,)), Dense(2)])
+>>> x, classes = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), np.array([0, 1])
+>>> for step in range(200):
+...     logits, caches = forward(network.layers, x, training=True)
+...     losses, dlogits = cross_entropy_of_logits(classes, logits)
+...     grads, _ = backward(network.layers, caches, dlogits / len(x))
+...     for key, param in network.params.items():
+...         param -= 0.5 * grads[key]
+>>> float(losses.mean()) < 0.1
+True
+
+`Network` below is the bookkeeping: it keeps the layers in a row, gives each its name and, from the shape of what the
+layer before puts out, its parameters, in Keras' words. How a long training is run stands in training/.
 """
 
 import copy
@@ -44,7 +58,7 @@ def backward(
         need_dx = k > first or input_gradient
         dy, layer_grads = layers[k].backward(dy, caches[k], need_dx)  # type: ignore[assignment]  # only the last is None
         grads.update({f"{layers[k].name}/{key}": value for key, value in layer_grads.items()})
-    return grads, dy
+    return grads, dy if input_gradient else None
 
 
 class Network:
@@ -158,7 +172,7 @@ class Network:
         return layer.output_shape
 
     def lay_out(self, layers: list[Layer], input_shape: tuple[int, ...]) -> None:
-        """Take these layers, their shapes known but no parameter allocated: `saving` reads those from a file."""
+        """Take these layers and work out their shapes; `saving` fills in the parameters."""
         self.input_shape = current = input_shape
         for layer in layers:
             layer.input_shape, layer.output_shape = current, layer.infer_shape(current)
@@ -167,7 +181,7 @@ class Network:
 
     @property
     def built(self) -> bool:
-        """Whether the parameters exist."""
+        """Whether the shapes are known."""
         return self.input_shape is not None and len(self.layers) > 0
 
     def require_built(self, verb: str) -> None:

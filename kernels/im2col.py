@@ -1,4 +1,4 @@
-"""im2col and its transpose col2im, compiled: they move data, the matrix product is left to BLAS.
+"""im2col and its transpose col2im, compiled: they move and add numbers, the matrix product is left to BLAS.
 
 Both equal their loops in reference.py. What lies side by side in memory runs innermost, so
 that the inner loop is one straight copy (or sum) of neighbours: over the channels of a cell,

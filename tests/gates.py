@@ -69,7 +69,7 @@ def independence_gate():
 
 def fast_gate(model=None, count=12):
     """The fast twin that fit runs has the gradients of the plain layers, to the rounding of float32."""
-    model = model or random_biases(small_network(shards=2, filters=3))  # fill no vector register: the columns
+    model = model or random_biases(small_network(shards=2, filters=3))  # fill no vector register
     x, y = random_batch(count, model.input_shape)
     plain, fast = (run_batch(model, x, y, step=3, fast=fast) for fast in (False, True))
     assert abs(plain.loss - fast.loss) <= 1e-6 * abs(plain.loss)
@@ -83,12 +83,14 @@ def wide_network(seed=0):
     """A network that fills the vector registers of any processor: its steps run every kernel that there is."""
     model = models.Sequential(
         [
-            layers.Conv2D(32, 3, padding="same", activation="relu", input_shape=(28, 28, 1)),  # registers; grey
+            layers.Conv2D(
+                32, 3, padding="same", activation="relu", input_shape=(28, 28, 1)
+            ),  # sums in registers; few taps
             layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),  # Winograd; both ways without zeros
+            layers.Conv2D(64, 3, padding="same", activation="relu"),  # Winograd; without zeros
             layers.MaxPooling2D(2),
-            layers.Conv2D(5, 2, activation="relu"),  # columns
-            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),  # not pooled: the turned kernel, both by Winograd
+            layers.Conv2D(5, 2, activation="relu"),
             layers.Flatten(),
             layers.Dense(10, activation="softmax"),
         ],

@@ -44,9 +44,9 @@ class GuardedBuffers(twin.Buffers):
 
 
 def random_network(rng):
-    """A convolution and mostly its pooling, of the sizes that decide which kernels run."""
-    size, channels = rng.integers(2, 34, 2).tolist(), int(rng.choice([1, 1, 2, 8, 16, 32, 48]))
-    window = (3, 3) if rng.random() < 0.6 else tuple(rng.integers(1, 6, 2).tolist())
+    """A convolution, perhaps pooled, of the sizes that decide which kernels run."""
+    size, channels = rng.integers(2, 34, 2).tolist(), int(rng.choice([1, 1, 2, 3, 8, 16, 20, 32, 48]))
+    window = (3, 3) if rng.random() < 0.5 else tuple(rng.choice([1, 2, 5, 7], 2).tolist())
     strides = (1, 1) if rng.random() < 0.7 else tuple(rng.integers(1, 4, 2).tolist())
     options = {
         "strides": strides,
@@ -54,8 +54,8 @@ def random_network(rng):
         "activation": rng.choice(["relu", None]),
         "use_bias": bool(rng.random() < 0.8),
     }
-    conv = layers.Conv2D(int(rng.choice([3, 8, 16, 32, 64])), window, **options)
-    pools = [layers.MaxPooling2D()] if rng.random() < 0.8 else []
+    conv = layers.Conv2D(int(rng.choice([3, 8, 10, 16, 32, 40, 64])), window, **options)
+    pools = [layers.MaxPooling2D()] if rng.random() < 0.6 else []
     if rng.random() < 0.2:  # one that is no part of a convolution
         window, steps = rng.integers(1, 4, 2).tolist(), rng.integers(1, 4, 2).tolist()
         pools += [layers.ReLU(), layers.MaxPooling2D(window, steps, str(rng.choice(["same", "valid"])))]

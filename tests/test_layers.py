@@ -160,7 +160,7 @@ def test_a_layer_can_be_called_alone(make, shape):
     assert y.dtype == np.float32
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
     second = np.zeros((2, *shape, 7), np.float32)
-    if isinstance(layer, layers.Weighted | layers.MaxPooling2D):
+    if isinstance(layer, layers.Weighted) or hasattr(layer, "strides"):  # which need the axes that they were made for
         with pytest.raises(ValueError, match=type(layer).__name__):
             layer(second)
     else:  # what has no weights takes any shape that it can compute with, as in Keras

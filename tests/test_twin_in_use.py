@@ -26,8 +26,9 @@ from test_twin import (
 from cnn import layers
 from cnn.optimizers import SGD
 from cnn.training import twin
+from cnn.training.convolutions import Convolution
 from cnn.training.step import run_batch
-from cnn.training.twin import ThroughColumns, TwinConvPool
+from cnn.training.twin import TwinConv
 
 
 def test_what_follows_a_fit_uses_the_new_weights_and_layers():
@@ -164,7 +165,7 @@ def test_a_twin_that_comes_back_late_is_not_used_again():
 
 def test_a_twin_follows_its_model():
     """New weights and other layers are seen; a twin made before must not answer for them."""
-    model = random_biases(network("grey, article in small"))
+    model = random_biases(network("article in small"))
     x, y = random_batch(6)
     model.fit(x, y, verbose=0)
     model.set_weights([0 * w for w in model.get_weights()])
@@ -229,14 +230,14 @@ def test_interrupted_passes_leave_no_twins_behind(verb, monkeypatch):
     model = compiled(article((5, 7), (12, 12, 1)))
     x, y = batch_for(model, 16)
     one_pass = memory_of(lambda: run_batch(model, x, y, fast=True))
-    forward_way, passes = ThroughColumns.forward, []
+    forward_way, passes = Convolution.compute, []
 
     def stopped(self, *args):
         forward_way(self, *args)
         if passes:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ThroughColumns, "forward", stopped)
+    monkeypatch.setattr(Convolution, "compute", stopped)
     run = lambda: getattr(model, verb)(x, *([] if verb == "predict" else [y]), batch_size=16, verbose=0)
     passes.append(True)
     assert memory_of(lambda: [interrupted(run) for _ in range(6)]) < 2 * one_pass
@@ -260,18 +261,18 @@ def test_batches_as_usual_keep_their_arrays():
     for run in (lambda: model.predict(x, verbose=0), lambda: model.fit(x, y, verbose=0)):
         run()
         with twin.lend(model) as (lent,):
-            before = lent[0].buffer("y", 1).ctypes.data
+            before = lent[0].buffer("y y", 1).ctypes.data
         run()
         with twin.lend(model) as (again,):
-            assert again is lent and again[0].buffer("y", 1).ctypes.data == before
+            assert again is lent and again[0].buffer("y y", 1).ctypes.data == before
 
 
 def test_a_model_that_nobody_uses_is_forgotten_with_its_twins():
     model = compiled(article((5, 7), (12, 12, 1)))
     model.predict(batch_for(model, 4)[0], verbose=0)
-    steps = [step for step in gc.get_objects() if type(step) is TwinConvPool and step.conv in model.layers]
+    steps = [step for step in gc.get_objects() if type(step) is TwinConv and step.layer in model.layers]
     assert steps
-    convolutions = [step.conv for step in steps]
+    convolutions = [step.layer for step in steps]
     del model, steps
     gc.collect()
-    assert not [step for step in gc.get_objects() if type(step) is TwinConvPool and step.conv in convolutions]
+    assert not [step for step in gc.get_objects() if type(step) is TwinConv and step.layer in convolutions]

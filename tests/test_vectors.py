@@ -72,11 +72,12 @@ SCRIPT = """
 import numpy as np
 from kernels.simd import conv_pool
 from kernels.simd.vectors import LANES
-x, kernel = np.ones((1, 2, 2 * conv_pool.TILE, 1), np.float32), np.ones((1, 1, 1, LANES), np.float32)
-y, winners = np.zeros((1, 1, conv_pool.TILE, LANES), np.float32), np.zeros((1, 1, conv_pool.TILE, LANES), np.uint8)
-conv_pool.conv_relu_pool(y, winners, x, kernel, np.zeros(LANES, np.float32), np.float32(5), (1, 1))
+cells, one = conv_pool.SUMS, np.ones((1, 1, LANES), np.float32)
+y, winners = np.zeros((1, cells, LANES), np.float32), np.zeros((1, cells, LANES), np.uint8)
+x, starts = np.ones((1, cells), np.float32), conv_pool.window_starts((1, cells), cells, 1, (1, 1), False)
+conv_pool.conv_relu_pool(y, winners, x, one, np.zeros(LANES, np.float32), np.float32(5), starts, cells, False)
 stats = conv_pool.conv_relu_pool.stats
-print(y[0, 0, 0, 0], winners[0, 0, 0, 0], sum(stats.cache_hits.values()))
+print(y[0, 0, 0], winners[0, 0, 0], sum(stats.cache_hits.values()))
 """
 
 

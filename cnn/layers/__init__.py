@@ -3,6 +3,7 @@
 forward(x) returns (y, cache): the result, and what backward will need to know. backward
 takes dy = dLoss/dy and that cache, and returns (dx, grads): dLoss/dx, and the gradient
 of each parameter under the parameter's own name. A pass leaves no trace in the layer.
+So dy, dx, dz are derivatives of the loss; ∂y/∂x is that of y by x alone. [j = k] is 1 where j = k, else 0.
 
 Photos are (N, H, W, C), as in Keras: photo, row, column, channel.
 

@@ -21,7 +21,7 @@ class Activation(Layer):
 
 
 class ReLUCache(NamedTuple):
-    """What backward needs of the forward pass: on which side of 0 each number was."""
+    """What backward needs of the forward pass: x, for its sign."""
 
     x: Array
 
@@ -29,7 +29,7 @@ class ReLUCache(NamedTuple):
 class ReLU(Activation):
     """y = max(0, x)
 
-    Backward: dy/dx is 1 where x > 0 (there y = x) and 0 where x < 0 (there y = 0 whatever x is), so
+    Backward: ∂y/∂x is 1 where x > 0 (there y = x) and 0 where x < 0 (there y = 0 whatever x is), so
         dx = dy where x > 0, else 0        (at x = 0, where no derivative exists, it is 0)
 
     >>> ReLU()([[-1.0, 0.0, 2.0]])
@@ -55,7 +55,7 @@ class Softmax(Activation):
     """y_k = exp(x_k) / S,  S = sum_j exp(x_j)        along the last axis
 
     Backward: x_k stands in S and so in every y_j, and in y_k also above the line. By the rule for quotients
-        dy_j/dx_k = ([j = k] * exp(x_j) * S - exp(x_j) * exp(x_k)) / S^2 = y_j * ([j = k] - y_k)
+        ∂y_j/∂x_k = ([j = k] * exp(x_j) * S - exp(x_j) * exp(x_k)) / S^2 = y_j * ([j = k] - y_k)
         dx_k = sum_j dy_j * y_j * ([j = k] - y_k) = y_k * (dy_k - sum_j dy_j * y_j)
     Subtracting the largest x first changes nothing in the quotient, and exp cannot overflow.
 

@@ -22,9 +22,10 @@ class Conv2DCache(NamedTuple):
 class Conv2D(Weighted):
     """z[n,i,j,f] = bias[f] + sum over u,v,c of x_padded[n, i*sh + u, j*sw + v, c] * kernel[u,v,c,f],  y = activation(z)
 
-    im2col lays each window of x out as a row of columns; then all of it is one product:
+    x_padded is x with zeros around. im2col lays each window of it out as a row of columns; then all is one product:
         z = columns @ kernel + bias        columns (N*OH*OW, kh*kw*C), kernel (kh*kw*C, F)
-    Backward: dz from dy by the activation. As z[m,f] = sum_k columns[m,k] * kernel[k,f] + bias[f], by the chain rule
+    Backward: dz from dy by the activation. Let m be a window (n,i,j), and k a cell of one (u,v,c). As
+    z[m,f] = sum_k columns[m,k] * kernel[k,f] + bias[f], by the chain rule
         dkernel[k,f]  = sum_m columns[m,k] * dz[m,f],   so  dkernel = columns^T @ dz
         dbias[f]      = sum_m dz[m,f],                  so  dbias = the sum of dz's rows
         dcolumns[m,k] = sum_f dz[m,f] * kernel[k,f],    so  dcolumns = dz @ kernel^T

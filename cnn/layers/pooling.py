@@ -16,9 +16,9 @@ class MaxPooling2DCache(NamedTuple):
 
 
 class MaxPooling2D(Layer):
-    """y[n,i,j,c] = max over u,v of x[n, i*sh + u, j*sw + v, c]
+    """y[n,i,j,c] = max over u,v of x[n, i*sh + u - top, j*sw + v - left, c], of the cells inside the photo
 
-    Backward: y is the cell that won its window, so dy/dx is 1 for that cell; a small change of the others changes
+    Backward: y is the cell that won its window, so ∂y/∂x is 1 for that cell; a small change of the others changes
     nothing, so for them it is 0. By the chain rule a cell gets the sum over the windows that it won:
         dx[n,r,s,c] = sum of dy[n,i,j,c] over the windows (i,j) whose winner is (r,s)
     Of equal cells the first in row-major order wins alone.

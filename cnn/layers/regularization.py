@@ -16,9 +16,10 @@ class DropoutCache(NamedTuple):
 
 
 class Dropout(Layer):
-    """y = x * factor,  factor = 0 with probability `rate`, else 1/(1 - rate); outside training y = x
+    """y = x * factor,  factor = 0 with probability `rate`, else 1/(1 - rate), so that the mean of y stays that of x;
+    outside training y = x
 
-    Backward: the factor does not depend on x, so dy/dx is the factor, and dx = dy * factor.
+    Backward: the factor does not depend on x, so ∂y/∂x is the factor, and dx = dy * factor.
 
     >>> x = np.ones((1, 6))
     >>> Dropout(0.5).forward(x, training=True, rng=np.random.default_rng(0))[0]

@@ -1,4 +1,4 @@
-"""Reshaping: the same numbers in another order of axes."""
+"""Reshaping: the same numbers in another shape, their order kept."""
 
 import math
 from typing import NamedTuple

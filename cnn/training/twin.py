@@ -4,13 +4,11 @@ A twin is a list of layers that shares the parameters of its model and gives the
 rounding, which tests/test_twin.py holds it to. What each idea buys is how many times as much work a training
 step of the article's network is without it (`python -m benchmarks.twin`, processor time, AVX-512):
 
-| a training step without                            | batch 32 | batch 128 |
-| -------------------------------------------------- | -------: | --------: |
-| skipping zeros (simd/sparse_backward)              |     1.7x |      1.8x |
-| Winograd (simd/winograd)                           |     1.1x |      1.2x |
-| sums in registers, Winograd too (simd/conv_pool)   |     1.3x |      1.4x |
-| all three, for columns and BLAS                    |     2.0x |      2.2x |
-| the twin, for plain layers                         |     4.7x |      5.5x |
+| a training step without               | batch 32 | batch 128 |
+| ------------------------------------- | -------: | --------: |
+| skipping zeros (simd/backward)        |     1.4x |      1.5x |
+| Winograd (simd/winograd)              |     1.1x |      1.2x |
+| the twin, for plain layers            |     4.6x |      5.4x |
 
 Since large arrays are kept from batch to batch, one twin serves one pass at a time, unlike the layers, and what it
 returns is valid until its next pass. lend() sees to that.
@@ -29,15 +27,13 @@ from numpy.typing import DTypeLike
 from cnn.checks import known
 from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
 from cnn.network import Network
+from cnn.training import convolutions
 from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
 from kernels import relu_pool
-from kernels.im2col import col2im_into, im2col_into
-from kernels.simd import conv_pool, sparse_backward, winograd
-from kernels.simd.vectors import LANES
 
 Array = np.ndarray
 Pair = tuple[int, int]
-BLOCK_BYTES = 2**20  # of columns and products at a time: a processor's second cache holds them
+Shape = tuple[int, ...]
 KEPT_BYTES = (
     2**26
 )  # of a twin's arrays may outlive a call of fit, evaluate or predict: about 600 of the article's photos
@@ -71,210 +67,83 @@ class Buffers:
 # ---- convolution, activation and pooling as one layer
 
 
-class ConvPoolCache(NamedTuple):
+class ConvCache(NamedTuple):
     """What backward needs of the forward pass."""
 
-    x_padded: Array  # (N, H + top + bottom, W + left + right, C)
-    winners: Array  # (N, OH//2, OW//2, F), uint8
+    x: Array  # flat: padded photos, and what the last window of a block reaches beyond them
+    winners: Array  # (N, cells or more, F or more), uint8
 
 
-class Way:
-    """A way to compute the convolution of a TwinConvPool: forward, backward or both, on shapes that fit."""
-
-    def __init__(self, conv: Conv2D, buffer: Buffers):
-        self.conv, self.buffer = conv, buffer
-        assert conv.input_shape and conv.output_shape  # the model is built
-        self.out_h, self.out_w, self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)
-        self.input_shape, (*_, self.channels) = conv.input_shape, conv.input_shape
-        *_, self.filters = conv.output_shape
-        self.floor = np.float32(0 if isinstance(conv.activation, ReLU) else -np.inf)
-
-    @staticmethod
-    def fits(kernel_size: Pair, strides: Pair, channels: int, filters: int, out_w: int) -> bool:
-        """Whether it can: its kernels know. out_w is the width of the pooled maps."""
-        raise NotImplementedError
-
-    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
-        """Fill y and winners (N, P, Q, F)."""
-        raise NotImplementedError
-
-    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
-        """(dkernel, dx); dx is None where it is not needed."""
-        raise NotImplementedError
-
-    def contiguous_params(self) -> tuple[Array, Array]:
-        """Kernel and bias as the kernels take for granted that they are. Raises ValueError for other shapes."""
-        bias = self.conv.params["bias"] if self.conv.use_bias else np.zeros(self.filters)
-        kernel, bias = (np.ascontiguousarray(a, np.float32) for a in (self.conv.params["kernel"], bias))
-        expected = (*self.conv.kernel_size, self.channels, self.filters), (self.filters,)
-        if (kernel.shape, bias.shape) != expected:
-            raise ValueError(
-                f"{self.conv}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}"
-            )
-        return kernel, bias
-
-
-class Winograd(Way):
-    """Forward with 16 products a channel and pooling window instead of 36."""
-
-    fits = staticmethod(winograd.fits)
-
-    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
-        kernel, bias = self.contiguous_params()
-        transformed = self.buffer("transformed", 16, self.channels, self.filters)
-        winograd.transform_kernel(transformed, kernel)
-        patches = self.buffer("patches", *winograd.patches_shape(self.channels))
-        products = self.buffer("products", *winograd.PRODUCTS_SHAPE)
-        winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, self.floor, patches, products)
-
-
-class InRegisters(Way):
-    """Forward with sums that never leave the processor's registers."""
-
-    fits = staticmethod(conv_pool.fits)
-
-    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
-        kernel, bias = self.contiguous_params()
-        conv_pool.conv_relu_pool(y, winners, x_padded, kernel, bias, self.floor, self.conv.strides)
-
-
-class ThroughColumns(Way):
-    """Forward and backward as Conv2D, a few photos at a time, so that columns and products never leave the cache."""
-
-    @staticmethod
-    def fits(kernel_size: Pair, strides: Pair, channels: int, filters: int, out_w: int) -> bool:
-        return True
-
-    def blocks(self, photos: int) -> Iterator[tuple[slice, Array, Array]]:
-        """Cut the batch into slices whose columns and products fit the cache; with each its columns and z, to fill."""
-        window = (self.out_h, self.out_w, *self.conv.kernel_size, self.channels)
-        numbers = math.prod(window) + self.out_h * self.out_w * self.filters
-        size = max(1, BLOCK_BYTES // (4 * numbers))
-        for start in range(0, photos, size):
-            count = min(size, photos - start)
-            z = self.buffer("z", count, self.out_h, self.out_w, self.filters)
-            yield slice(start, start + count), self.buffer("columns", count, *window), z
-
-    def forward(self, y: Array, winners: Array, x_padded: Array) -> None:
-        kernel, bias = self.contiguous_params()
-        kernel = kernel.reshape(-1, self.filters)  # (kh*kw*C, F)
-        for block, columns, z in self.blocks(len(y)):
-            im2col_into(columns, x_padded[block], self.conv.strides)
-            np.matmul(columns.reshape(-1, len(kernel)), kernel, out=z.reshape(-1, self.filters))
-            relu_pool.bias_relu_pool(y[block], winners[block], z, bias, self.floor)
-
-    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
-        # The columns are made again rather than kept.
-        kernel = self.conv.params["kernel"].reshape(-1, self.filters)
-        dkernel = np.zeros_like(kernel)
-        dx = self.buffer("dx", len(dy), *self.input_shape)
-        for block, columns, dz in self.blocks(len(dy)):
-            im2col_into(columns, cache.x_padded[block], self.conv.strides)
-            relu_pool.unpool(dz, dy[block], cache.winners[block])
-            dz = dz.reshape(-1, self.filters)
-            dkernel += columns.reshape(-1, len(kernel)).T @ dz
-            if need_dx:
-                np.matmul(dz, kernel.T, out=columns.reshape(-1, len(kernel)))  # dcolumns, in the place of columns
-                col2im_into(dx[block], columns, self.conv.strides, (self.pads[0], self.pads[2]))
-        return dkernel.reshape(self.conv.params["kernel"].shape), dx if need_dx else None
-
-
-class SkippingZeros(Way):
-    """Backward from the winners alone: five in six of the numbers in dz are zero."""
-
-    fits = staticmethod(sparse_backward.fits)
-
-    def __init__(self, conv: Conv2D, buffer: Buffers):
-        super().__init__(conv, buffer)
-        width = self.pads[2] + self.input_shape[1] + self.pads[3]
-        self.where = sparse_backward.window_starts(
-            self.out_h // 2, self.out_w // 2, width * self.channels, self.channels
-        )
-
-    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
-        dkernel = self.buffer("dkernel", self.filters, 3, 3, self.channels)
-        sparse_backward.kernel_gradient(dkernel, dy, cache.winners, cache.x_padded, self.where)
-        return np.ascontiguousarray(dkernel.transpose(1, 2, 3, 0)), self.input_gradient(dy, cache) if need_dx else None
-
-    def input_gradient(self, dy: Array, cache: ConvPoolCache) -> Array:
-        """dx (N, H, W, C)."""
-        kernel = self.buffer("kernel", self.channels // LANES, self.filters, 3, 3, LANES)
-        kernel[:] = self.conv.params["kernel"].reshape(3, 3, -1, LANES, self.filters).transpose(2, 4, 0, 1, 3)
-        dx = self.buffer("dx", len(dy), *self.input_shape)
-        photo = self.buffer("photo", *cache.x_padded.shape[1:])
-        sparse_backward.input_gradient(dx, dy, cache.winners, kernel, (self.pads[0], self.pads[2]), photo)
-        return dx
-
-
-class SkippingZerosOfGrey(ThroughColumns):
-    """The same for photos of one channel; their own gradient, which training does not need, goes through columns."""
-
-    fits = staticmethod(sparse_backward.fits_grey)
-
-    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool) -> tuple[Array, Array | None]:
-        if need_dx:
-            return super().backward(dy, cache, need_dx)
-        dkernel = np.empty(self.conv.params["kernel"].shape, np.float32)
-        sparse_backward.kernel_gradient_of_grey(dkernel, dy, cache.winners, cache.x_padded)
-        return dkernel, None
-
-
-# The first that fits is taken.
-FORWARD: tuple[type[Way], ...] = (Winograd, InRegisters, ThroughColumns)
-BACKWARD: tuple[type[Way], ...] = (SkippingZeros, SkippingZerosOfGrey, ThroughColumns)
-
-
-class TwinConvPool:
-    """y = max_pool_2x2(activation(conv(x))): a Conv2D and the MaxPooling2D behind it, in one step."""
+class TwinConv:
+    """y = max_pool_2x2(activation(conv(x))): a Conv2D and the MaxPooling2D behind it, if there is one, in one step."""
 
     draws = False
 
-    def __init__(self, conv: Conv2D, pool: MaxPooling2D):
-        assert conv.input_shape and pool.output_shape  # the model is built
-        self.conv, self.name, self.pool_shape, self.buffer = conv, conv.name, pool.output_shape, Buffers()
-        self.pads = place_windows(conv, conv.input_shape, conv.kernel_size)[2]
-        *_, channels = conv.input_shape
-        _, out_w, filters = self.pool_shape
-        shape = conv.kernel_size, conv.strides, channels, filters, out_w
-        self.forward_way, self.backward_way = (
-            next(way for way in ways if way.fits(*shape))(conv, self.buffer) for ways in (FORWARD, BACKWARD)
+    def __init__(self, layer: Conv2D, pool: MaxPooling2D | None):
+        out = (pool or layer).output_shape
+        assert layer.input_shape and out  # the model is built
+        self.layer, self.name, self.buffer = layer, layer.name, Buffers()
+        self.floor = 0 if isinstance(layer.activation, ReLU) else -np.inf
+        height, width, channels = layer.input_shape
+        self.pads = place_windows(layer, layer.input_shape, layer.kernel_size)[2]
+        photo = height + sum(self.pads[:2]), width + sum(self.pads[2:]), channels
+        self.conv = convolutions.convolution(
+            self.buffer, "y", layer.kernel_size, layer.strides, pool is not None, photo, out
         )
+        self.kernel_gradient, self.input_gradient = convolutions.gradients(self.conv, layer, self.pads)
 
     @property
     def params(self) -> dict[str, Array]:
         """The convolution's own."""
-        return self.conv.params
+        return self.layer.params
 
     @staticmethod
-    def fits(conv: Layer, pool: Layer) -> bool:
-        """Whether this pair of layers can run as one. A subclass may compute something else."""
-        return (
-            type(conv) is Conv2D
-            and type(conv.activation) in (Linear, ReLU)
-            and type(pool) is MaxPooling2D
-            and relu_pool.fits(pool.pool_size, pool.strides, place_windows(pool, known(conv.output_shape), (2, 2))[2])
+    def fits(layer: Layer) -> bool:
+        """Whether it can do this layer. A subclass may compute something else."""
+        return type(layer) is Conv2D and type(layer.activation) in (Linear, ReLU)
+
+    @staticmethod
+    def fits_pool(pool: Layer, shape: Shape) -> bool:
+        """Whether it can do this pooling of maps of this shape too."""
+        return type(pool) is MaxPooling2D and relu_pool.fits(
+            pool.pool_size, pool.strides, place_windows(pool, shape, pool.pool_size)[2]
         )
 
-    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvPoolCache]:
-        """(y, cache), valid until the next pass."""
-        photos, height, width, channels = x.shape
-        top, bottom, left, right = self.pads
-        x_padded = self.buffer("x_padded", photos, height + top + bottom, width + left + right, channels)
-        x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
-        y = self.buffer("y", photos, *self.pool_shape)
-        winners = self.buffer("winners", photos, *self.pool_shape, dtype=np.uint8)
-        self.forward_way.forward(y, winners, x_padded)
-        return y, ConvPoolCache(x_padded, winners)
+    def contiguous_params(self) -> tuple[Array, Array]:
+        """Kernel and bias as the kernels take for granted that they are. Raises ValueError for other shapes."""
+        layer, filters = self.layer, self.conv.filters
+        bias = layer.params["bias"] if layer.use_bias else np.zeros(filters)
+        kernel, bias = (np.ascontiguousarray(a, np.float32) for a in (layer.params["kernel"], bias))
+        expected = (*layer.kernel_size, self.conv.photo[2], filters), (filters,)
+        if (kernel.shape, bias.shape) != expected:
+            raise ValueError(
+                f"{layer}: expected kernel and bias of shapes {expected}, got {kernel.shape}, {bias.shape}"
+            )
+        return kernel, bias
 
-    def backward(self, dy: Array, cache: ConvPoolCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvCache]:
+        """(y, cache), valid until the next pass."""
+        photos, height, width, _ = x.shape
+        kernel, bias = self.contiguous_params()
+        conv, (top, _, left, _) = self.conv, self.pads
+        beyond = max(0, int(conv.starts.max()) + self.kernel_gradient.blocks.reach - conv.size)
+        flat = self.buffer("x_padded", photos * conv.size + beyond)
+        x_padded = flat[: photos * conv.size].reshape(photos, *conv.photo)
+        x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
+        y, winners = conv(x_padded.reshape(photos, -1), kernel, bias, self.floor)
+        return y, ConvCache(flat, winners)
+
+    def backward(self, dy: Array, cache: ConvCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
         """(dx, grads), valid until the next pass."""
         dy = np.ascontiguousarray(dy, np.float32)
-        dkernel, dx = self.backward_way.backward(dy, cache, need_dx)
-        grads = {"kernel": dkernel}
-        if self.conv.use_bias:
-            grads["bias"] = np.empty(dkernel.shape[3], np.float32)
-            relu_pool.bias_gradient(grads["bias"], dy, cache.winners)
-        return dx, grads
+        kernel, bias = self.contiguous_params()
+        flat = dy.reshape(len(dy), self.conv.cells, self.conv.filters)
+        dkernel = self.kernel_gradient(flat, cache.x, cache.winners)
+        grads = {"kernel": np.ascontiguousarray(dkernel).reshape(kernel.shape)}
+        if self.layer.use_bias:
+            grads["bias"] = np.empty_like(bias)
+            relu_pool.bias_gradient(grads["bias"], flat, cache.winners)
+        return self.input_gradient(dy, kernel, cache.winners) if need_dx else None, grads
 
 
 # ---- what runs instead of what
@@ -287,13 +156,14 @@ TWINS: dict[type, Callable] = {
 
 
 def twin_of(layers: list) -> list:
-    """Layers that compute the same logits as these: pairs that fit are one, a closing softmax is left out."""
+    """Layers that compute the same logits: a convolution and its pooling are one, a closing softmax is left out."""
     twin: list = []
     todo = list(layers)
     while todo:
         layer = todo.pop(0)
-        if todo and TwinConvPool.fits(layer, todo[0]):
-            twin.append(TwinConvPool(layer, todo.pop(0)))
+        if TwinConv.fits(layer):
+            pooled = todo and TwinConv.fits_pool(todo[0], known(layer.output_shape))
+            twin.append(TwinConv(layer, todo.pop(0) if pooled else None))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and isinstance(layer.activation, Softmax)
             twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))

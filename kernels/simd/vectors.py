@@ -9,6 +9,7 @@ arrays that are contiguous. It may say
     a.shaped(n, None)      a, which has n rows: so the processor need not be told at run time
     vec.total(start)       a sum that stays in a register; total.add(a, b) adds a * b, total.value is what it is now
     vec.range(n)           a loop of the processor: its body is written once and must not be left by break or return
+    for k in some          a tuple of numbers that the caller made: its length is known, so the loop unrolls
     vec.where(c, a, b)     in each lane a or b;  vec.all(number), vec.byte(number): the same in all lanes
     + - * > == >> &        on numbers, on vectors lane by lane
 
@@ -245,13 +246,17 @@ def vector_code(text: Callable[..., None]) -> Callable[..., None]:
 
 
 def _is_known(kind) -> bool:
-    """Whether vector code may be given this: a float32, a number of 64 bits, a contiguous array."""
+    """Whether vector code may be given this: a float32, a number of 64 bits, a tuple of such, a contiguous array."""
     if isinstance(kind, types.Array):
         return kind.layout == "C" and kind.dtype in KINDS
+    if isinstance(kind, types.UniTuple):
+        return kind.dtype == types.int64
     return kind in (types.float32, types.int64, types.uint64)
 
 
 def _argument(context, builder, kind, value) -> Any:
+    if isinstance(kind, types.UniTuple):
+        return tuple(Value(builder, number) for number in cgutils.unpack_tuple(builder, value, kind.count))
     if not isinstance(kind, types.Array):
         return Value(builder, value)
     array, number = cgutils.create_struct_proxy(kind)(context, builder, value=value), KINDS[kind.dtype]

@@ -1,7 +1,8 @@
-"""Winograd's convolution: the four sums of a pooling window from 16 products a channel instead of 36.
+"""Winograd's convolution: four sums side by side from 16 products a channel instead of 36.
 
 For 3x3 kernels with stride 1, F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional
-Neural Networks" (2015). A pooling window reads a patch d of 4x4 cells. With
+Neural Networks" (2015). Four windows, of 2x2 cells of the map
+(those of a pooled cell, if it is pooled), read a patch d of 4x4 cells. With
 
     B = 1  0 -1  0     G =  1    0   0      A = 1  1  1  0
         0  1  1  0         1/2  1/2 1/2         0  1 -1 -1
@@ -17,19 +18,37 @@ alone, which is no larger here: with 32 channels a sum has 32 terms instead of 2
 import numpy as np
 
 from kernels.compiled import compiled
-from kernels.simd.conv_pool import relu_pool
+from kernels.simd.conv_pool import POOLED, relu_pool
 from kernels.simd.vectors import LANES, REGISTERS, vector_code
 
-TILE, VECTORS = 7, REGISTERS // 16  # pooling windows, and vectors of filters, at a time: 14 or 7 sums in registers
+TILE, VECTORS = 7, REGISTERS // 16  # patches, and vectors of filters, at a time: 14 or 7 sums in registers
 FILTERS = VECTORS * LANES
 PRODUCTS_SHAPE = (16, TILE, FILTERS)  # what conv_relu_pool needs room for: the products of TILE patches
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 
 
-def fits(kernel_size: tuple[int, int], strides: tuple[int, int], channels: int, filters: int, out_w: int) -> bool:
-    """Whether conv_relu_pool can do this convolution, whose pooled maps are out_w wide."""
+Shape = tuple[int, ...]
+
+
+def fits(kernel_size: tuple[int, int], strides: tuple[int, int], pooled: bool, photo: Shape, out: Shape) -> bool:
+    """Whether conv_relu_pool can do this convolution of photos (H, W, C) into maps (P, Q, F)."""
     is_3x3 = kernel_size == (3, 3) and strides == (1, 1)
-    return is_3x3 and channels % LANES == 0 and filters % FILTERS == 0 and out_w >= TILE
+    fills = photo[2] % LANES == 0 and out[2] % FILTERS == 0
+    return is_3x3 and fills and min(photo[:2]) >= 4 and len(patches_of(out, pooled)[0]) >= TILE
+
+
+def patches_of(out: Shape, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Where in the map before pooling each patch lies, int64 (patches, 2), and its cells of y, (patches, 4 or 1).
+
+    y is (P, Q); in maps of odd size, not pooled, the last patches cover cells again: the same numbers.
+    """
+    if pooled:
+        places = 2 * np.indices(out[:2]).reshape(2, -1).T
+        return places, np.arange(len(places))[:, None]
+    rows, columns = (np.minimum(np.arange(0, size, 2), size - 2) for size in out[:2])
+    places = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    return places, (places[:, None] + corners) @ [out[1], 1]
 
 
 def transform_kernel(transformed: np.ndarray, kernel: np.ndarray) -> None:
@@ -59,9 +78,9 @@ def _a(m0, m1, m2, m3):
 
 @vector_code
 def _transform_input(vec, patches, t, x, n, i, j, c):
-    """patches[:, t, c ...] = B d B' of the patch that pooling window (i, j) of photo n reads, for LANES channels."""
+    """patches[:, t, c ...] = B d B' of the patch of photo n that begins at (i, j), for LANES channels."""
     patches = patches.shaped(16, TILE, None)
-    d = [[x.at(n, i * 2 + r, j * 2 + s, c) for s in range(4)] for r in range(4)]
+    d = [[x.at(n, i + r, j + s, c) for s in range(4)] for r in range(4)]
     for cell, value in enumerate(_rows_and_columns(_b, d)):
         patches.put((cell, t, c), value)
 
@@ -82,15 +101,29 @@ def _multiply(vec, products, patches, kernel, cell, f):
             products.put((cell, t, k * LANES), sums[t][k].value)
 
 
-@vector_code
-def _transform_output(vec, y, winners, products, t, k, bias, floor, n, i, j, f):
-    """y and winners of window (i, j) of photo n = relu_pool(A products[:, t, k ...] A' + bias) for LANES filters."""
+def _transform_output(vec, windows, y, winners, products, t, k, bias, floor, n, cells, patch, f):
+    """y and winners of the cells of a patch = relu_pool(A products[:, t, k ...] A' + bias) for LANES filters.
+
+    windows: so many are behind each cell.
+    """
     products = products.shaped(*PRODUCTS_SHAPE)
     m = [[products.at(4 * r + s, t, k) for s in range(4)] for r in range(4)]
     z = [value + bias.at(f) for value in _rows_and_columns(_a, m)]
-    best, winner = relu_pool(vec, z, vec.all(floor))
-    y.put((n, i, j, f), best)
-    winners.put((n, i, j, f), winner)
+    for number in range(4 // windows):
+        some = z[number * windows : (number + 1) * windows]
+        best, winner = relu_pool(vec, some, vec.all(floor))
+        y.put((n, cells[patch, number], f), best)
+        winners.put((n, cells[patch, number], f), winner)
+
+
+@vector_code
+def _pooled_output(vec, y, winners, products, t, k, bias, floor, n, cells, patch, f):
+    _transform_output(vec, POOLED, y, winners, products, t, k, bias, floor, n, cells, patch, f)
+
+
+@vector_code
+def _plain_output(vec, y, winners, products, t, k, bias, floor, n, cells, patch, f):
+    _transform_output(vec, 1, y, winners, products, t, k, bias, floor, n, cells, patch, f)
 
 
 @compiled
@@ -101,24 +134,30 @@ def conv_relu_pool(
     kernel: np.ndarray,
     bias: np.ndarray,
     floor: float,
+    places: np.ndarray,
+    cells: np.ndarray,
     patches: np.ndarray,
     products: np.ndarray,
 ) -> None:
     """conv_pool.conv_relu_pool for strides (1, 1) and a 3x3 kernel that transform_kernel has made (16, C, F).
 
+    x_padded (N, H, W, C), y and winners (N, cells, F), places and cells: patches_of, TILE or more.
     C must be a multiple of LANES and F of FILTERS. patches and products: room of patches_shape(C) and PRODUCTS_SHAPE.
     """
-    photos, out_h, out_w, filters = y.shape
+    photos, _, filters = y.shape
+    pooled = cells.shape[1] == 1
     for n in range(photos):
-        for i in range(out_h):
-            for start in range(0, out_w, TILE):
-                j = min(start, out_w - TILE)
+        for start in range(0, len(places), TILE):
+            first = min(start, len(places) - TILE)
+            for t in range(TILE):
+                for c in range(0, x_padded.shape[3], LANES):
+                    _transform_input(patches, t, x_padded, n, places[first + t, 0], places[first + t, 1], c)
+            for f in range(0, filters, FILTERS):
+                for cell in range(16):
+                    _multiply(products, patches, kernel, cell, f)
                 for t in range(TILE):
-                    for c in range(0, x_padded.shape[3], LANES):
-                        _transform_input(patches, t, x_padded, n, i, j + t, c)
-                for f in range(0, filters, FILTERS):
-                    for cell in range(16):
-                        _multiply(products, patches, kernel, cell, f)
-                    for t in range(TILE):
-                        for k in range(0, FILTERS, LANES):
-                            _transform_output(y, winners, products, t, k, bias, floor, n, i, j + t, f + k)
+                    for k in range(0, FILTERS, LANES):
+                        if pooled:
+                            _pooled_output(y, winners, products, t, k, bias, floor, n, cells, first + t, f + k)
+                        else:
+                            _plain_output(y, winners, products, t, k, bias, floor, n, cells, first + t, f + k)

@@ -1,0 +1,193 @@
+"""How the fast twin computes a convolution, its kernel's gradient and its input's. Each in two ways; see the end.
+
+Each way knows for which shapes it is made. They share the twin's buffers: what they return is valid until its next
+pass.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cnn.checks import known
+from cnn.layers import Conv2D
+from kernels import relu_pool
+from kernels.simd import backward, conv_pool, winograd
+from kernels.simd.vectors import LANES
+
+Array = np.ndarray
+Pair = tuple[int, int]
+Shape = tuple[int, ...]
+Pads = tuple[int, int, int, int]
+Buffers = Callable[..., Array]  # twin.Buffers
+
+
+class Convolution:
+    """y = max(floor, conv(x) + bias), pooled 2x2 or not, over photos that are padded already: any that there is."""
+
+    def __init__(
+        self, buffer: Buffers, name: str, kernel_size: Pair, strides: Pair, pooled: bool, photo: Shape, out: Shape
+    ):
+        """photo (H, W, C) is padded, out (P, Q, F) is y; two of one twin have different names."""
+        self.buffer, self.name, self.kernel_size, self.pooled, self.photo = buffer, name, kernel_size, pooled, photo
+        self.out, self.filters = (out[0], out[1]), out[2]
+        self.wide = -(-self.filters // LANES) * LANES  # so many filters fill the registers
+        self.size, self.pitch, self.numbers = math.prod(photo), photo[1] * photo[2], kernel_size[1] * photo[2]
+        self.cells = math.prod(self.out)
+        self.starts = conv_pool.window_starts(self.out, self.pitch, photo[2], strides, pooled)
+
+    @staticmethod
+    def fits(kernel_size: Pair, strides: Pair, pooled: bool, photo: Shape, out: Shape) -> bool:
+        """Whether it can: the kernels know."""
+        return True
+
+    def __call__(self, x: Array, kernel: Array, bias: Array, floor: float) -> tuple[Array, Array]:
+        """y (N, P, Q, F) and winners (N, cells or more, F or more) from x (N, H * W * C), kernel (kh, kw, C, F)."""
+        kernel = kernel.reshape(self.kernel_size[0], self.numbers, self.filters)
+        y = self.buffer(f"{self.name} y", len(x), len(self.starts), self.wide)
+        winners = self.buffer(f"{self.name} winners", *y.shape, dtype=np.uint8)
+        self.compute(y, winners, x, self.widened("kernel", kernel), self.widened("bias", bias), np.float32(floor))
+        return y[:, : self.cells, : self.filters].reshape(len(x), *self.out, self.filters), winners
+
+    def widened(self, name: str, array: Array) -> Array:
+        """The array contiguous, and with zeros behind its filters to fill the registers."""
+        if self.wide == self.filters:
+            return np.ascontiguousarray(array, np.float32)
+        wide = self.buffer(f"{self.name} {name}", *array.shape[:-1], self.wide)
+        wide[..., : self.filters] = array
+        return wide
+
+    def compute(self, y: Array, winners: Array, x: Array, kernel: Array, bias: Array, floor: np.float32) -> None:
+        """Fill y and winners (N, cells or more, F), F a multiple of LANES."""
+        conv_pool.conv_relu_pool(y, winners, x, kernel, bias, floor, self.starts, self.pitch, self.pooled)
+
+
+class Winograd(Convolution):
+    """With 16 products a channel for four sums side by side instead of 36."""
+
+    fits = staticmethod(winograd.fits)
+
+    def __init__(self, *shape: Any):
+        super().__init__(*shape)
+        self.patches = winograd.patches_of(self.out, self.pooled)
+
+    def compute(self, y: Array, winners: Array, x: Array, kernel: Array, bias: Array, floor: np.float32) -> None:
+        channels = self.photo[2]
+        transformed = self.buffer(f"{self.name} transformed", 16, channels, self.filters)
+        winograd.transform_kernel(transformed, kernel.reshape(3, 3, channels, self.filters))
+        patches = self.buffer(f"{self.name} patches", *winograd.patches_shape(channels))
+        products = self.buffer(f"{self.name} products", *winograd.PRODUCTS_SHAPE)
+        x = x.reshape(len(x), *self.photo)
+        winograd.conv_relu_pool(y, winners, x, transformed, bias, floor, *self.patches, patches, products)
+
+
+class SparseKernelGradient:
+    """From the gradients alone that are not zero: behind ReLU and pooling one in six is."""
+
+    unit = LANES
+
+    def __init__(self, conv: Convolution):
+        self.conv = conv
+        self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, self.unit)
+
+    @staticmethod
+    def fits(conv: Convolution) -> bool:
+        """Whether it is worth it."""
+        return conv.pooled and not backward.few_taps(conv.kernel_size[0], conv.numbers)
+
+    def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
+        """dkernel (kh, kw * C, F) from dy (N, cells, F) and x, which is flat."""
+        conv, blocks = self.conv, self.blocks
+        shape = conv.filters, len(blocks.firsts), blocks.height * blocks.width
+        dkernel = conv.buffer("dkernel", *shape)
+        backward.kernel_gradient(dkernel, dy, winners, x, conv.size, conv.starts, blocks.layout)
+        return blocks.join(dkernel.reshape(len(dkernel), -1).T)
+
+
+class DenseKernelGradient(SparseKernelGradient):
+    """From all of them."""
+
+    unit = 1
+
+    @staticmethod
+    def fits(conv: Convolution) -> bool:
+        return True
+
+    def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
+        conv, blocks = self.conv, self.blocks
+        if conv.wide != conv.filters:
+            narrow, dy = dy, conv.buffer("dy", *dy.shape[:2], conv.wide)
+            dy[..., : conv.filters] = narrow
+        dkernel = conv.buffer("dkernel", len(blocks.firsts), blocks.height * blocks.width, conv.wide)
+        windows = tuple(range(4 if conv.pooled else 1))
+        backward.dense_kernel_gradient(dkernel, dy, winners, x, conv.size, conv.starts, blocks.layout, windows)
+        return blocks.join(dkernel)[..., : conv.filters]
+
+
+class SparseInputGradient:
+    """From the gradients alone that are not zero."""
+
+    def __init__(self, conv: Convolution, layer: Conv2D, pads: Pads):
+        self.conv, self.input_shape, self.offset = conv, known(layer.input_shape), (pads[0], pads[2])
+        self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, LANES)
+
+    @staticmethod
+    def fits(conv: Convolution, strides: Pair) -> bool:
+        """Whether it can, and is worth it."""
+        return True
+
+    def __call__(self, dy: Array, kernel: Array, winners: Array) -> Array:
+        """dx from dy (N, P, Q, F) and kernel (kh, kw, C, F)."""
+        conv, blocks = self.conv, self.blocks
+        laid = conv.buffer("laid", len(blocks.firsts), conv.filters, blocks.height * blocks.width)
+        room = conv.buffer("room", blocks.down * blocks.height, blocks.across * blocks.width, conv.filters)
+        blocks.cut(laid, kernel.reshape(-1, conv.numbers, conv.filters), room)
+        dx = conv.buffer("dx", len(dy), *self.input_shape)
+        photo = conv.buffer("photo", max(conv.size, int(conv.starts.max()) + blocks.reach))
+        dy, windows = dy.reshape(len(dy), conv.cells, -1), tuple(range(4 if conv.pooled else 1))
+        backward.input_gradient(
+            dx, dy, winners, laid, self.offset, photo, conv.pitch, conv.starts, blocks.layout, windows
+        )
+        return dx
+
+
+class TurnedConvolution:
+    """The input's gradient is dz, padded, convolved with the kernel turned by 180 degrees, filters for channels."""
+
+    def __init__(self, conv: Convolution, layer: Conv2D, pads: Pads):
+        (kh, kw), (height, width, channels) = conv.kernel_size, known(layer.input_shape)
+        self.conv, self.offset = conv, (kh - 1 - pads[0], kw - 1 - pads[2])
+        self.photo = height + kh - 1, width + kw - 1, conv.filters
+        shape = (kh, kw), (1, 1), False, self.photo, (height, width, channels)
+        self.turned = convolution(conv.buffer, "turned", *shape)
+
+    @staticmethod
+    def fits(conv: Convolution, strides: Pair) -> bool:
+        """Stride 1, not pooled."""
+        return strides == (1, 1) and not conv.pooled
+
+    def __call__(self, dy: Array, kernel: Array, winners: Array) -> Array:
+        dz = self.conv.buffer("dz", len(dy), *self.photo)  # the border has been zero from the start
+        relu_pool.unpool(dz, dy, winners, self.offset, self.conv.pooled)
+        turned = np.ascontiguousarray(kernel[::-1, ::-1].swapaxes(2, 3))
+        bias = np.zeros(self.turned.filters, np.float32)
+        return self.turned(dz.reshape(len(dy), -1), turned, bias, -np.inf)[0]
+
+
+# The first that fits is taken.
+CONVOLUTIONS: tuple[type[Convolution], ...] = (Winograd, Convolution)
+KERNEL_GRADIENTS = SparseKernelGradient, DenseKernelGradient
+INPUT_GRADIENTS = TurnedConvolution, SparseInputGradient
+
+
+def convolution(buffer: Buffers, name: str, *shape: Any) -> Convolution:
+    """The first that fits kernel_size, strides, pooled, photo and out."""
+    return next(way for way in CONVOLUTIONS if way.fits(*shape))(buffer, name, *shape)
+
+
+def gradients(conv: Convolution, layer: Conv2D, pads: Pads) -> tuple[SparseKernelGradient, Any]:
+    """The ways to its kernel's and its input's gradient."""
+    kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(conv))(conv)
+    way: Any = next(way for way in INPUT_GRADIENTS if way.fits(conv, layer.strides))
+    return kernel_gradient, way(conv, layer, pads)
