@@ -46,8 +46,8 @@ def window_starts(
 
 
 def relu_pool(vec: Any, z: Sequence[Any], floor: Any) -> tuple[Any, Any]:
-    """What relu_pool.bias_relu_pool does with the numbers behind one cell, for LANES filters."""
-    best, winner, total = z[0], vec.byte(0), z[0]
+    """The largest of the numbers z behind one cell, or floor, and which it was, or CLOSED, for LANES filters."""
+    best, winner = z[0], vec.byte(0)
     for k in range(1, len(z)):
         larger = z[k] > best
         best, winner = vec.where(larger, z[k], best), vec.where(larger, vec.byte(k), winner)
