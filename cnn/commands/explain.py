@@ -37,6 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         help="explain this class, by number or name, instead of the label",
     )
+    add_step(parser)
+    whole = parser.add_mutually_exclusive_group()
+    whole.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
+    whole.add_argument("--figures", type=options.name, metavar="DIR", help="write fifteen pictures into this folder")
+    whole.add_argument(
+        "--html",
+        type=options.name,
+        metavar="FILE",
+        help="write the step-through as one page: offline, live, and it checks itself",
+    )
+    pictures.add_look(parser)
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose one step, and what it looks at."""
     parser.add_argument(
         "--step",
         type=options.name,
@@ -59,16 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for L: such as 7,1,same,blur or 3,2,same,learned (5x5 as a fifth word)",
     )
     parser.add_argument("--digits", metavar="3..9", type=options.whole(3, 9), help="digits after the point (default 4)")
-    whole = parser.add_mutually_exclusive_group()
-    whole.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
-    whole.add_argument("--figures", type=options.name, metavar="DIR", help="write fifteen pictures into this folder")
-    whole.add_argument(
-        "--html",
-        type=options.name,
-        metavar="FILE",
-        help="write the step-through as one page: offline, live, and it checks itself",
-    )
-    pictures.add_look(parser)
 
 
 def numbers(*lengths: int) -> Callable[[str], tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""The fast twin of a network: what fit, evaluate and predict really run. Read layers.py first; this is optional.
+"""The fast twin of a network: what fit, evaluate and predict really run. Read cnn/layers first; this is optional.
 
 A twin is a list of layers that shares the parameters of its model and gives the plain layers' results to
 rounding, which tests/test_twin.py holds it to. What each idea buys is how many times as much work a training
@@ -34,9 +34,8 @@ from kernels import relu_pool
 Array = np.ndarray
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
-KEPT_BYTES = (
-    2**26
-)  # of a twin's arrays may outlive a call of fit, evaluate or predict: about 600 of the article's photos
+# Of a twin's arrays so much may outlive a call of fit, evaluate or predict: about 600 of the article's photos.
+KEPT_BYTES = 2**26
 
 
 class Buffers:
