@@ -49,7 +49,7 @@ def test_kernels_layers_and_the_fast_twin_without_the_compiler():
 
 def lanes_and_tile(environment) -> list[str]:
     """What the vector kernels were written for."""
-    code = "from kernels.simd import conv_pool, vectors; print(vectors.LANES, conv_pool.TILE)"
+    code = "from kernels.simd import conv_pool, vectors; print(vectors.LANES, conv_pool.cells_at_least(pooled=True))"
     run = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, cwd=HERE.parent, capture_output=True, text=True
     )
