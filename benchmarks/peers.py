@@ -76,9 +76,11 @@ def chosen(names, settings) -> list[str]:
     return [name for name in names if name not in settings["left out"]]
 
 
-def check(children: dict[str, Child], names: list[str], reference: str = "plain", batch: int = 32) -> dict[str, float]:
+def check(
+    children: dict[str, Child], names: list[str], reference: str = "plain", batch: int = 32, steps: int = CHECK_STEPS
+) -> dict[str, float]:
     """How far each trainer's losses are from those of the reference. Raises ChildError for a different network."""
-    answers = {name: children[name].ask("check", batch=batch, steps=CHECK_STEPS) for name in names}
+    answers = {name: children[name].ask("check", batch=batch, steps=steps) for name in names}
     right, title = answers[reference], CONTENDERS[reference][0]
     distances = {}
     for name, answer in answers.items():
