@@ -12,9 +12,13 @@ from cnn.checks import known
 from cnn.layers import Activation, Dense, MaxPooling2D, ReLU, place_windows
 from kernels.dense import outer_into
 from kernels.pooling import max_pool_backward_into, max_pool_into
+from kernels.simd import dense as simd
+from kernels.simd.dense import transpose
 
 Array = np.ndarray
 Grads = dict[str, Array]
+FORWARD_DEPTH = 64  # rows of a kernel whose copy lies in the first cache
+LARGEST_DEPTH = 1024  # and what may lie in the second
 
 
 class TwinReLU:
@@ -80,7 +84,7 @@ class TwinDense:
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
         """(y, cache), valid until the next pass."""
-        z = np.matmul(x, self.params["kernel"], out=self.buffer("z", len(x), self.dense.units))
+        z = self.product("z", x, self.params["kernel"], FORWARD_DEPTH)
         if self.dense.use_bias:
             z += self.params["bias"]
         y, active = self.activation.forward(z)
@@ -97,16 +101,26 @@ class TwinDense:
 
     def kernel_gradient(self, x: Array, dz: Array) -> Array:
         """x.T @ dz, (I, units)."""
-        dkernel = self.buffer("dkernel", *self.params["kernel"].shape)
         if len(x) > 1:
-            return np.matmul(x.T, dz, out=dkernel)
+            return self.product("dkernel", x, dz, len(dz), transposed=True)
+        dkernel = self.buffer("dkernel", *self.params["kernel"].shape)
         outer_into(dkernel, np.ravel(x), np.ravel(dz))  # the same; BLAS takes ten times as long
         return dkernel
 
     def input_gradient(self, dz: Array) -> Array:
-        """dz @ kernel.T by way of its transpose: else BLAS would first copy the whole kernel into another order."""
-        kernel = self.params["kernel"]
-        transposed = np.matmul(kernel, dz.T, out=self.buffer("transposed", len(kernel), len(dz)))
-        dx = self.buffer("dx", len(dz), len(kernel))
-        dx[:] = transposed.T
+        """dz @ kernel.T by way of its transpose: else the whole kernel would have to be copied into another order."""
+        dz_transposed = self.buffer("dz transposed", *dz.shape[::-1])
+        transpose(dz_transposed, np.ascontiguousarray(dz))
+        dx_transposed = self.product("dx transposed", self.params["kernel"], dz_transposed, len(dz_transposed))
+        dx = self.buffer("dx", *dx_transposed.shape[::-1])
+        transpose(dx, dx_transposed)
         return dx
+
+    def product(self, name: str, left: Array, right: Array, depth: int, transposed: bool = False) -> Array:
+        """left @ right, or left.T @ right; depth: rows of right that shall lie in a near cache."""
+        out = self.buffer(name, left.shape[1] if transposed else len(left), right.shape[1])
+        if simd.fits(*out.shape):
+            panel = self.buffer(f"{name} panel", min(depth, LARGEST_DEPTH), simd.WIDTH)
+            simd.multiply(out, *(np.ascontiguousarray(a, np.float32) for a in (left, right)), transposed, panel)
+            return out
+        return np.matmul(left.T if transposed else left, right, out=out)
