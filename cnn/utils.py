@@ -4,6 +4,7 @@ The key is (seed, purpose, epoch, step, layer). The same key gives the same numb
 order of calls, so a run that is resumed draws what the uninterrupted run would have drawn.
 """
 
+import copy
 import itertools
 import math
 from typing import cast
@@ -63,6 +64,11 @@ class ShardOfDraws:
         numbers = self.rng.random(shape)
         generator.advance((self.batch_size - self.shard.stop) * per_photo)
         return numbers
+
+
+    def part(self, shard: slice) -> "ShardOfDraws":
+        """The same for a part of this one, which need be that of the whole batch; neither changes what the other draws."""
+        return ShardOfDraws(copy.deepcopy(self.rng), self.batch_size, shard)
 
 
 Rng = np.random.Generator | ShardOfDraws  # what a layer that draws is given

@@ -9,14 +9,13 @@ the numbers whose products are denormal, and many processors take a hundred time
 A gradient whose square would be denormal counts as 0 in v, which that square would not change.
 """
 
+import functools
 import math
 
 import numpy as np
+from numba import prange
 
-from kernels import threads
-from kernels.compiled import compiled
-
-SLICE = 2**17  # numbers at least for a thread: 80 us of work, twice what it takes to wake one
+from kernels.compiled import in_threads
 
 
 def adam_update(
@@ -36,16 +35,16 @@ def adam_update(
     """
     if not w.shape == g.shape == m.shape == v.shape:
         raise ValueError(f"adam_update: expected arrays of one shape, got {w.shape}, {g.shape}, {m.shape}, {v.shape}")
-    tiny = float(np.finfo(w.dtype).tiny)  # the smallest number that is not denormal
-    numbers = (alpha, 1 - beta_1, 1 - beta_2, epsilon, negligible(w.dtype, epsilon), math.sqrt(tiny))
-    scalars = [w.dtype.type(value) for value in numbers]
     flat_w, flat_m, flat_v = (array.reshape(-1, copy=False) for array in (w, m, v))
-    flat_g = np.ascontiguousarray(g).reshape(-1)
+    adam_into(flat_w, np.ravel(g), flat_m, flat_v, *_scalars(w.dtype, alpha, beta_1, beta_2, epsilon))
 
-    def update(part):
-        adam_into(flat_w[part], flat_g[part], flat_m[part], flat_v[part], *scalars)
 
-    threads.run_in_slices(update, w.size, SLICE)
+@functools.lru_cache(maxsize=4)  # the parameters of one step ask for the same
+def _scalars(dtype, alpha, beta_1, beta_2, epsilon):
+    """What adam_into wants beside the arrays."""
+    tiny = float(np.finfo(dtype).tiny)  # the smallest number that is not denormal
+    numbers = (alpha, 1 - beta_1, 1 - beta_2, epsilon, negligible(dtype, epsilon), math.sqrt(tiny))
+    return [dtype.type(value) for value in numbers]
 
 
 def negligible(dtype: np.dtype, epsilon: float) -> float:
@@ -54,7 +53,7 @@ def negligible(dtype: np.dtype, epsilon: float) -> float:
     return max(tiny, min(2**26 * tiny, 2**-50 * epsilon**2))
 
 
-@compiled(error_model="numpy")
+@in_threads(least=2**14, error_model="numpy")
 def adam_into(
     w: np.ndarray,
     g: np.ndarray,
@@ -71,7 +70,7 @@ def adam_into(
     and so do gradients below smallest_root before they are squared.
     """
     zero = w.dtype.type(0)
-    for k in range(w.size):
+    for k in prange(w.size):
         gk = g[k]
         mk = m[k] + rate_1 * (gk - m[k])
         root = zero if abs(gk) < smallest_root else gk

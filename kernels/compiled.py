@@ -1,4 +1,4 @@
-"""How every kernel is compiled: by Numba, without the GIL, once on a machine.
+"""How every kernel is compiled: by Numba, without the GIL, once on a machine; and which run in several threads.
 
 Numba keeps what it has compiled in files, and to see whether one is still right it looks at the source
 of that kernel alone, not at what the kernel was made with: constants, kernels and vector code of
@@ -12,12 +12,15 @@ import contextlib
 import functools
 import hashlib
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numba import njit
 from numba.core.caching import FunctionCache
+
+from kernels import threads
 
 _sources = sorted(Path(__file__).parent.rglob("*.py"))
 DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in _sources)).hexdigest()[:16]
@@ -34,6 +37,35 @@ def compiled(function: Callable | None = None, **options: Any) -> Callable:
             function
         )  # where njit(cache=True) puts a FunctionCache, which raises what this one forgives
     return kernel
+
+
+def in_threads(function: Callable | None = None, least: int = 0, **options: Any) -> Callable:
+    """Decorator: this function compiled, the turns of its prange spread over the threads that share a kernel.
+
+    No turn may write where another reads or writes: then the threads change no bit of the result. Where the first
+    array has fewer numbers than `least`, one thread has done the work before another would have begun.
+    """
+    if function is None:
+        return functools.partial(in_threads, least=least, **options)
+    alone = compiled(function, **options)
+    if alone is function:  # NUMBA_DISABLE_JIT
+        return function
+    twin = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    twin.__qualname__ = f"{function.__qualname__}-in-threads"  # files of its own in the cache
+    together = compiled(twin, parallel=True, **options)
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> None:
+        if arguments[0].size < least or not threads.join():
+            alone(*arguments)
+            return
+        try:
+            together(*arguments)
+        finally:
+            threads.part()
+
+    vars(run)["py_func"] = function  # as kernels have it
+    return run
 
 
 NOWHERE = "no folder can be written to"

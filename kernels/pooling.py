@@ -4,8 +4,9 @@ The two walk over the same windows in the same order, so their outer loops are t
 """
 
 import numpy as np
+from numba import prange
 
-from kernels.compiled import compiled
+from kernels.compiled import in_threads
 from kernels.geometry import Pads, Pair, Shape
 
 
@@ -34,7 +35,7 @@ def max_pool_backward(
     return dx
 
 
-@compiled
+@in_threads
 def max_pool_into(
     y: np.ndarray, winners: np.ndarray, x: np.ndarray, pool_size: Pair, strides: Pair, offset: Pair
 ) -> None:
@@ -42,7 +43,7 @@ def max_pool_into(
     (ph, pw), (sh, sw), (top, left) = pool_size, strides, offset
     photos, out_h, out_w, channels = y.shape
     height, width = x.shape[1], x.shape[2]
-    for n in range(photos):
+    for n in prange(photos):
         for i in range(out_h):
             for j in range(out_w):
                 y[n, i, j, :] = -np.inf
@@ -59,7 +60,7 @@ def max_pool_into(
                                     winners[n, i, j, c] = u * pw + v
 
 
-@compiled
+@in_threads
 def max_pool_backward_into(
     dx: np.ndarray, dy: np.ndarray, winners: np.ndarray, pool_size: Pair, strides: Pair, offset: Pair
 ) -> None:
@@ -67,7 +68,7 @@ def max_pool_backward_into(
     (ph, pw), (sh, sw), (top, left) = pool_size, strides, offset
     photos, out_h, out_w, channels = dy.shape
     height, width = dx.shape[1], dx.shape[2]
-    for n in range(photos):
+    for n in prange(photos):
         for i in range(out_h):
             for j in range(out_w):
                 for u in range(ph):

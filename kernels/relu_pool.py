@@ -1,8 +1,9 @@
 """What pooling 2x2 behind ReLU leaves to do beside the products: gradients spread over the windows, and summed."""
 
 import numpy as np
+from numba import prange
 
-from kernels.compiled import compiled
+from kernels.compiled import in_threads
 
 Pair = tuple[int, int]
 CLOSED = 4  # in place of a winner: ReLU let nothing through, so nothing goes back
@@ -13,7 +14,7 @@ def fits(pool_size: Pair, strides: Pair, pads: tuple[int, int, int, int]) -> boo
     return pool_size == strides == (2, 2) and pads == (0, 0, 0, 0)
 
 
-@compiled
+@in_threads
 def unpool(dz: np.ndarray, dy: np.ndarray, winners: np.ndarray, offset: Pair, pooled: bool) -> None:
     """dz = dy at each cell's winner, 0 at the others; without pooling a cell has one window, which won or is CLOSED.
 
@@ -21,7 +22,7 @@ def unpool(dz: np.ndarray, dy: np.ndarray, winners: np.ndarray, offset: Pair, po
     """
     photos, out_h, out_w, filters = dy.shape
     side = 2 if pooled else 1
-    for n in range(photos):
+    for n in prange(photos):
         for i in range(out_h):
             for j in range(out_w):
                 dy_row, winner_row = dy[n, i, j], winners[n, i * out_w + j]
@@ -31,16 +32,17 @@ def unpool(dz: np.ndarray, dy: np.ndarray, winners: np.ndarray, offset: Pair, po
                         dz_row[f] = dy_row[f] if winner_row[f] == winner else 0
 
 
-@compiled
-def bias_gradient(dbias: np.ndarray, dy: np.ndarray, winners: np.ndarray) -> None:
-    """dbias[f] = sum of the dy (N, cells, F) of all cells of filter f that are not CLOSED.
+@in_threads
+def bias_gradient(dbiases: np.ndarray, shards: np.ndarray, dy: np.ndarray, winners: np.ndarray) -> None:
+    """dbiases[s, f] = sum of the dy (N, cells, F) of all cells of filter f in shard s that are not CLOSED.
 
-    winners (N, cells or more, F or more).
+    Its photos are shards[s] ... shards[s + 1]; winners (N, cells or more, F or more).
     """
-    photos, cells, filters = dy.shape
-    dbias[:] = 0
-    for n in range(photos):
-        for cell in range(cells):
-            dy_row, winner_row = dy[n, cell], winners[n, cell]
-            for f in range(filters):
-                dbias[f] += dy_row[f] if winner_row[f] < CLOSED else 0
+    _, cells, filters = dy.shape
+    for s in prange(len(dbiases)):
+        dbiases[s] = 0
+        for n in range(shards[s], shards[s + 1]):
+            for cell in range(cells):
+                dy_row, winner_row = dy[n, cell], winners[n, cell]
+                for f in range(filters):
+                    dbiases[s, f] += dy_row[f] if winner_row[f] < CLOSED else 0

@@ -15,17 +15,25 @@ from numbers import Integral
 from queue import SimpleQueue
 from typing import Any
 
+from numba import config, set_num_threads
+
 from kernels import blas
 
 MAX_THREADS = 1024
 _threads = None  # set by set_threads; None means one for each core
 _crew: tuple[SimpleQueue, list[threading.Thread]] | None = None  # the queue of work, and who looks there for it
-_here = threading.local()  # .helping: whether this thread is a helper
+_here = threading.local()  # .helping: whether this thread is a helper; .team: what set_num_threads was told in it
+_team = threading.Lock()  # who holds it may start a kernel in several threads
+_most = config.NUMBA_NUM_THREADS  # threads of a team
+_forked = False
 
 
 def cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_cores = cores()  # asked once: a pass asks often
 
 
 def default_shards() -> int:
@@ -35,7 +43,7 @@ def default_shards() -> int:
 
 def get_threads() -> int:
     """How many threads our passes use."""
-    return _threads or cores()
+    return _threads or _cores
 
 
 def set_threads(count: int | None) -> None:
@@ -76,16 +84,29 @@ def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
     return job.results
 
 
-def run_in_slices(task: Callable[[slice], Any], size: int, least: int) -> None:
-    """task(part) for parts that make up slice(0, size): one for each thread, but none smaller than `least`.
+def join() -> bool:
+    """Whether this thread may now start a kernel in team_size() threads; then it must call part() behind it.
 
-    For work on each number by itself, whose results are the same bits however it is cut.
+    They are OpenMP's, which wait awake, or else Numba's own. Not where another thread has them, in a helper, and after
+    a fork, whose child does not have them.
     """
-    count = min(get_threads(), size // least)
-    if count > 1:
-        run(task, [slice(size * k // count, size * (k + 1) // count) for k in range(count)])
-    else:
-        task(slice(0, size))
+    size = team_size()
+    if size == 1 or not _team.acquire(blocking=False):
+        return False
+    if getattr(_here, "team", None) != size:
+        set_num_threads(size)
+        _here.team = size
+    return True
+
+
+def part() -> None:
+    """Let others join."""
+    _team.release()
+
+
+def team_size() -> int:
+    """How many parts a kernel's work should be cut into."""
+    return 1 if _forked or getattr(_here, "helping", False) else min(get_threads(), _most)
 
 
 class _Job:
@@ -164,6 +185,12 @@ def _forget_helpers() -> None:
     _crew = None
 
 
+def _in_a_child() -> None:
+    global _forked, _team
+    _forked, _team = True, threading.Lock()
+    _forget_helpers()
+
+
 # Threads do not survive a fork: the child makes its own when it needs them.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_helpers)
+    os.register_at_fork(after_in_child=_in_a_child)

@@ -260,10 +260,10 @@ def test_batches_as_usual_keep_their_arrays():
     x, y = batch_for(model, 32)
     for run in (lambda: model.predict(x, verbose=0), lambda: model.fit(x, y, verbose=0)):
         run()
-        with twin.lend(model) as (lent,):
+        with twin.lend(model) as lent:
             before = lent[0].buffer("y y", 1).ctypes.data
         run()
-        with twin.lend(model) as (again,):
+        with twin.lend(model) as again:
             assert again is lent and again[0].buffer("y y", 1).ctypes.data == before
 
 

@@ -1,16 +1,18 @@
 """The twins of Dense, MaxPooling2D and ReLU, the sum of the shards and what a shard draws: as the plain ones."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn import checks, layers, utils
-from cnn.training import step
 from cnn.training.twin import Buffers, twin_of
-from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
-from kernels import adam, threads
-from kernels.dense import outer_into
+from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
+from kernels import adam, elementwise, threads
+from kernels.simd import dense as simd
+from kernels.simd.vectors import LANES
 
 RNG = np.random.default_rng(0)
 
@@ -78,14 +80,63 @@ def test_a_subclass_is_not_replaced():
         pass
 
     own = built(Own(), (3,))
-    assert twin_of([own]) == [own]
+    (stand_in,) = twin_of([own])
+    assert type(stand_in) is InShards and stand_in.layer is own
 
 
-def test_the_gradient_of_one_photo():
-    x, dz = RNG.standard_normal(40).astype(np.float32), RNG.standard_normal(17).astype(np.float32)
-    dkernel = np.full((40, 17), np.nan, np.float32)
-    outer_into(dkernel, x, dz)
-    np.testing.assert_array_equal(dkernel, np.multiply.outer(x, dz))
+@pytest.mark.parametrize("bounds", [None, [0, 5], [0, 2, 5], [0, 1, 2, 3, 4, 5]])
+def test_a_layer_without_a_twin_in_shards(bounds):
+    """Outputs, dx and what it draws are those of the whole batch; gradients those of the shards, in their order."""
+    draw = lambda part: utils.ShardOfDraws(np.random.default_rng(3), 5, part)
+    x, dy = (RNG.standard_normal((5, size)).astype(np.float32) for size in (6, 4))
+    for layer in (built(layers.Dense(4), (6,)), built(layers.Dropout(0.5), (6,))):
+        stand_in = InShards(layer, Buffers())
+        stand_in.buffer.bounds = bounds and np.array(bounds)
+        y, cache = stand_in.forward(x, True, draw(slice(0, 5)))
+        right, right_cache = layer.forward(x, True, draw(slice(0, 5)))
+        np.testing.assert_allclose(y, right, rtol=1e-6)
+        dx, grads = stand_in.backward(dy[:, : y.shape[1]] if layer.params else x, cache)
+        right_dx, _ = layer.backward(dy if layer.params else x, right_cache)
+        np.testing.assert_allclose(dx, right_dx, rtol=1e-6)
+        if layer.params:
+            pairs = list(pairwise(bounds or [0, 5]))
+            total = layer.backward(dy[slice(*pairs[0])], layer.forward(x[slice(*pairs[0])])[1])[1]["kernel"]
+            for first, last in pairs[1:]:
+                total = total + layer.backward(dy[first:last], layer.forward(x[first:last])[1])[1]["kernel"]
+            np.testing.assert_array_equal(grads["kernel"], total)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data())
+def test_products_of_any_size(data):
+    """Of whole numbers, whose sums are exact: tiles that cover numbers again, blocks, parts, both orders."""
+    whole = lambda low, high: data.draw(st.integers(low, high))
+    rows, columns, depth, parts = whole(simd.ROWS, 40), whole(LANES, 5 * LANES), whole(1, 40), whole(1, 4)
+    cuts = sorted(data.draw(st.sets(st.integers(1, depth), max_size=3)) - {depth})
+    blocks, transposed = np.array([0, *cuts, depth]), data.draw(st.booleans())
+    rng = np.random.default_rng(whole(0, 99))
+    left, right = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((rows, depth), (depth, columns)))
+    out = np.full((rows, columns), np.nan, np.float32)
+    panels = np.full((parts, np.diff(blocks).max(), simd.WIDTH), np.nan, np.float32)
+    simd.multiply(out, np.ascontiguousarray(left.T) if transposed else left, right, transposed, panels, blocks)
+    np.testing.assert_array_equal(out, left @ right)
+
+
+def test_a_product_adds_its_blocks_in_their_order():
+    left, right = (RNG.standard_normal(shape).astype(np.float32) for shape in ((24, 60), (60, 50)))
+    blocks = [np.array(bounds) for bounds in ([0, 20, 45, 60], [0, 20], [0, 25], [0, 15])]
+    panels, outs = np.empty((1, 60, simd.WIDTH), np.float32), [np.empty((24, 50), np.float32) for _ in blocks]
+    for out, some, (first, last) in zip(outs, blocks, [(0, 60), (0, 20), (20, 45), (45, 60)], strict=True):
+        simd.multiply(out, np.ascontiguousarray(left[:, first:last]), right[first:last], False, panels, some)
+    np.testing.assert_array_equal(outs[0], outs[1] + outs[2] + outs[3])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (16, 16), (33, 17)])
+def test_transpose(shape):
+    a = RNG.standard_normal(shape).astype(np.float32)
+    out = np.empty(shape[::-1], np.float32)
+    simd.transpose(out, a)
+    np.testing.assert_array_equal(out, a.T)
 
 
 # ---- in all threads
@@ -98,34 +149,21 @@ def count(request):
     threads.set_threads(None)
 
 
-@pytest.mark.parametrize(("size", "least"), [(1, 1), (10, 100), (1000, 300), (1001, 1), (7, 2)])
-def test_slices_hold_each_number_once(count, size, least):
-    parts = []
-    threads.run_in_slices(parts.append, size, least)
-    parts.sort(key=lambda part: part.start)
-    assert [k for part in parts for k in range(size)[part]] == list(range(size))
-    assert len(parts) <= count and (len(parts) == 1 or min(part.stop - part.start for part in parts) >= least)
-
-
-def test_adam_in_slices(count, monkeypatch):
-    arrays = [RNG.standard_normal((50, 41)).astype(np.float32) for _ in range(4)]
+def test_adam_in_any_number_of_threads(count):
+    arrays = [RNG.standard_normal((300, 141)).astype(np.float32) for _ in range(4)]
     arrays[3] = abs(arrays[3])
-    whole = [array.copy() for array in arrays]
-    adam.adam_update(*whole, 1e-3, 0.9, 0.999, 1e-7)
-    monkeypatch.setattr(adam, "SLICE", 100)
+    right = [array.copy() for array in arrays]
     adam.adam_update(*arrays, 1e-3, 0.9, 0.999, 1e-7)
-    for sliced, right in zip(arrays, whole, strict=True):
-        np.testing.assert_array_equal(sliced, right)
+    threads.set_threads(1)
+    adam.adam_update(*right, 1e-3, 0.9, 0.999, 1e-7)
+    for array, expected in zip(arrays, right, strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
-def test_shards_are_added_in_their_order(count, monkeypatch):
-    monkeypatch.setattr(step, "SLICE", 300)
-    parts = [(RNG.standard_normal((13, 40)) * 10.0**k).astype(np.float32) for k in range(5)]
-    parts[1], parts[3] = np.asfortranarray(parts[1]), parts[3][::-1]
+def test_parts_are_added_in_their_order(count):
+    parts = np.stack([RNG.standard_normal((130, 140)) * 10.0**k for k in range(5)]).astype(np.float32)
     right = (((parts[0] + parts[1]) + parts[2]) + parts[3]) + parts[4]
-    first_in_columns = [np.asfortranarray(parts[0]), *parts[1:]]
-    for grads in (parts, first_in_columns):
-        np.testing.assert_array_equal(step._sum(grads), right, strict=True)
+    np.testing.assert_array_equal(elementwise.sum_of(parts), right, strict=True)
 
 
 # ---- what a shard draws, what a photo holds

@@ -5,14 +5,13 @@ pass.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from cnn.checks import known
 from cnn.layers import Conv2D
-from kernels import relu_pool
+from kernels import elementwise, relu_pool, threads
 from kernels.simd import backward, conv_pool, winograd
 from kernels.simd.vectors import LANES
 
@@ -20,7 +19,7 @@ Array = np.ndarray
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
 Pads = tuple[int, int, int, int]
-Buffers = Callable[..., Array]  # twin.Buffers
+Buffers = Any  # twin.Buffers
 
 
 class Convolution:
@@ -36,6 +35,7 @@ class Convolution:
         self.size, self.pitch, self.numbers = math.prod(photo), photo[1] * photo[2], kernel_size[1] * photo[2]
         self.cells = math.prod(self.out)
         self.starts = conv_pool.window_starts(self.out, self.pitch, photo[2], strides, pooled)
+        self.last_start, self.windows = int(self.starts.max()), tuple(range(4 if pooled else 1))  # behind each cell
 
     @staticmethod
     def fits(kernel_size: Pair, strides: Pair, pooled: bool, photo: Shape, out: Shape) -> bool:
@@ -76,8 +76,9 @@ class Winograd(Convolution):
         channels = self.photo[2]
         transformed = self.buffer(f"{self.name} transformed", 16, channels, self.filters)
         winograd.transform_kernel(transformed, kernel.reshape(3, 3, channels, self.filters))
-        patches = self.buffer(f"{self.name} patches", *winograd.patches_shape(channels))
-        products = self.buffer(f"{self.name} products", *winograd.PRODUCTS_SHAPE)
+        parts = threads.team_size()
+        patches = self.buffer(f"{self.name} patches", parts, *winograd.patches_shape(channels))
+        products = self.buffer(f"{self.name} products", parts, *winograd.PRODUCTS_SHAPE)
         x = x.reshape(len(x), *self.photo)
         winograd.conv_relu_pool(y, winners, x, transformed, bias, floor, *self.patches, patches, products)
 
@@ -98,11 +99,11 @@ class SparseKernelGradient:
 
     def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
         """dkernel (kh, kw * C, F) from dy (N, cells, F) and x, which is flat."""
-        conv, blocks = self.conv, self.blocks
-        shape = conv.filters, len(blocks.firsts), blocks.height * blocks.width
-        dkernel = conv.buffer("dkernel", *shape)
-        backward.kernel_gradient(dkernel, dy, winners, x, conv.size, conv.starts, blocks.layout)
-        return blocks.join(dkernel.reshape(len(dkernel), -1).T)
+        conv, blocks, shards = self.conv, self.blocks, self.conv.buffer.shards(len(dy))
+        shape = len(shards) - 1, conv.filters, len(blocks.firsts), blocks.height * blocks.width
+        dkernels = conv.buffer("dkernels", *shape)
+        backward.kernel_gradient(dkernels, shards, dy, winners, x, conv.size, conv.starts, blocks.layout)
+        return blocks.join(elementwise.sum_of(dkernels).reshape(conv.filters, -1).T)
 
 
 class DenseKernelGradient(SparseKernelGradient):
@@ -115,14 +116,16 @@ class DenseKernelGradient(SparseKernelGradient):
         return True
 
     def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
-        conv, blocks = self.conv, self.blocks
+        conv, blocks, shards = self.conv, self.blocks, self.conv.buffer.shards(len(dy))
         if conv.wide != conv.filters:
             narrow, dy = dy, conv.buffer("dy", *dy.shape[:2], conv.wide)
             dy[..., : conv.filters] = narrow
-        dkernel = conv.buffer("dkernel", len(blocks.firsts), blocks.height * blocks.width, conv.wide)
-        windows = tuple(range(4 if conv.pooled else 1))
-        backward.dense_kernel_gradient(dkernel, dy, winners, x, conv.size, conv.starts, blocks.layout, windows)
-        return blocks.join(dkernel)[..., : conv.filters]
+        shape = len(shards) - 1, len(blocks.firsts), blocks.height * blocks.width, conv.wide
+        dkernels = conv.buffer("dkernels", *shape)
+        backward.dense_kernel_gradient(
+            dkernels, shards, dy, winners, x, conv.size, conv.starts, blocks.layout, conv.windows
+        )
+        return blocks.join(elementwise.sum_of(dkernels))[..., : conv.filters]
 
 
 class SparseInputGradient:
@@ -144,10 +147,10 @@ class SparseInputGradient:
         room = conv.buffer("room", blocks.down * blocks.height, blocks.across * blocks.width, conv.filters)
         blocks.cut(laid, kernel.reshape(-1, conv.numbers, conv.filters), room)
         dx = conv.buffer("dx", len(dy), *self.input_shape)
-        photo = conv.buffer("photo", max(conv.size, int(conv.starts.max()) + blocks.reach))
-        dy, windows = dy.reshape(len(dy), conv.cells, -1), tuple(range(4 if conv.pooled else 1))
+        photo = conv.buffer("photo", threads.team_size(), max(conv.size, conv.last_start + blocks.reach))
+        dy = dy.reshape(len(dy), conv.cells, -1)
         backward.input_gradient(
-            dx, dy, winners, laid, self.offset, photo, conv.pitch, conv.starts, blocks.layout, windows
+            dx, dy, winners, laid, self.offset, photo, conv.pitch, conv.starts, blocks.layout, conv.windows
         )
         return dx
 

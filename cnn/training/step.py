@@ -5,7 +5,6 @@ into shards, one for each core: each shard divides by the whole batch's size, an
 up, always in the same order.
 """
 
-import contextlib
 import math
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,7 +21,6 @@ from cnn.training import twin
 from kernels import threads
 
 Array = np.ndarray
-SLICE = 2**18  # numbers at least for a thread to add: 80 us of work, twice what it takes to wake one
 
 
 class ShardResult(NamedTuple):
@@ -48,41 +46,31 @@ def run_batch(
     fast: run the network's twin (see twin.py), whose gradients are valid until its next pass.
     """
     shards = shard_slices(len(x), network.shards)
-    plain = contextlib.nullcontext([network.logit_layers()] * len(shards))
     loss_of = known(network.loss)
     from_logits = loss_of.from_logits or network.ends_in_softmax
 
-    def run_shard(part):
-        layers, shard = part
-        rngs = generators(network, step, len(x), shard) if training else {}
-        outputs, caches = forward(layers, x[shard].astype(network.dtype, copy=False), training, rngs)
-        loss, dy = loss_of.loss_and_gradient(y[shard], outputs, len(x), from_logits)
+    def run(layers, part):
+        rngs = generators(network, step, len(x), part) if training else {}
+        outputs, caches = forward(layers, x[part].astype(network.dtype, copy=False), training, rngs)
+        loss, dy = loss_of.loss_and_gradient(y[part], outputs, len(x), from_logits)
         grads, dx = backward(layers, caches, dy, input_gradient)
-        return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
+        return ShardResult(loss, metrics.count_correct(y[part], outputs), grads, dx)
 
-    with twin.lend(network, len(shards)) if fast else plain as networks:
-        return _add_up(threads.run(run_shard, zip(networks, shards, strict=True)), input_gradient)
+    if fast and network.dtype == np.float32:  # the twin knows of the shards
+        with twin.lend(network, shards) as layers:
+            return threads.run(lambda whole: run(layers, whole), [slice(0, len(x))])[0]
+    layers = network.logit_layers()
+    return _add_up(threads.run(lambda shard: run(layers, shard), shards))
 
 
-def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
-    grads = {key: _sum([result.grads[key] for result in results]) for key in results[0].grads}
+def _add_up(results: list[ShardResult]) -> ShardResult:
+    first, *others = results
+    for result in others:
+        for key, grad in result.grads.items():
+            first.grads[key] += grad
     loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
-    return ShardResult(loss, correct, grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
-
-
-def _sum(grads: list[Array]) -> Array:
-    """The sum of one parameter's gradients, in the order of the shards; it may lie where the first was."""
-
-    def add(total, *others):
-        for other in others:
-            total += other
-
-    if grads[0].size * (len(grads) - 1) < 2 * SLICE:  # too little for two threads
-        add(*grads)
-        return grads[0]
-    flat = [np.ravel(grad) for grad in grads]
-    threads.run_in_slices(lambda part: add(*(grad[part] for grad in flat)), flat[0].size, SLICE // (len(grads) - 1))
-    return flat[0].reshape(grads[0].shape)
+    dx = None if first.dx is None else np.concatenate([r.dx for r in results if r.dx is not None])
+    return ShardResult(loss, correct, first.grads, dx)
 
 
 def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> dict[str, float]:
@@ -104,7 +92,7 @@ def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[
 
     def run(part):
         photos, outputs = x[part], []
-        with twin.lend(network) as (layers,):
+        with twin.lend(network) as layers:
             for start in range(0, len(photos), few):
                 y, _ = forward(layers, photos[start : start + few].astype(network.dtype, copy=False))
                 outputs.append(y.copy())  # they may lie in an array that the twin's next pass uses again

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn.checks import known
-from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.layers import Conv2D, Dense, Dropout, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
 from cnn.network import Network
 from cnn.training import convolutions
-from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
-from kernels import relu_pool
+from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
+from kernels import elementwise, relu_pool
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -39,9 +39,13 @@ KEPT_BYTES = 2**26
 
 
 class Buffers:
-    """Named arrays kept between passes: float32 unless said otherwise, zero at first, at multiples of 64 bytes."""
+    """Named arrays kept between passes: float32 unless said otherwise, zero at first, at multiples of 64 bytes.
+
+    And where the batch of the pass is cut.
+    """
 
     def __init__(self) -> None:
+        self.bounds: Array | None = None
         self.arrays: dict[str, Array] = {}
         self.views: dict[str, Array] = {}  # of them, as they were last asked for
 
@@ -57,6 +61,10 @@ class Buffers:
         view = self.views[name] = self.arrays[name][:size].reshape(shape)
         return view
 
+    def shards(self, photos: int) -> Array:
+        """Where each shard of so many photos begins, and where the last ends, int64."""
+        return np.array([0, photos]) if self.bounds is None else self.bounds
+
     @property
     def nbytes(self) -> int:
         """How much memory they take."""
@@ -69,6 +77,7 @@ class Buffers:
 class ConvCache(NamedTuple):
     """What backward needs of the forward pass."""
 
+    kernel: Array  # contiguous, float32
     x: Array  # flat: padded photos, and what the last window of a block reaches beyond them
     winners: Array  # (N, cells or more, F or more), uint8
 
@@ -125,33 +134,34 @@ class TwinConv:
         photos, height, width, _ = x.shape
         kernel, bias = self.contiguous_params()
         conv, (top, _, left, _) = self.conv, self.pads
-        beyond = max(0, int(conv.starts.max()) + self.kernel_gradient.blocks.reach - conv.size)
+        beyond = max(0, conv.last_start + self.kernel_gradient.blocks.reach - conv.size)
         flat = self.buffer("x_padded", photos * conv.size + beyond)
         x_padded = flat[: photos * conv.size].reshape(photos, *conv.photo)
-        x_padded[:, top : top + height, left : left + width] = x  # the border has been zero from the start
+        elementwise.pad(x_padded, np.ascontiguousarray(x), top, left)  # the border has been zero from the start
         y, winners = conv(x_padded.reshape(photos, -1), kernel, bias, self.floor)
-        return y, ConvCache(flat, winners)
+        return y, ConvCache(kernel, flat, winners)
 
     def backward(self, dy: Array, cache: ConvCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
         """(dx, grads), valid until the next pass."""
         dy = np.ascontiguousarray(dy, np.float32)
-        kernel, bias = self.contiguous_params()
+        kernel = cache.kernel
         flat = dy.reshape(len(dy), self.conv.cells, self.conv.filters)
         dkernel = self.kernel_gradient(flat, cache.x, cache.winners)
         grads = {"kernel": np.ascontiguousarray(dkernel).reshape(kernel.shape)}
         if self.layer.use_bias:
-            grads["bias"] = np.empty_like(bias)
-            relu_pool.bias_gradient(grads["bias"], flat, cache.winners)
+            shards = self.buffer.shards(len(dy))
+            dbiases = self.buffer("dbiases", len(shards) - 1, self.conv.filters)
+            relu_pool.bias_gradient(dbiases, shards, flat, cache.winners)
+            grads["bias"] = elementwise.sum_of(dbiases)
         return self.input_gradient(dy, kernel, cache.winners) if need_dx else None, grads
 
 
 # ---- what runs instead of what
 
 
-TWINS: dict[type, Callable] = {
-    ReLU: TwinReLU,
-    MaxPooling2D: TwinPool,
-}  # a subclass may compute something else, and stays as it is
+# A subclass may compute something else, and runs in shards as it is.
+TWINS: dict[type, Callable] = {ReLU: TwinReLU, MaxPooling2D: TwinPool}
+WHOLE = (Flatten, Dropout)  # one pass over the whole batch takes no time, and gives the bits of many over its shards
 
 
 def twin_of(layers: list) -> list:
@@ -168,8 +178,10 @@ def twin_of(layers: list) -> list:
             twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
-        elif todo or not isinstance(layer, Softmax):
+        elif type(layer) in WHOLE:
             twin.append(layer)
+        elif todo or not isinstance(layer, Softmax):
+            twin.append(InShards(layer, Buffers()))
     return twin
 
 
@@ -187,22 +199,26 @@ _pools: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by model
 
 
 @contextlib.contextmanager
-def lend(model: Network, count: int = 1) -> Iterator[list[list]]:
-    """So many twins of a model in float32, which no other pass uses meanwhile; the plain layers of one in float64.
+def lend(model: Network, shards: list[slice] | None = None) -> Iterator[list]:
+    """A twin of a model in float32, which no other pass uses meanwhile; the plain layers of one in float64.
 
-    They are kept for the next pass, unless this one ends in an exception: after a second Ctrl-C a thread may still
-    be at work with them, and then they go when it ends.
+    shards: how the batch is cut; each gradient is that of the first plus that of the second and so on.
+    The twin is kept for the next pass, unless this one ends in an exception: it may have been left half done.
     """
     if model.dtype != np.float32:
-        yield [model.logit_layers() for _ in range(count)]
+        yield model.logit_layers()
         return
     parts = _parts(model.layers)
     pool = _pools.get(model)
     if pool is None or len(parts) != len(pool.made_from) or not all(map(operator.is_, parts, pool.made_from)):
         pool = _pools[model] = Pool(parts, [])
-    twins = [_take(pool.free) or twin_of(model.layers) for _ in range(count)]
-    yield twins
-    pool.free.extend(reversed(twins))  # so that the next pass gets them in this order again
+    twin = _take(pool.free) or twin_of(model.layers)
+    bounds = shards and np.array([0, *(shard.stop for shard in shards)])
+    for layer in twin:
+        if hasattr(layer, "buffer"):
+            layer.buffer.bounds = bounds
+    yield twin
+    pool.free.append(twin)
 
 
 def release(model: Network) -> None:

@@ -1,24 +1,53 @@
-"""The twins of the layers that are no convolutions: the plain formulas, in arrays kept from pass to pass.
+"""The twins of the layers that are no convolutions: the plain formulas in arrays kept from pass to pass, in all threads.
 
 The system takes as long to give new memory of 100 kB and more as these layers take to fill it. Each layer is given
 `buffer`, the Buffers of twin.py; what it returns lies there, and is valid until the next pass.
 """
 
+import functools
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from cnn import utils
 from cnn.checks import known
-from cnn.layers import Activation, Dense, MaxPooling2D, ReLU, place_windows
-from kernels.dense import outer_into
+from cnn.layers import Activation, Dense, Layer, MaxPooling2D, ReLU, place_windows
+from kernels import elementwise, threads
 from kernels.pooling import max_pool_backward_into, max_pool_into
 from kernels.simd import dense as simd
-from kernels.simd.dense import transpose
+from kernels.simd.vectors import LANES
 
 Array = np.ndarray
 Grads = dict[str, Array]
-FORWARD_DEPTH = 64  # rows of a kernel whose copy lies in the first cache
+DEPTH = 64  # rows of a kernel whose copy lies in the first cache
 LARGEST_DEPTH = 1024  # and what may lie in the second
+
+
+class InShards:
+    """A layer that has no twin: itself, over each shard in a thread of its own."""
+
+    def __init__(self, layer: Layer, buffer: Any):
+        self.layer, self.name, self.draws, self.buffer = layer, layer.name, layer.draws, buffer
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """The layer's own."""
+        return self.layer.params
+
+    def forward(self, x: Array, training: bool = False, rng: utils.ShardOfDraws | None = None) -> tuple[Array, list]:
+        """(y, the cache of each shard)"""
+        shards = [slice(*bounds) for bounds in pairwise(self.buffer.shards(len(x)).tolist())]
+        run = lambda shard: self.layer.forward(x[shard], training, rng and rng.part(shard))
+        ys, caches = zip(*threads.run(run, shards), strict=True)
+        return ys[0] if len(ys) == 1 else np.concatenate(ys), list(zip(shards, caches, strict=True))
+
+    def backward(self, dy: Array, cache: list, need_dx: bool = True) -> tuple[Array | None, Grads]:
+        """(dx, grads); the gradients of the shards are added in their order."""
+        run = lambda part: self.layer.backward(dy[part[0]], part[1], need_dx)
+        dxs, grads = zip(*threads.run(run, cache), strict=True)
+        total = {key: functools.reduce(np.add, (some[key] for some in grads)) for key in grads[0]}
+        return (np.concatenate(dxs) if need_dx else None), total
 
 
 class TwinReLU:
@@ -32,13 +61,15 @@ class TwinReLU:
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, Array]:
         """(y, cache), valid until the next pass."""
-        y = np.maximum(x, 0, out=self.buffer("y", *x.shape))
+        y = self.buffer("y", *x.shape)
+        elementwise.relu(y.reshape(-1), np.ravel(x))
         return y, y
 
     def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> tuple[Array, Grads]:
         """(dx, {}), valid until the next pass."""
-        active = np.greater(cache, 0, out=self.buffer("active", *cache.shape, dtype=np.bool_))
-        return np.multiply(dy, active, out=self.buffer("through", *cache.shape)), {}
+        dx = self.buffer("through", *cache.shape)
+        elementwise.relu_backward(dx.reshape(-1), np.ravel(dy), cache.reshape(-1))
+        return dx, {}
 
 
 class TwinPool:
@@ -76,6 +107,8 @@ class TwinDense:
     def __init__(self, dense: Dense, activation: Activation, buffer: Any):
         self.dense, self.name, self.buffer = dense, dense.name, buffer
         self.activation = TwinReLU(activation, buffer) if type(activation) is ReLU else activation
+        inputs, units = known(dense.input_shape)[-1], dense.units
+        self.forward_blocks, self.backward_blocks = blocks(inputs, DEPTH), blocks(units, LARGEST_DEPTH)
 
     @property
     def params(self) -> dict[str, Array]:
@@ -84,7 +117,7 @@ class TwinDense:
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
         """(y, cache), valid until the next pass."""
-        z = self.product("z", x, self.params["kernel"], FORWARD_DEPTH)
+        z = self.product("z", x, self.params["kernel"], self.forward_blocks)
         if self.dense.use_bias:
             z += self.params["bias"]
         y, active = self.activation.forward(z)
@@ -94,33 +127,42 @@ class TwinDense:
         """(dx, grads), valid until the next pass."""
         x, active = cache
         dz, _ = self.activation.backward(dy, active)
-        grads = {"kernel": self.kernel_gradient(x, dz)}
+        shards = self.buffer.shards(len(dz))
+        grads = {"kernel": self.product("dkernel", x, dz, shards, transposed=True)}
         if self.dense.use_bias:
-            grads["bias"] = dz.sum(axis=0)
+            grads["bias"] = elementwise.sum_of(np.add.reduceat(dz, shards[:-1], axis=0))
         return self.input_gradient(dz) if need_dx else None, grads
-
-    def kernel_gradient(self, x: Array, dz: Array) -> Array:
-        """x.T @ dz, (I, units)."""
-        if len(x) > 1:
-            return self.product("dkernel", x, dz, len(dz), transposed=True)
-        dkernel = self.buffer("dkernel", *self.params["kernel"].shape)
-        outer_into(dkernel, np.ravel(x), np.ravel(dz))  # the same; BLAS takes ten times as long
-        return dkernel
 
     def input_gradient(self, dz: Array) -> Array:
         """dz @ kernel.T by way of its transpose: else the whole kernel would have to be copied into another order."""
         dz_transposed = self.buffer("dz transposed", *dz.shape[::-1])
-        transpose(dz_transposed, np.ascontiguousarray(dz))
-        dx_transposed = self.product("dx transposed", self.params["kernel"], dz_transposed, len(dz_transposed))
+        simd.transpose(dz_transposed, np.ascontiguousarray(dz))
+        dx_transposed = self.product("dx transposed", self.params["kernel"], dz_transposed, self.backward_blocks)
         dx = self.buffer("dx", *dx_transposed.shape[::-1])
-        transpose(dx, dx_transposed)
+        simd.transpose(dx, dx_transposed)
         return dx
 
-    def product(self, name: str, left: Array, right: Array, depth: int, transposed: bool = False) -> Array:
-        """left @ right, or left.T @ right; depth: rows of right that shall lie in a near cache."""
-        out = self.buffer(name, left.shape[1] if transposed else len(left), right.shape[1])
-        if simd.fits(*out.shape):
-            panel = self.buffer(f"{name} panel", min(depth, LARGEST_DEPTH), simd.WIDTH)
-            simd.multiply(out, *(np.ascontiguousarray(a, np.float32) for a in (left, right)), transposed, panel)
-            return out
-        return np.matmul(left.T if transposed else left, right, out=out)
+    def product(self, name: str, left: Array, right: Array, blocks: Array, transposed: bool = False) -> Array:
+        """left @ right, or left.T @ right, (R, C), in blocks as simd.multiply has them; contiguous."""
+        rows, columns = left.shape[1 if transposed else 0], right.shape[1]
+        left = self.filled(f"{name} left", left, 1 if transposed else 0, simd.ROWS)
+        right = self.filled(f"{name} right", right, 1, LANES)
+        largest = max(end - start for start, end in pairwise(blocks.tolist()))
+        out = self.buffer(name, max(rows, simd.ROWS), max(columns, LANES))
+        panels = self.buffer(f"{name} panels", threads.team_size(), largest, simd.WIDTH)
+        simd.multiply(out, left, right, transposed, panels, blocks)
+        return out if columns >= LANES and rows >= simd.ROWS else np.ascontiguousarray(out[:rows, :columns])
+
+    def filled(self, name: str, matrix: Array, axis: int, least: int) -> Array:
+        """The matrix contiguous in float32, with anything behind it where it is shorter than a tile along an axis."""
+        size = matrix.shape[axis]
+        if size >= least:
+            return np.ascontiguousarray(matrix, np.float32)
+        wide = self.buffer(name, *(least if k == axis else n for k, n in enumerate(matrix.shape)))
+        wide[(slice(None),) * axis + (slice(size),)] = matrix
+        return wide
+
+
+def blocks(size: int, depth: int) -> Array:
+    """Where blocks of so many begin, and the last ends: 0, depth, 2 * depth ... size."""
+    return np.array([*range(0, size, depth), size])

@@ -23,8 +23,9 @@ The sums are those of the full products, with other rounding.
 import math
 
 import numpy as np
+from numba import prange
 
-from kernels.compiled import compiled
+from kernels.compiled import compiled, in_threads
 from kernels.relu_pool import CLOSED
 from kernels.simd.conv_pool import SUMS
 from kernels.simd.vectors import LANES, vector_code
@@ -56,11 +57,7 @@ class Blocks:
         b, a = np.ogrid[: self.down, : self.across]
         self.firsts = (b * rows * pitch + a * self.width).ravel()  # where each block begins in a window, int64
         self.reach = (self.down * rows - 1) * pitch + self.across * self.width  # numbers from a window's first to last
-
-    @property
-    def layout(self) -> Layout:
-        """What the kernels want to know."""
-        return self.rows, self.sums, self.firsts
+        self.layout: Layout = self.rows, self.sums, self.firsts  # what the kernels want to know
 
     def join(self, blocks: np.ndarray) -> np.ndarray:
         """(blocks, height, width, F) -> (kh, numbers, F)"""
@@ -134,8 +131,25 @@ def _add_kernels(vec, dx, kernel, rows, sums, filters, values, begin, end, block
 
 
 @compiled
+def _add_photo_sparsely(dkernel, dy, winners, x, first, starts, rows, sums, firsts, n, begins, values):
+    """kernel_gradient's part of photo n, whose numbers begin at x[first]; begins, values: room for BAND + 1"""
+    cells, filters = dy.shape[1:]
+    for band in range(0, cells, BAND):
+        for f in range(filters):
+            count = 0
+            for cell in range(band, min(band + BAND, cells)):
+                winner = winners[n, cell, f]
+                begins[count] = starts[cell, winner]
+                values[count] = dy[n, cell, f]
+                count += winner < CLOSED  # a closed one is overwritten by the next: no branch to guess wrong
+            for block in range(len(firsts)):
+                _add_windows(dkernel, x, rows, sums, begins, values, count, f, block, first + firsts[block])
+
+
+@in_threads
 def kernel_gradient(
-    dkernel: np.ndarray,
+    dkernels: np.ndarray,
+    shards: np.ndarray,
     dy: np.ndarray,
     winners: np.ndarray,
     x: np.ndarray,
@@ -143,31 +157,26 @@ def kernel_gradient(
     starts: np.ndarray,
     layout: Layout,
 ) -> None:
-    """dkernel (F, blocks, height * width) = the gradient of the kernel, by the gradients that are not zero.
+    """dkernels[s] (F, blocks, height * width) = the kernel's gradient by shard s, from what is not zero.
 
-    dy (N, cells, F), winners as conv_relu_pool left them, (N, cells or more, F or more), starts (cells or more, 5),
-    layout: of Blocks with unit LANES; x flat: photos of `size` numbers and what the last window reaches beyond them.
+    Its photos are shards[s] ... shards[s + 1]. dy (N, cells, F), winners as conv_relu_pool left them, (N, cells or
+    more, F or more), starts (cells or more, 5), layout: of Blocks with unit LANES; x flat: photos of `size` numbers
+    and what the last window reaches beyond them.
     """
-    photos, cells, filters = dy.shape
     rows, sums, firsts = layout
-    begins, values = np.empty(BAND + 1, np.int64), np.empty(BAND + 1, np.float32)
-    dkernel[:] = 0
-    for n in range(photos):
-        for band in range(0, cells, BAND):
-            for f in range(filters):
-                count = 0
-                for cell in range(band, min(band + BAND, cells)):
-                    winner = winners[n, cell, f]
-                    begins[count] = starts[cell, winner]
-                    values[count] = dy[n, cell, f]
-                    count += winner < CLOSED  # a closed one is overwritten by the next: no branch to guess wrong
-                for block in range(len(firsts)):
-                    _add_windows(dkernel, x, rows, sums, begins, values, count, f, block, n * size + firsts[block])
+    for s in prange(len(dkernels)):
+        begins, values = np.empty(BAND + 1, np.int64), np.empty(BAND + 1, np.float32)
+        dkernels[s] = 0
+        for n in range(shards[s], shards[s + 1]):
+            _add_photo_sparsely(
+                dkernels[s], dy, winners, x, n * size, starts, rows, sums, firsts, n, begins, values
+            )
 
 
-@compiled
+@in_threads
 def dense_kernel_gradient(
-    dkernel: np.ndarray,
+    dkernels: np.ndarray,
+    shards: np.ndarray,
     dy: np.ndarray,
     winners: np.ndarray,
     x: np.ndarray,
@@ -176,18 +185,18 @@ def dense_kernel_gradient(
     layout: Layout,
     windows: Numbers,
 ) -> None:
-    """dkernel (blocks, height * width, F) = the same by all products; layout: of Blocks with unit 1.
+    """dkernels[s] (blocks, height * width, F) = the same by all products; layout: of Blocks with unit 1.
 
     F is a multiple of LANES in all three; windows: a tuple as long as there are behind each cell.
     """
-    photos, _, filters = dy.shape
     rows, sums, firsts = layout
-    dkernel[:] = 0
-    for n in range(photos):
-        for f in range(0, filters, LANES):
-            for block in range(len(firsts)):
-                first = n * size + firsts[block]
-                _add_products(dkernel, dy, winners, x, starts, rows, sums, windows, n, f, block, first)
+    for s in prange(len(dkernels)):
+        dkernels[s] = 0
+        for n in range(shards[s], shards[s + 1]):
+            for f in range(0, dy.shape[2], LANES):
+                for block in range(len(firsts)):
+                    first = n * size + firsts[block]
+                    _add_products(dkernels[s], dy, winners, x, starts, rows, sums, windows, n, f, block, first)
 
 
 @compiled
@@ -208,6 +217,29 @@ def _list_winners(some, values, dy, winners, first):
 
 
 @compiled
+def _input_gradient_of_photo(dx, dy, winners, kernel, offset, photo, pitch, starts, rows, sums, firsts, windows, n):
+    """input_gradient of photo n"""
+    _, height, width, channels = dx.shape
+    _, cells, filters = dy.shape
+    top, left = offset
+    some, values = np.empty(5 * FILTERS, np.int64), np.empty(5 * FILTERS, np.float32)
+    photo[:] = 0
+    for f in range(0, filters, FILTERS):
+        for cell in range(cells):
+            end = min(f + FILTERS, filters)
+            counts = _list_winners(some, values, dy[n, cell, f:end], winners[n, cell, f:end], f)
+            for block in range(len(firsts)):
+                for k in range(len(windows)):
+                    begin, count = k * FILTERS, np.int64((counts >> np.uint64(k * BITS)) & np.uint64(MASK))
+                    place = starts[cell, k] + firsts[block]
+                    _add_kernels(photo, kernel, rows, sums, some, values, begin, begin + count, block, place)
+    for r in range(height):
+        for s in range(width):
+            for c in range(channels):
+                dx[n, r, s, c] = photo[(r + top) * pitch + (s + left) * channels + c]
+
+
+@in_threads
 def input_gradient(
     dx: np.ndarray,
     dy: np.ndarray,
@@ -223,24 +255,13 @@ def input_gradient(
     """dx (N, H, W, C) = the gradient of the input, padded by offset (top, left), by the gradients that are not zero.
 
     kernel (blocks, F, height * width): of Blocks with unit LANES, zeros where it reaches beyond the window; photo:
-    room for a flat padded photo, whose rows are `pitch` apart, and what the last window reaches beyond it.
+    for each of the parts that the photos are shared out to, room for a flat padded photo, whose rows are `pitch`
+    apart, and what the last window reaches beyond it.
     """
-    photos, height, width, channels = dx.shape
-    _, cells, filters = dy.shape
-    (rows, sums, firsts), (top, left) = layout, offset
-    some, values = np.empty(5 * FILTERS, np.int64), np.empty(5 * FILTERS, np.float32)
-    for n in range(photos):
-        photo[:] = 0
-        for f in range(0, filters, FILTERS):
-            for cell in range(cells):
-                end = min(f + FILTERS, filters)
-                counts = _list_winners(some, values, dy[n, cell, f:end], winners[n, cell, f:end], f)
-                for block in range(len(firsts)):
-                    for k in range(len(windows)):
-                        begin, count = k * FILTERS, np.int64((counts >> np.uint64(k * BITS)) & np.uint64(MASK))
-                        place = starts[cell, k] + firsts[block]
-                        _add_kernels(photo, kernel, rows, sums, some, values, begin, begin + count, block, place)
-        for r in range(height):
-            for s in range(width):
-                for c in range(channels):
-                    dx[n, r, s, c] = photo[(r + top) * pitch + (s + left) * channels + c]
+    rows, sums, firsts = layout
+    photos, parts = len(dx), len(photo)
+    for part in prange(parts):
+        for n in range(part * photos // parts, (part + 1) * photos // parts):
+            _input_gradient_of_photo(
+                dx, dy, winners, kernel, offset, photo[part], pitch, starts, rows, sums, firsts, windows, n
+            )

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numba import prange
 
-from kernels.compiled import compiled
+from kernels.compiled import compiled, in_threads
 from kernels.relu_pool import CLOSED
 from kernels.simd.vectors import LANES, REGISTERS, vector_code
 
@@ -89,6 +90,22 @@ def _plain_tile(vec, y, winners, x, kernel, bias, floor, starts, pitch, n, cell,
 
 
 @compiled
+def _conv_photo(y, winners, x, kernel, bias, floor, starts, pitch, pooled, n):
+    """conv_relu_pool of photo n"""
+    cells, filters = y.shape[1:]
+    for f in range(0, filters, LANES):
+        # The last tile may cover cells again: the same numbers.
+        if pooled:
+            for start in range(0, cells, SUMS // POOLED):
+                cell = min(start, cells - SUMS // POOLED)
+                _pooled_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
+        else:
+            for start in range(0, cells, SUMS):
+                cell = min(start, cells - SUMS)
+                _plain_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
+
+
+@in_threads
 def conv_relu_pool(
     y: np.ndarray,
     winners: np.ndarray,
@@ -106,15 +123,5 @@ def conv_relu_pool(
     a multiple of LANES and cells_at_least(pooled) or more cells, starts (cells, 5): window_starts, all
     float32 and contiguous, winners uint8, starts int64.
     """
-    cells, filters = y.shape[1:]
-    for n in range(len(y)):
-        for f in range(0, filters, LANES):
-            # The last tile may cover cells again: the same numbers.
-            if pooled:
-                for start in range(0, cells, SUMS // POOLED):
-                    cell = min(start, cells - SUMS // POOLED)
-                    _pooled_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
-            else:
-                for start in range(0, cells, SUMS):
-                    cell = min(start, cells - SUMS)
-                    _plain_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
+    for n in prange(len(y)):
+        _conv_photo(y, winners, x, kernel, bias, floor, starts, pitch, pooled, n)

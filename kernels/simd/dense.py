@@ -3,26 +3,22 @@
     z = x @ kernel        dkernel = x' @ dz        dx' = kernel @ dz'        where ' transposes
 
 BLAS first copies both of its matrices into an order of its own, which pays where each number is used many hundred
-times. A batch is 16 or 64 rows: there the copies take as long as the products. Here only the right matrix is copied,
-DEPTH rows of a few columns at a time, to where the first cache holds them; the left one is read where it lies.
+times. A batch is 32 or 128 rows: there the copies take as long as the products. Here only the right matrix is copied,
+a block of rows of a few columns at a time, to where a near cache holds it; the left one is read where it lies.
 
 A tile is ROWS times up to VECTORS * LANES numbers of the result: 24 sums of 16 numbers in 24 of the 32 registers
 of AVX-512, 12 of 8 numbers in 12 of the 16 of AVX2.
 """
 
 import numpy as np
+from numba import prange
 
-from kernels.compiled import compiled
+from kernels.compiled import compiled, in_threads
 from kernels.simd.vectors import LANES, REGISTERS, vector_code
 
 ROWS, VECTORS = REGISTERS // 4, 3
 WIDTH = VECTORS * LANES
 BLOCK = 16  # numbers side by side that fill a line of the cache
-
-
-def fits(rows: int, columns: int) -> bool:
-    """Whether multiply can make a matrix of this size: it holds a tile."""
-    return rows >= ROWS and columns >= LANES
 
 
 @vector_code
@@ -34,81 +30,98 @@ def _copy(vec, panel, right, k, depth, c, vectors):
             panel.put((row, v * LANES), right.at(k + row, c + v * LANES))
 
 
-def _tile(vec, out, panel, k, depth, r, c, vectors, left):
-    """out[r + s, c ...] = or, behind the first k, += sum over j < depth of left(s, j) * panel[j], for s < ROWS."""
+def _tile(vec, out, panel, again, depth, r, c, vectors, left):
+    """out[r + s, c ...] = or, where it is done again, += sum over j < depth of left(s, j) * panel[j], for s < ROWS"""
     panel = panel.shaped(None, WIDTH)
-    places = [[(r + s, c + v * LANES) for v in range(len(vectors))] for s in range(ROWS)]
-    sums = [[vec.total(vec.where(k > 0, out.at(*place), vec.all(0))) for place in row] for row in places]
+    columns = range(len(vectors))
+    sums = [[vec.total() for _ in columns] for _ in range(ROWS)]
     for j in vec.range(depth):
-        some = [panel.at(j, v * LANES) for v in range(len(vectors))]
+        some = [panel.at(j, v * LANES) for v in columns]
         for s, totals in enumerate(sums):
             number = left(s, j)
             for total, vector in zip(totals, some, strict=True):
                 total.add(number, vector)
-    for row, totals in zip(places, sums, strict=True):
-        for place, total in zip(row, totals, strict=True):
-            out.put(place, total.value)
+    for s, totals in enumerate(sums):
+        for v, total in enumerate(totals):
+            place = r + s, c + v * LANES
+            out.put(place, vec.where(again > 0, out.at(*place) + total.value, total.value))
 
 
 @vector_code
-def _plain_tile(vec, out, left, panel, k, depth, r, c, vectors):
-    _tile(vec, out, panel, k, depth, r, c, vectors, lambda s, j: left.all(r + s, k + j))
+def _plain_tile(vec, out, left, panel, again, k, depth, r, c, vectors):
+    _tile(vec, out, panel, again, depth, r, c, vectors, lambda s, j: left.all(r + s, k + j))
 
 
 @vector_code
-def _transposed_tile(vec, out, left, panel, k, depth, r, c, vectors):
-    _tile(vec, out, panel, k, depth, r, c, vectors, lambda s, j: left.all(k + j, r + s))
+def _transposed_tile(vec, out, left, panel, again, k, depth, r, c, vectors):
+    _tile(vec, out, panel, again, depth, r, c, vectors, lambda s, j: left.all(k + j, r + s))
 
 
 @compiled
-def _stripe(out, left, right, transposed, panel, rows, k, depth, c, vectors):
-    """Add the products of `depth` numbers to these rows of out and so many vectors of columns from c on."""
+def _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, vectors):
+    """The products of `depth` numbers, in these rows of out and so many vectors of columns from c on."""
     _copy(panel, right, k, depth, c, vectors)
     for r in range(rows[0], rows[1], ROWS):
         if transposed:
-            _transposed_tile(out, left, panel, k, depth, r, c, vectors)
+            _transposed_tile(out, left, panel, again, k, depth, r, c, vectors)
         else:
-            _plain_tile(out, left, panel, k, depth, r, c, vectors)
+            _plain_tile(out, left, panel, again, k, depth, r, c, vectors)
 
 
 @compiled
-def _region(out, left, right, transposed, panel, rows, columns):
+def _region(out, left, right, transposed, panel, blocks, rows, columns):
     """out[rows[0]:rows[1], columns[0]:columns[1]], whole tiles"""
-    for k in range(0, len(right), len(panel)):
-        depth = min(len(panel), len(right) - k)
+    for again in range(len(blocks) - 1):
+        k, depth = blocks[again], blocks[again + 1] - blocks[again]
         for c in range(columns[0], columns[1], WIDTH):
             if columns[1] - c == LANES:
-                _stripe(out, left, right, transposed, panel, rows, k, depth, c, (0,))
+                _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0,))
             elif columns[1] - c == 2 * LANES:
-                _stripe(out, left, right, transposed, panel, rows, k, depth, c, (0, 0))
+                _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0))
             else:
-                _stripe(out, left, right, transposed, panel, rows, k, depth, c, (0, 0, 0))
+                _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0, 0))
 
 
 @compiled
-def multiply(out: np.ndarray, left: np.ndarray, right: np.ndarray, transposed: bool, panel: np.ndarray) -> None:
-    """out (R, C) = left (R, K) @ right (K, C), or left' @ right of left (K, R); contiguous float32, of sizes that fit.
+def _share(size, unit, part, parts):
+    """(first, last, end) of a part: its whole units end at last, and it ends there, or with size."""
+    units = size // unit
+    last = (part + 1) * units // parts * unit
+    return part * units // parts * unit, last, size if part == parts - 1 else last
 
-    panel: room of PANEL_SHAPE. What is left beside whole tiles is computed as part of a last one that covers numbers
-    again, which come out the same.
+
+@in_threads
+def multiply(
+    out: np.ndarray, left: np.ndarray, right: np.ndarray, transposed: bool, panels: np.ndarray, blocks: np.ndarray
+) -> None:
+    """out (R, C) = left (R, K) @ right (K, C), or left' @ right of left (K, R); contiguous float32.
+
+    R must be ROWS or more, C LANES or more. blocks, 0 to K, int64: the sums of each block of K are added in this
+    order. panels: for each of the parts that the rows, or else the columns, are shared out to, room for one block of
+    WIDTH columns. What is left beside whole tiles comes with a last tile that covers numbers again: the same.
     """
     rows, columns = out.shape
-    whole_rows, whole_columns = (0, rows - rows % ROWS), (0, columns - columns % LANES)
-    last_rows, last_columns = (rows - ROWS, rows), (columns - LANES, columns)
-    _region(out, left, right, transposed, panel, whole_rows, whole_columns)
-    if rows % ROWS:
-        _region(out, left, right, transposed, panel, last_rows, whole_columns)
-    if columns % LANES:
-        _region(out, left, right, transposed, panel, whole_rows, last_columns)
-        if rows % ROWS:
-            _region(out, left, right, transposed, panel, last_rows, last_columns)
+    parts = len(panels)
+    for part in prange(parts):
+        by_rows = rows > columns
+        row, last_row, end_row = _share(rows, ROWS, part if by_rows else 0, parts if by_rows else 1)
+        column, last_column, end_column = _share(columns, LANES, 0 if by_rows else part, 1 if by_rows else parts)
+        whole_rows, whole_columns = (row, last_row), (column, last_column)
+        last_rows, last_columns = (end_row - ROWS, end_row), (end_column - LANES, end_column)
+        _region(out, left, right, transposed, panels[part], blocks, whole_rows, whole_columns)
+        if last_row < end_row:
+            _region(out, left, right, transposed, panels[part], blocks, last_rows, whole_columns)
+        if last_column < end_column:
+            _region(out, left, right, transposed, panels[part], blocks, whole_rows, last_columns)
+            if last_row < end_row:
+                _region(out, left, right, transposed, panels[part], blocks, last_rows, last_columns)
 
 
-@compiled
+@in_threads(least=2**13)
 def transpose(out: np.ndarray, a: np.ndarray) -> None:
     """out (C, R) = a (R, C), in blocks whose lines the cache holds"""
     rows, columns = a.shape
-    for first in range(0, rows, BLOCK):
+    for block in prange((rows + BLOCK - 1) // BLOCK):
         for c in range(columns):
-            for r in range(first, min(first + BLOCK, rows)):
+            for r in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
                 out[c, r] = a[r, c]

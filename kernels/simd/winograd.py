@@ -16,8 +16,9 @@ alone, which is no larger here: with 32 channels a sum has 32 terms instead of 2
 """
 
 import numpy as np
+from numba import prange
 
-from kernels.compiled import compiled
+from kernels.compiled import compiled, in_threads
 from kernels.simd.conv_pool import POOLED, relu_pool
 from kernels.simd.vectors import LANES, REGISTERS, vector_code
 
@@ -127,6 +128,26 @@ def _plain_output(vec, y, winners, products, t, k, bias, floor, n, cells, patch,
 
 
 @compiled
+def _conv_photo(y, winners, x_padded, kernel, bias, floor, places, cells, patches, products, n):
+    """conv_relu_pool of photo n"""
+    pooled = cells.shape[1] == 1
+    for start in range(0, len(places), TILE):
+        first = min(start, len(places) - TILE)
+        for t in range(TILE):
+            for c in range(0, x_padded.shape[3], LANES):
+                _transform_input(patches, t, x_padded, n, places[first + t, 0], places[first + t, 1], c)
+        for f in range(0, y.shape[2], FILTERS):
+            for cell in range(16):
+                _multiply(products, patches, kernel, cell, f)
+            for t in range(TILE):
+                for k in range(0, FILTERS, LANES):
+                    if pooled:
+                        _pooled_output(y, winners, products, t, k, bias, floor, n, cells, first + t, f + k)
+                    else:
+                        _plain_output(y, winners, products, t, k, bias, floor, n, cells, first + t, f + k)
+
+
+@in_threads
 def conv_relu_pool(
     y: np.ndarray,
     winners: np.ndarray,
@@ -142,22 +163,12 @@ def conv_relu_pool(
     """conv_pool.conv_relu_pool for strides (1, 1) and a 3x3 kernel that transform_kernel has made (16, C, F).
 
     x_padded (N, H, W, C), y and winners (N, cells, F), places and cells: patches_of, TILE or more.
-    C must be a multiple of LANES and F of FILTERS. patches and products: room of patches_shape(C) and PRODUCTS_SHAPE.
+    C must be a multiple of LANES and F of FILTERS. patches and products: room of patches_shape(C) and PRODUCTS_SHAPE
+    for each of the parts that the photos are shared out to.
     """
-    photos, _, filters = y.shape
-    pooled = cells.shape[1] == 1
-    for n in range(photos):
-        for start in range(0, len(places), TILE):
-            first = min(start, len(places) - TILE)
-            for t in range(TILE):
-                for c in range(0, x_padded.shape[3], LANES):
-                    _transform_input(patches, t, x_padded, n, places[first + t, 0], places[first + t, 1], c)
-            for f in range(0, filters, FILTERS):
-                for cell in range(16):
-                    _multiply(products, patches, kernel, cell, f)
-                for t in range(TILE):
-                    for k in range(0, FILTERS, LANES):
-                        if pooled:
-                            _pooled_output(y, winners, products, t, k, bias, floor, n, cells, first + t, f + k)
-                        else:
-                            _plain_output(y, winners, products, t, k, bias, floor, n, cells, first + t, f + k)
+    photos, parts = len(y), len(patches)
+    for part in prange(parts):
+        for n in range(part * photos // parts, (part + 1) * photos // parts):
+            _conv_photo(
+                y, winners, x_padded, kernel, bias, floor, places, cells, patches[part], products[part], n
+            )
