@@ -30,7 +30,7 @@ def max_pool_backward(
     dy: np.ndarray, winners: np.ndarray, x_shape: Shape, pool_size: Pair, strides: Pair, pads: Pads
 ) -> np.ndarray:
     """dx = dy at the winner of each window, 0 at every other cell; windows that overlap add up."""
-    dx = np.zeros(x_shape, dy.dtype)
+    dx = np.empty(x_shape, dy.dtype)
     max_pool_backward_into(dx, np.ascontiguousarray(dy), winners, pool_size, strides, (pads[0], pads[2]))
     return dx
 
@@ -64,11 +64,12 @@ def max_pool_into(
 def max_pool_backward_into(
     dx: np.ndarray, dy: np.ndarray, winners: np.ndarray, pool_size: Pair, strides: Pair, offset: Pair
 ) -> None:
-    """Add dy (N, OH, OW, C) into dx (N, H, W, C), which holds zeros, at the winners."""
+    """dx (N, H, W, C) = the sum of all dy (N, OH, OW, C) at the winners."""
     (ph, pw), (sh, sw), (top, left) = pool_size, strides, offset
     photos, out_h, out_w, channels = dy.shape
     height, width = dx.shape[1], dx.shape[2]
     for n in prange(photos):
+        dx[n] = 0
         for i in range(out_h):
             for j in range(out_w):
                 for u in range(ph):

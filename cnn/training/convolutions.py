@@ -95,7 +95,7 @@ class SparseKernelGradient:
     @staticmethod
     def fits(conv: Convolution) -> bool:
         """Whether it is worth it."""
-        return conv.pooled and not backward.few_taps(conv.kernel_size[0], conv.numbers)
+        return not backward.few_taps(conv.kernel_size[0], conv.numbers)
 
     def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
         """dkernel (kh, kw * C, F) from dy (N, cells, F) and x, which is flat."""

@@ -87,7 +87,7 @@ def train_step(network: Network, x: Array, y: Array, step: int, where: str = "tr
 
 
 def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[tuple[slice, Array]]:
-    """(slice of x, outputs before a closing softmax), batch by batch; several batches are computed at once."""
+    """(slice of x, outputs before a closing softmax), batch by batch."""
     few = photos_at_once(network, batch_size)
 
     def run(part):
@@ -98,11 +98,9 @@ def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[
                 outputs.append(y.copy())  # they may lie in an array that the twin's next pass uses again
         return part, outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
-    parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
-    at_once = 8 * threads.get_threads()  # few enough to keep progress visible and memory small
     try:
-        for first in range(0, len(parts), at_once):
-            yield from threads.run(run, parts[first : first + at_once])
+        for start in range(0, len(x), batch_size):
+            yield threads.run(run, [slice(start, start + batch_size)])[0]
     finally:
         twin.release(network)
 

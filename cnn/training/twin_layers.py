@@ -94,7 +94,6 @@ class TwinPool:
     def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> tuple[Array, Grads]:
         """(dx, {}), valid until the next pass."""
         dx = self.buffer("dx", len(dy), *self.input_shape)
-        dx[:] = 0
         max_pool_backward_into(dx, np.ascontiguousarray(dy, np.float32), cache, *self.windows)
         return dx, {}
 

@@ -141,7 +141,8 @@ def _add_photo_sparsely(dkernel, dy, winners, x, first, starts, rows, sums, firs
                 winner = winners[n, cell, f]
                 begins[count] = starts[cell, winner]
                 values[count] = dy[n, cell, f]
-                count += winner < CLOSED  # a closed one is overwritten by the next: no branch to guess wrong
+                # What is left out is overwritten by the next: no branch to guess wrong.
+                count += (winner < CLOSED) & (dy[n, cell, f] != 0)
             for block in range(len(firsts)):
                 _add_windows(dkernel, x, rows, sums, begins, values, count, f, block, first + firsts[block])
 

@@ -5,8 +5,8 @@ it by the kernel. That matrix is only the photo read in another order: here the 
 reads the windows where they lie, and the columns are never written. Where each begins is told by a table,
 so kernels, strides and padding may be any.
 
-A tile is SUMS windows for LANES filters: 28 sums of 16 numbers, in 28 of the 32 registers that
-AVX-512 has (with AVX2 12 of 8 numbers, in 12 of 16). When the last product has been added, bias, ReLU
+A tile is SUMS windows for LANES filters, or half as many for twice the filters: 28 sums of 16 numbers, in 28 of the
+32 registers that AVX-512 has (with AVX2 12 of 8 numbers, in 12 of 16). When the last product has been added, bias, ReLU
 and pooling find their numbers in registers; of the four windows that are pooled only the largest is written.
 """
 
@@ -59,50 +59,54 @@ def relu_pool(vec: Any, z: Sequence[Any], floor: Any) -> tuple[Any, Any]:
     return best + total * 0, winner
 
 
-def _tile(vec, windows, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f):
-    """y and winners of photo n, cells cell ..., filters f ... f + LANES - 1, behind each of which are so many windows.
+def _tile(vec, windows, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f, vectors):
+    """y and winners of photo n, cells cell ..., so many vectors of filters from f on; `windows` are behind each cell.
 
     x (N, H * W * C) and kernel (kh, kw * C, F): what a window reads of a row lies side by side, and its rows are
     `pitch` apart.
     """
-    begins = [[starts[cell + t, k] for k in range(windows)] for t in range(SUMS // windows)]
-    sums = [[vec.total() for _ in some] for some in begins]
+    lanes = [f + v * LANES for v in range(len(vectors))]
+    cells = range(SUMS // len(vectors) // windows)
+    begins = [[starts[cell + t, k] for k in range(windows)] for t in cells]
+    sums = [[[vec.total() for _ in lanes] for _ in some] for some in begins]
     for u in vec.range(kernel.shape[0]):
         for k in vec.range(kernel.shape[1]):
-            weights = kernel.at(u, k, f)
-            for some, totals in zip(begins, sums, strict=True):
-                for begin, total in zip(some, totals, strict=True):
-                    total.add(x.all(n, begin + (u * pitch + k)), weights)
-    for t, totals in enumerate(sums):
-        best, winner = relu_pool(vec, [total.value + bias.at(f) for total in totals], vec.all(floor))
-        y.put((n, cell + t, f), best)
-        winners.put((n, cell + t, f), winner)
+            weights = [kernel.at(u, k, lane) for lane in lanes]
+            for t in cells:
+                for begin, totals in zip(begins[t], sums[t], strict=True):
+                    number = x.all(n, begin + (u * pitch + k))
+                    for total, weight in zip(totals, weights, strict=True):
+                        total.add(number, weight)
+    for t in cells:
+        for v, lane in enumerate(lanes):
+            z = [totals[v].value + bias.at(lane) for totals in sums[t]]
+            best, winner = relu_pool(vec, z, vec.all(floor))
+            y.put((n, cell + t, lane), best)
+            winners.put((n, cell + t, lane), winner)
 
 
 @vector_code
-def _pooled_tile(vec, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f):
-    _tile(vec, POOLED, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
+def _pooled_tile(vec, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f, vectors):
+    _tile(vec, POOLED, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f, vectors)
 
 
 @vector_code
-def _plain_tile(vec, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f):
-    _tile(vec, 1, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
+def _plain_tile(vec, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f, vectors):
+    _tile(vec, 1, y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f, vectors)
 
 
 @compiled
-def _conv_photo(y, winners, x, kernel, bias, floor, starts, pitch, pooled, n):
-    """conv_relu_pool of photo n"""
+def _conv_photo(y, winners, x, kernel, bias, floor, starts, pitch, pooled, n, vectors):
+    """conv_relu_pool of photo n, so many vectors of filters at a time"""
     cells, filters = y.shape[1:]
-    for f in range(0, filters, LANES):
-        # The last tile may cover cells again: the same numbers.
-        if pooled:
-            for start in range(0, cells, SUMS // POOLED):
-                cell = min(start, cells - SUMS // POOLED)
-                _pooled_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
-        else:
-            for start in range(0, cells, SUMS):
-                cell = min(start, cells - SUMS)
-                _plain_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f)
+    together = SUMS // len(vectors) // (POOLED if pooled else 1)
+    for f in range(0, filters, len(vectors) * LANES):
+        for start in range(0, cells, together):
+            cell = min(start, cells - together)  # the last tile may cover cells again: the same numbers
+            if pooled:
+                _pooled_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f, vectors)
+            else:
+                _plain_tile(y, winners, x, kernel, bias, floor, starts, pitch, n, cell, f, vectors)
 
 
 @in_threads
@@ -123,5 +127,9 @@ def conv_relu_pool(
     a multiple of LANES and cells_at_least(pooled) or more cells, starts (cells, 5): window_starts, all
     float32 and contiguous, winners uint8, starts int64.
     """
+    two = y.shape[2] % (2 * LANES) == 0  # then each number of x is read for both
     for n in prange(len(y)):
-        _conv_photo(y, winners, x, kernel, bias, floor, starts, pitch, pooled, n)
+        if two:
+            _conv_photo(y, winners, x, kernel, bias, floor, starts, pitch, pooled, n, (0, 0))
+        else:
+            _conv_photo(y, winners, x, kernel, bias, floor, starts, pitch, pooled, n, (0,))
