@@ -65,7 +65,6 @@ class ShardOfDraws:
         generator.advance((self.batch_size - self.shard.stop) * per_photo)
         return numbers
 
-
     def part(self, shard: slice) -> "ShardOfDraws":
         """The same for a part of this one, which need be that of the whole batch; neither changes what the other draws."""
         return ShardOfDraws(copy.deepcopy(self.rng), self.batch_size, shard)

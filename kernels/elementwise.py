@@ -18,18 +18,39 @@ def pad(x_padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:
 
 @in_threads(least=LEAST)
 def relu(y: np.ndarray, x: np.ndarray) -> None:
-    """y = max(0, x), for flat arrays; NaN stays NaN"""
+    """y = max(0, x), row by row of (N, M); NaN stays NaN"""
     zero = x.dtype.type(0)
-    for k in prange(len(x)):
-        y[k] = zero if x[k] <= zero else x[k]
+    for n in prange(len(x)):
+        for k in range(x.shape[1]):
+            y[n, k] = zero if x[n, k] <= zero else x[n, k]
 
 
 @in_threads(least=LEAST)
 def relu_backward(dx: np.ndarray, dy: np.ndarray, y: np.ndarray) -> None:
-    """dx = dy where y > 0, else 0, for flat arrays"""
+    """dx = dy where y > 0, else 0, row by row of (N, M)"""
     zero = y.dtype.type(0)
-    for k in prange(len(y)):
-        dx[k] = dy[k] if y[k] > zero else zero
+    for n in prange(len(y)):
+        for k in range(y.shape[1]):
+            dx[n, k] = dy[n, k] if y[n, k] > zero else zero
+
+
+@in_threads(least=LEAST)
+def add_to_rows(z: np.ndarray, bias: np.ndarray, floor: float) -> None:
+    """z = max(floor, z + bias) for each row of z (N, M); NaN stays NaN"""
+    for n in prange(len(z)):
+        for k in range(z.shape[1]):
+            value = z[n, k] + bias[k]
+            z[n, k] = floor if value <= floor else value
+
+
+@in_threads
+def sums_of_rows(totals: np.ndarray, shards: np.ndarray, dz: np.ndarray) -> None:
+    """totals[s] = the sum of the rows shards[s] ... shards[s + 1] of dz (N, M), one after the other"""
+    for s in prange(len(totals)):
+        totals[s] = 0
+        for n in range(shards[s], shards[s + 1]):
+            for k in range(dz.shape[1]):
+                totals[s, k] += dz[n, k]
 
 
 @in_threads(least=LEAST)

@@ -90,7 +90,7 @@ def join() -> bool:
     They are OpenMP's, which wait awake, or else Numba's own. Not where another thread has them, in a helper, and after
     a fork, whose child does not have them.
     """
-    size = team_size()
+    size = 1 if _forked or getattr(_here, "helping", False) else min(_threads or _cores, _most)
     if size == 1 or not _team.acquire(blocking=False):
         return False
     if getattr(_here, "team", None) != size:

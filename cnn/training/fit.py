@@ -77,7 +77,8 @@ def train_epoch(
         watchers.call("on_train_batch_begin", step)
         batch = order[step * batch_size : (step + 1) * batch_size]
         run.mean.add(
-            train_step(network, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"), len(batch)
+            train_step(network, x.take(batch, axis=0), y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"),
+            len(batch),
         )
         run.step = step + 1
         watchers.call("on_train_batch_end", step, run.mean.logs())

@@ -20,7 +20,7 @@ from kernels.simd.vectors import LANES
 
 Array = np.ndarray
 Grads = dict[str, Array]
-DEPTH = 64  # rows of a kernel whose copy lies in the first cache
+DEPTH = 128  # rows of a kernel whose copy lies in the first cache
 LARGEST_DEPTH = 1024  # and what may lie in the second
 
 
@@ -62,13 +62,14 @@ class TwinReLU:
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, Array]:
         """(y, cache), valid until the next pass."""
         y = self.buffer("y", *x.shape)
-        elementwise.relu(y.reshape(-1), np.ravel(x))
+        elementwise.relu(y.reshape(len(x), -1), np.ascontiguousarray(x, np.float32).reshape(len(x), -1))
         return y, y
 
     def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> tuple[Array, Grads]:
         """(dx, {}), valid until the next pass."""
-        dx = self.buffer("through", *cache.shape)
-        elementwise.relu_backward(dx.reshape(-1), np.ravel(dy), cache.reshape(-1))
+        dx, rows = self.buffer("dx", *cache.shape), (len(dy), -1)
+        dy = np.ascontiguousarray(dy, np.float32)
+        elementwise.relu_backward(dx.reshape(rows), dy.reshape(rows), cache.reshape(rows))
         return dx, {}
 
 
@@ -105,9 +106,10 @@ class TwinDense:
 
     def __init__(self, dense: Dense, activation: Activation, buffer: Any):
         self.dense, self.name, self.buffer = dense, dense.name, buffer
-        self.activation = TwinReLU(activation, buffer) if type(activation) is ReLU else activation
+        self.is_relu, self.activation = type(activation) is ReLU, activation
         inputs, units = known(dense.input_shape)[-1], dense.units
         self.forward_blocks, self.backward_blocks = blocks(inputs, DEPTH), blocks(units, LARGEST_DEPTH)
+        self.no_bias = np.zeros(units, np.float32)
 
     @property
     def params(self) -> dict[str, Array]:
@@ -117,19 +119,26 @@ class TwinDense:
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
         """(y, cache), valid until the next pass."""
         z = self.product("z", x, self.params["kernel"], self.forward_blocks)
-        if self.dense.use_bias:
-            z += self.params["bias"]
-        y, active = self.activation.forward(z)
-        return y, (x, active)
+        bias = np.ascontiguousarray(self.params.get("bias", self.no_bias), np.float32)
+        elementwise.add_to_rows(z, bias, np.float32(0 if self.is_relu else -np.inf))
+        y, cache = (z, z) if self.is_relu else self.activation.forward(z)
+        return y, (x, cache)
 
     def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, Grads]:
         """(dx, grads), valid until the next pass."""
         x, active = cache
-        dz, _ = self.activation.backward(dy, active)
+        dy = np.ascontiguousarray(dy, np.float32)
+        if self.is_relu:
+            dz = self.buffer("dz", *dy.shape)
+            elementwise.relu_backward(dz, dy, active)
+        else:
+            dz = self.activation.backward(dy, active)[0]
         shards = self.buffer.shards(len(dz))
         grads = {"kernel": self.product("dkernel", x, dz, shards, transposed=True)}
         if self.dense.use_bias:
-            grads["bias"] = elementwise.sum_of(np.add.reduceat(dz, shards[:-1], axis=0))
+            dbiases = self.buffer("dbiases", len(shards) - 1, self.dense.units)
+            elementwise.sums_of_rows(dbiases, shards, dz)
+            grads["bias"] = elementwise.sum_of(dbiases)
         return self.input_gradient(dz) if need_dx else None, grads
 
     def input_gradient(self, dz: Array) -> Array:

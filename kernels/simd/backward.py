@@ -169,9 +169,7 @@ def kernel_gradient(
         begins, values = np.empty(BAND + 1, np.int64), np.empty(BAND + 1, np.float32)
         dkernels[s] = 0
         for n in range(shards[s], shards[s + 1]):
-            _add_photo_sparsely(
-                dkernels[s], dy, winners, x, n * size, starts, rows, sums, firsts, n, begins, values
-            )
+            _add_photo_sparsely(dkernels[s], dy, winners, x, n * size, starts, rows, sums, firsts, n, begins, values)
 
 
 @in_threads

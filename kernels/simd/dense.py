@@ -90,7 +90,7 @@ def _share(size, unit, part, parts):
     return part * units // parts * unit, last, size if part == parts - 1 else last
 
 
-@in_threads
+@in_threads(least=2**12)
 def multiply(
     out: np.ndarray, left: np.ndarray, right: np.ndarray, transposed: bool, panels: np.ndarray, blocks: np.ndarray
 ) -> None:

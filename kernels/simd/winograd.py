@@ -169,6 +169,4 @@ def conv_relu_pool(
     photos, parts = len(y), len(patches)
     for part in prange(parts):
         for n in range(part * photos // parts, (part + 1) * photos // parts):
-            _conv_photo(
-                y, winners, x_padded, kernel, bias, floor, places, cells, patches[part], products[part], n
-            )
+            _conv_photo(y, winners, x_padded, kernel, bias, floor, places, cells, patches[part], products[part], n)
