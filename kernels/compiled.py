@@ -64,7 +64,7 @@ def in_threads(function: Callable | None = None, least: int = 0, **options: Any)
         finally:
             threads.part()
 
-    vars(run)["py_func"] = function  # as kernels have it
+    vars(run).update(py_func=function, kernels=(alone, together))  # the first as kernels have it
     return run
 
 

@@ -9,8 +9,8 @@ import pytest
 from numba import njit
 
 from cnn.training import twin_layers
-from kernels import adam, relu_pool, threads
-from kernels.simd import backward, conv_pool, winograd
+from kernels import adam, elementwise, relu_pool
+from kernels.simd import backward, conv_pool, dense, winograd
 from kernels.simd.vectors import LANES, vector_code
 
 
@@ -32,11 +32,12 @@ def changed(patch, module, name, before=None, after=None):
     patch.setattr(module, name, faulty)
 
 
-def compiled_with(patch, module, name, **constants):
-    """The kernel compiled anew with other constants or helpers in its module."""
+def compiled_with(patch, module, *names, **constants):
+    """These kernels, each of which calls the one before, compiled anew with other constants or helpers in the module."""
     for key, value in constants.items():
         patch.setattr(module, key, value)
-    patch.setattr(module, name, njit(getattr(module, name).py_func))
+    for name in names:
+        patch.setattr(module, name, njit(getattr(module, name).py_func))
 
 
 def closed(y, winners, *place):
@@ -79,7 +80,9 @@ def registers_exchange_two_cells(patch):
 
 
 def winograd_adds_where_it_should_subtract(patch):
-    compiled_with(patch, winograd, "conv_relu_pool", _b=lambda d0, d1, d2, d3: [d0 - d2, d1 + d2, d2 - d1, d1 + d3])
+    compiled_with(
+        patch, winograd, "_conv_photo", "conv_relu_pool", _b=lambda d0, d1, d2, d3: [d0 - d2, d1 + d2, d2 - d1, d1 + d3]
+    )
 
 
 def winograd_drops_the_border_column(patch):
@@ -104,24 +107,27 @@ def kernel_gradient_loses_a_vector(patch):
 
 
 def kernel_gradient_forgets_the_second_band(patch):
-    def before(dkernel, dy, *rest):
+    def before(dkernels, shards, dy, *rest):
         dy = dy.copy()
         dy[:, backward.BAND // 2 :] = 0
-        return dkernel, dy, *rest
+        return dkernels, shards, dy, *rest
 
     changed(patch, backward, "kernel_gradient", before=before)
 
 
 def kernel_gradient_takes_the_next_winner(patch):
-    before = lambda dkernel, dy, winners, *rest: (dkernel, dy, np.where(winners < 3, winners + 1, winners), *rest)
+    before = lambda dkernels, shards, dy, winners, *rest: (
+        *(dkernels, shards, dy, np.where(winners < 3, winners + 1, winners)),
+        *rest,
+    )
     changed(patch, backward, "kernel_gradient", before=before)
 
 
 def kernel_gradient_forgets_the_last_photo(patch):
-    def before(dkernel, dy, *rest):
+    def before(dkernels, shards, dy, *rest):
         dy = dy.copy()
         dy[-1] = 0
-        return dkernel, dy, *rest
+        return dkernels, shards, dy, *rest
 
     changed(patch, backward, "kernel_gradient", before=before)
 
@@ -137,7 +143,7 @@ def input_gradient_overwrites_what_overlaps(patch):
         original(vec, dx, kernel, rows, sums, filters, values, begin, end, block, place)
 
     original = backward._add_kernels.__wrapped__
-    compiled_with(patch, backward, "input_gradient", _add_kernels=add_kernels)
+    compiled_with(patch, backward, "_input_gradient_of_photo", "input_gradient", _add_kernels=add_kernels)
 
 
 def input_gradient_turns_the_kernel(patch):
@@ -159,13 +165,13 @@ def dense_gradient_loses_a_lane(patch):
 
 def dense_gradient_shifts_the_taps(patch):
     def after(dkernel, *_):
-        dkernel[:] = np.roll(dkernel, 1, axis=1)
+        dkernel[:] = np.roll(dkernel, 1, axis=2)
 
     changed(patch, backward, "dense_kernel_gradient", after=after)
 
 
 def dense_gradient_takes_the_closed_too(patch):
-    before = lambda dkernel, dy, winners, *rest: (dkernel, dy, winners % relu_pool.CLOSED, *rest)
+    before = lambda dkernels, shards, dy, winners, *rest: (dkernels, shards, dy, winners % relu_pool.CLOSED, *rest)
     changed(patch, backward, "dense_kernel_gradient", before=before)
 
 
@@ -193,10 +199,56 @@ def adam_forgets_its_moments(patch):
     changed(patch, adam, "adam_into", after=after)
 
 
-def adam_forgets_the_last_slice(patch):
-    patch.setattr(adam, "SLICE", 100)
-    original = threads.run_in_slices
-    patch.setattr(threads, "run_in_slices", lambda task, size, least: original(task, size - size // 3, least))
+def adam_forgets_the_last_numbers(patch):
+    before = lambda w, *rest: (w[: len(w) - len(w) // 3], *rest)
+    changed(patch, adam, "adam_into", before=before)
+
+
+def products_lose_half_their_lanes(patch):
+    def after(out, *_):
+        out[..., 1:LANES:2] = 0
+
+    changed(patch, dense, "multiply", after=after)
+
+
+def products_forget_the_last_block(patch):
+    """Of the blocks of photos or numbers that are added."""
+    before = lambda out, left, right, transposed, panels, blocks: (
+        *(out, left, right, transposed, panels),
+        blocks[:-1] if len(blocks) > 2 else blocks,
+    )
+    changed(patch, dense, "multiply", before=before)
+
+
+def products_read_the_left_matrix_shifted(patch):
+    before = lambda out, left, *rest: (out, np.roll(left, 1, axis=0), *rest)
+    changed(patch, dense, "multiply", before=before)
+
+
+def transpose_forgets_its_last_row(patch):
+    def after(out, a):
+        out[-1] = 0
+
+    changed(patch, dense, "transpose", after=after)
+
+
+def bias_of_dense_takes_one_shard_alone(patch):
+    def after(totals, *_):
+        totals[1:] = 0
+
+    changed(patch, elementwise, "sums_of_rows", after=after)
+
+
+def relu_passes_what_is_below_zero(patch):
+    changed(patch, elementwise, "add_to_rows", before=lambda z, bias, floor: (z, bias, np.float32(-np.inf)))
+
+
+def relu_lets_every_gradient_back(patch):
+    changed(patch, elementwise, "relu_backward", before=lambda dx, dy, y: (dx, dy, np.ones_like(y)))
+
+
+def padding_drops_the_last_column(patch):
+    changed(patch, elementwise, "pad", before=lambda x_padded, x, top, left: (x_padded, x[:, :, :-1].copy(), top, left))
 
 
 def pooling_takes_the_next_winner(patch):
@@ -215,14 +267,7 @@ def pooling_overwrites_what_overlaps(patch):
     changed(patch, twin_layers, "max_pool_backward_into", after=after)
 
 
-def one_photo_loses_a_unit(patch):
-    def after(dkernel, *_):
-        dkernel[:, -1] = 0
-
-    changed(patch, twin_layers, "outer_into", after=after)
-
-
-POOLING_KERNELS = ["max_pool_into", "max_pool_backward_into", "outer_into"]
+POOLING_KERNELS = ["max_pool_into", "max_pool_backward_into"]
 
 
 @pytest.mark.parametrize("name", POOLING_KERNELS)
@@ -237,6 +282,8 @@ KERNELS = [  # that training runs
     *((conv_pool, "conv_relu_pool"), (winograd, "conv_relu_pool"), (adam, "adam_into")),
     *((backward, name) for name in ("kernel_gradient", "input_gradient", "dense_kernel_gradient")),
     *((relu_pool, name) for name in ("unpool", "bias_gradient")),
+    *((dense, name) for name in ("multiply", "transpose")),
+    *((elementwise, name) for name in ("pad", "relu_backward", "add_to_rows", "sums_of_rows")),
 ]
 
 
@@ -252,8 +299,8 @@ def test_the_step_gate_reaches_each_kernel(module, name, monkeypatch):
 
 
 def bias_counts_closed_windows(patch):
-    def faulty(dbias, dy, winners):
-        dbias[:] = dy.sum(axis=(0, 1))
+    def faulty(dbiases, shards, dy, winners):
+        dbiases[:] = np.add.reduceat(dy, shards[:-1]).sum(axis=1)
 
     patch.setattr(relu_pool, "bias_gradient", faulty)
 
@@ -274,6 +321,9 @@ VECTOR_FAULTS = [
     *(dense_gradient_loses_a_lane, dense_gradient_shifts_the_taps, dense_gradient_takes_the_closed_too),
     *(unpool_drops_the_border_column, unpool_opens_what_was_closed),
     *(bias_counts_closed_windows, pooling_takes_another_winner),
+    *(products_lose_half_their_lanes, products_forget_the_last_block, products_read_the_left_matrix_shifted),
+    *(transpose_forgets_its_last_row, bias_of_dense_takes_one_shard_alone, relu_passes_what_is_below_zero),
+    *(relu_lets_every_gradient_back, padding_drops_the_last_column),
 ]
 FAULTS = [
     (bias_counts_closed_windows, gates.fast_gate),
@@ -281,10 +331,9 @@ FAULTS = [
     *((fault, gates.vector_gate) for fault in VECTOR_FAULTS),
     (adam_takes_beta_2_for_beta_1, gates.step_gate),
     (adam_forgets_its_moments, gates.step_gate),
-    (adam_forgets_the_last_slice, gates.step_gate),
+    (adam_forgets_the_last_numbers, gates.step_gate),
     (pooling_takes_the_next_winner, gates.pooling_gate),
     (pooling_overwrites_what_overlaps, gates.pooling_gate),
-    (one_photo_loses_a_unit, gates.pooling_gate),
 ]
 
 

@@ -53,11 +53,18 @@ def one(filters, kernel_size, shape, pool=None, **options):
 WINOGRAD = Winograd, SparseKernelGradient, SparseInputGradient
 POOLED = Convolution, SparseKernelGradient, SparseInputGradient
 FEW_TAPS = Convolution, DenseKernelGradient, SparseInputGradient
-STRIDED = FEW_TAPS  # and not pooled
-PLAIN = Convolution, DenseKernelGradient, TurnedConvolution
-PLAIN_WINOGRAD = Winograd, DenseKernelGradient, TurnedConvolution
+PLAIN_FEW_TAPS = Convolution, DenseKernelGradient, TurnedConvolution  # not pooled
+PLAIN = Convolution, SparseKernelGradient, TurnedConvolution
+PLAIN_WINOGRAD = Winograd, SparseKernelGradient, TurnedConvolution
 # Kernels of 10 to 28 taps: it depends on the number of registers.
 BETWEEN = FEW_TAPS if backward.few_taps(3, 9) else POOLED
+
+
+def plain(kh, numbers):
+    """Of a kernel of kh rows of so many numbers, not pooled."""
+    return PLAIN_FEW_TAPS if backward.few_taps(kh, numbers) else PLAIN
+
+
 SAME = {"padding": "same"}
 # name: (layers, for each convolution the three ways)
 NETWORKS = {
@@ -117,36 +124,36 @@ NETWORKS = {
             Conv(6, 3, strides=2, input_shape=(15, 14, 1), activation="relu", **SAME),
             *(Conv(LANES, 3, strides=(2, 1), activation="relu"), *head()),
         ],
-        [STRIDED, STRIDED],
+        [FEW_TAPS, POOLED],
     ),
     "convolutions in a row": (
         lambda: [Conv(5, 3, input_shape=(9, 9, 1)), Conv(8, 3, activation="relu"), Pool(), *head()],
-        [PLAIN, POOLED],
+        [plain(3, 3), POOLED],
     ),
     "convolutions in a row, 1x1 between": (
         lambda: [
             Conv(LANES, 1, input_shape=(8, 8, 2)),
             *(Conv(3, 1, activation="relu"), Conv(3, 3, **SAME), Pool(), *head()),
         ],
-        [PLAIN, PLAIN, BETWEEN],
+        [plain(1, 2), plain(1, LANES), BETWEEN],
     ),
     "not pooled": (
         lambda: [
             Conv(2 * LANES, 3, input_shape=(9, 7, 1), activation="relu", **SAME),
             *(Conv(5, (3, 2), activation="relu", **SAME), Conv(4, (2, 5), use_bias=False), *head()),
         ],
-        [PLAIN, PLAIN, PLAIN],
+        [plain(3, 3), plain(3, 4 * LANES), plain(2, 25)],
     ),
     "Winograd, not pooled, odd": (
         lambda: [
             Conv(LANES, 1, input_shape=(9, 7, 1)),
             *(Conv(winograd.FILTERS, 3, activation="relu", **SAME), Conv(winograd.FILTERS, 3), Pool(), *head()),
         ],
-        [PLAIN, PLAIN_WINOGRAD, POOLED],
+        [plain(1, 1), PLAIN_WINOGRAD, POOLED],
     ),
     "maps of one cell": (
         lambda: [Conv(7, 3, input_shape=(3, 3, 2)), Conv(4, 1, activation="relu"), *head()],
-        [PLAIN, PLAIN],
+        [plain(3, 6), plain(1, 7)],
     ),
     "dropout": (
         lambda: [
@@ -155,11 +162,14 @@ NETWORKS = {
         ],
         [FEW_TAPS],
     ),
-    "pooling 3x3": (lambda: one(8, 3, (11, 11, 2), Pool(3)), [PLAIN]),
-    "pooling that overlaps": (lambda: one(8, 3, (9, 9, 2), Pool(2, strides=1)), [PLAIN]),
-    "pooling that overlaps and pads": (lambda: one(3, 3, (8, 8, 1), Pool(3, strides=2, padding="same")), [PLAIN]),
-    "pooling that pads": (lambda: one(8, 3, (9, 9, 2), Pool(2, padding="same")), [PLAIN]),
-    "ReLU a layer of its own": (lambda: [Conv(8, 3, input_shape=(8, 8, 2)), layers.ReLU(), Pool(), *head()], [PLAIN]),
+    "pooling 3x3": (lambda: one(8, 3, (11, 11, 2), Pool(3)), [plain(3, 6)]),
+    "pooling that overlaps": (lambda: one(8, 3, (9, 9, 2), Pool(2, strides=1)), [plain(3, 6)]),
+    "pooling that overlaps and pads": (lambda: one(3, 3, (8, 8, 1), Pool(3, strides=2, padding="same")), [plain(3, 3)]),
+    "pooling that pads": (lambda: one(8, 3, (9, 9, 2), Pool(2, padding="same")), [plain(3, 6)]),
+    "ReLU a layer of its own": (
+        lambda: [Conv(8, 3, input_shape=(8, 8, 2)), layers.ReLU(), Pool(), *head()],
+        [plain(3, 6)],
+    ),
     "plain, softmax in a convolution": (lambda: one(8, 3, (8, 8, 2), activation="softmax"), []),
     "dense alone": (lambda: [Flatten(input_shape=(7, 6, 1)), *head()[1:]], []),
     "dense, softmax a layer of its own": (lambda: [Flatten(input_shape=(7, 6, 1)), Dense(10), layers.Softmax()], []),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernels import reference, relu_pool
-from kernels.simd import backward, conv_pool, winograd
+from kernels.simd import backward, conv_pool, dense, winograd
 from kernels.simd.vectors import LANES
 
 POOLED = pytest.mark.parametrize("pooled", [True, False])
@@ -65,13 +65,19 @@ def in_registers(x, kernel, bias, floor, strides, pooled):
     return (a[:, : out[0] * out[1]].reshape(len(x), *out, -1) for a in (y, winners))
 
 
+def winograd_room(channels, parts=2):
+    """Room for the patches and products of so many parts."""
+    shapes = winograd.patches_shape(channels), winograd.PRODUCTS_SHAPE
+    return [np.empty((parts, *shape), np.float32) for shape in shapes]
+
+
 def by_winograd(x_padded, kernel, bias, floor, out, pooled):
     channels, filters = kernel.shape[2:]
     shape = len(x_padded), out[0] * out[1], filters
     y, winners = (np.full(shape, 9, dtype) for dtype in (np.float32, np.uint8))
     transformed = np.empty((16, channels, filters), np.float32)
     winograd.transform_kernel(transformed, kernel)
-    room = np.empty(winograd.patches_shape(channels), np.float32), np.empty(winograd.PRODUCTS_SHAPE, np.float32)
+    room = winograd_room(channels)
     winograd.conv_relu_pool(y, winners, x_padded, transformed, bias, floor, *winograd.patches_of(out, pooled), *room)
     return (a.reshape(len(x_padded), *out, filters) for a in (y, winners))
 
@@ -81,8 +87,9 @@ def by_winograd(x_padded, kernel, bias, floor, out, pooled):
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1), (1, 3)])
 @pytest.mark.parametrize("kernel_size", [(1, 1), (3, 3), (2, 5)])
 @pytest.mark.parametrize("floor", [0.0, -np.inf])
-def test_sums_in_registers_equal_the_plain_loops(pooled, size, strides, kernel_size, floor):
-    channels, filters = 3, 2 * LANES
+@pytest.mark.parametrize("vectors", [2, 3])
+def test_sums_in_registers_equal_the_plain_loops(pooled, size, strides, kernel_size, floor, vectors):
+    channels, filters = 3, vectors * LANES
     rows, columns = (2 * cells * stride + k for cells, stride, k in zip(size, strides, kernel_size, strict=True))
     x, kernel, bias = (
         whole((2, rows, columns, channels), 1),
@@ -182,6 +189,9 @@ BACKWARD = pytest.mark.parametrize(
 )
 
 
+SHARDS = pytest.mark.parametrize("shards", [np.array([0, 2]), np.array([0, 1, 2])], ids=["one shard", "two shards"])
+
+
 def case(shape, kernel_size, strides, pooled, filters):
     """Photos, gradients, and from reference.im2col and col2im: dkernel = columns^T @ dz, dx = col2im(dz @ kernel^T)."""
     starts, out = starts_of(shape, kernel_size, strides, pooled)
@@ -197,20 +207,21 @@ def case(shape, kernel_size, strides, pooled, filters):
 
 @POOLED
 @BACKWARD
+@SHARDS
 @pytest.mark.parametrize("filters", [3, backward.FILTERS + 8])
-def test_sparse_gradients_equal_the_products(shape, kernel_size, strides, pooled, filters):
+def test_sparse_gradients_equal_the_products(shape, kernel_size, strides, pooled, filters, shards):
     x, kernel, starts, dy, winners, dkernel, dx = case(shape, kernel_size, strides, pooled, filters)
     numbers, pitch, size = kernel_size[1] * shape[2], shape[1] * shape[2], np.prod(shape)
     blocks = backward.Blocks(kernel_size[0], numbers, pitch, LANES)
-    mine = np.full((filters, len(blocks.firsts), blocks.height * blocks.width), 99, np.float32)
-    backward.kernel_gradient(mine, dy, winners, flat(x, blocks.reach), size, starts, blocks.layout)
-    joined = blocks.join(mine.reshape(filters, -1).T)
+    mine = np.full((len(shards) - 1, filters, len(blocks.firsts), blocks.height * blocks.width), 99, np.float32)
+    backward.kernel_gradient(mine, shards, dy, winners, flat(x, blocks.reach), size, starts, blocks.layout)
+    joined = blocks.join(mine.sum(axis=0).reshape(filters, -1).T)
     np.testing.assert_array_equal(joined.reshape(dkernel.shape), dkernel)
 
     laid, mine = np.full((len(blocks.firsts), filters, blocks.height * blocks.width), 99, np.float32), np.empty_like(x)
     room = np.zeros((blocks.down * blocks.height, blocks.across * blocks.width, filters), np.float32)
     blocks.cut(laid, kernel.reshape(kernel_size[0], numbers, filters), room)
-    photo = np.empty(size + blocks.reach, np.float32)
+    photo = np.empty((len(shards) - 1, size + blocks.reach), np.float32)  # so many parts too
     rest = (0, 0), photo, pitch, starts, blocks.layout, WINDOWS[pooled]
     backward.input_gradient(mine, dy, winners, laid, *rest)
     np.testing.assert_array_equal(mine, dx)
@@ -218,14 +229,15 @@ def test_sparse_gradients_equal_the_products(shape, kernel_size, strides, pooled
 
 @POOLED
 @BACKWARD
-def test_the_dense_kernel_gradient_equals_the_product(shape, kernel_size, strides, pooled):
+@SHARDS
+def test_the_dense_kernel_gradient_equals_the_product(shape, kernel_size, strides, pooled, shards):
     filters = 2 * LANES
     x, _, starts, dy, winners, dkernel, _ = case(shape, kernel_size, strides, pooled, filters)
     blocks = backward.Blocks(kernel_size[0], kernel_size[1] * shape[2], shape[1] * shape[2], 1)
-    mine = np.full((len(blocks.firsts), blocks.height * blocks.width, filters), 99, np.float32)
+    mine = np.full((len(shards) - 1, len(blocks.firsts), blocks.height * blocks.width, filters), 99, np.float32)
     rest = np.prod(shape), starts, blocks.layout, WINDOWS[pooled]
-    backward.dense_kernel_gradient(mine, dy, winners, flat(x, blocks.reach), *rest)
-    np.testing.assert_array_equal(blocks.join(mine).reshape(dkernel.shape), dkernel)
+    backward.dense_kernel_gradient(mine, shards, dy, winners, flat(x, blocks.reach), *rest)
+    np.testing.assert_array_equal(blocks.join(mine.sum(axis=0)).reshape(dkernel.shape), dkernel)
 
 
 @POOLED
@@ -238,9 +250,9 @@ def test_unpool_and_bias_gradient_equal_loops(pooled):
     right = np.zeros_like(dz)
     right[:, 2:, 1:-2] = unpooled(dy, winners, out, pooled, shape)
     np.testing.assert_array_equal(dz, right)
-    dbias = np.full(filters, 99, np.float32)
-    relu_pool.bias_gradient(dbias, dy, winners)
-    np.testing.assert_array_equal(dbias, right.sum((0, 1, 2)))
+    dbiases = np.full((2, filters), 99, np.float32)
+    relu_pool.bias_gradient(dbiases, np.array([0, 1, 2]), dy, winners)
+    np.testing.assert_array_equal(dbiases, right.sum((1, 2)))
 
 
 # ---- each kernel against its own text, which NumPy runs
@@ -273,7 +285,7 @@ def test_winograd_is_what_its_text_says(pooled):
     x, kernel, bias = whole((1, *size, channels), 1), whole((3, 3, channels, filters), 2), whole(filters, 3)
     transformed = np.empty((16, channels, filters), np.float32)
     winograd.transform_kernel(transformed, kernel)
-    room = np.empty(winograd.patches_shape(channels), np.float32), np.empty(winograd.PRODUCTS_SHAPE, np.float32)
+    room = winograd_room(channels)
     maps = 1, out[0] * out[1], filters
     rest = *winograd.patches_of(out, pooled), *room
     outputs = [(maps, np.float32), (maps, np.uint8)]
@@ -290,14 +302,25 @@ def test_the_gradients_are_what_their_text_says(pooled):
         block = blocks.height * blocks.width
         maps = (filters, len(blocks.firsts), block) if unit == LANES else (len(blocks.firsts), block, filters)
         rest = (blocks.layout,) if unit == LANES else (blocks.layout, WINDOWS[pooled])
-        assert_text_agrees(run, [(maps, np.float32)], dy, winners, flat(x, blocks.reach), size, starts, *rest)
+        shards = np.array([0, 1, 2])
+        assert_text_agrees(
+            run, [((2, *maps), np.float32)], shards, dy, winners, flat(x, blocks.reach), size, starts, *rest
+        )
     blocks = backward.Blocks(kernel_size[0], numbers, pitch, LANES)
     laid, photo = (
         np.empty((len(blocks.firsts), filters, blocks.height * blocks.width), np.float32),
-        np.empty(size + blocks.reach, np.float32),
+        np.empty((2, size + blocks.reach), np.float32),
     )
     blocks.cut(
         laid, kernel.reshape(3, numbers, filters), np.zeros((blocks.down * 3, blocks.across * blocks.width, filters))
     )
     rest = (0, 0), photo, pitch, starts, blocks.layout, WINDOWS[pooled]
     assert_text_agrees(backward.input_gradient, [(x.shape, np.float32)], dy, winners, laid, *rest)
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+def test_a_product_is_what_its_text_says(transposed):
+    rows, columns, depth = 2 * dense.ROWS + 3, 4 * LANES + 5, 7
+    left, right = whole((depth, rows) if transposed else (rows, depth), 1), whole((depth, columns), 2)
+    rest = np.empty((2, 4, dense.WIDTH), np.float32), np.array([0, 3, depth])
+    assert_text_agrees(dense.multiply, [((rows, columns), np.float32)], left, right, transposed, *rest)
