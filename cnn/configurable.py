@@ -36,11 +36,11 @@ class Configurable:
 
     arguments: ClassVar[Mapping[str, Check]] = {}
     identifier: ClassVar[str]  # the name that `find` and files know it by, where they do
+    keras_defaults: ClassVar[Mapping[str, Any]] = {}  # what else Keras takes, and the one value that is taken here
 
     def set_arguments(self, given: Mapping[str, Any]) -> None:
         """Check and keep those of `given`, a constructor's locals(), that `arguments` lists. Raises ValueError."""
-        for argument in given.get("unsupported", ()):
-            raise ValueError(f"{self}: the argument {argument!r} is not supported here")
+        refuse_unsupported(str(self), given.get("unsupported", {}), self.keras_defaults)
         for name, check in self.arguments.items():
             if name in given:
                 setattr(self, name, check(str(self), name, given[name]))
@@ -64,6 +64,13 @@ class Configurable:
     def __str__(self) -> str:
         """How errors call it."""
         return type(self).__name__
+
+
+def refuse_unsupported(where: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise ValueError for the first argument that is not one of Keras' at Keras' own default."""
+    for argument, value in given.items():
+        if argument not in defaults or type(value) is not type(defaults[argument]) or value != defaults[argument]:
+            raise ValueError(f"{where}: the argument {argument!r} is not supported here")
 
 
 def as_json(value: Any) -> Any:

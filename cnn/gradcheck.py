@@ -198,7 +198,6 @@ class Problem:
         self.arrays = {**self.model.params, INPUT: self.x}
         self.gradients = {**gradients, INPUT: dx}
         self.layers = self.model.logit_layers()
-        self.from_logits = known(model.loss).from_logits or model.ends_in_softmax
 
     def parts(self, name: str) -> tuple[Array, Array, Measure, float]:
         """A tensor, its gradient, the loss as a function of it, and how far moving it by 1 may move the sums it is in.
@@ -212,7 +211,7 @@ class Problem:
 
         def measure():
             outputs, passes = run_layers(self.layers[first:], start.copy())  # the input itself will be moved again
-            loss, _ = self.model.loss.loss_and_gradient(self.y, outputs, len(outputs), self.from_logits)
+            loss, _ = self.model.loss_and_gradient(self.y, outputs, len(outputs))
             return loss, passes
 
         return self.arrays[name], self.gradients[name], measure, max(1.0, float(np.abs(start).max()))

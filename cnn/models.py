@@ -14,7 +14,7 @@ from cnn import losses, optimizers
 from cnn.callbacks import Callback, History
 from cnn.checks import known
 from cnn.layers import Layer
-from cnn.losses import SparseCategoricalCrossentropy
+from cnn.losses import Loss
 from cnn.metrics import check_names
 from cnn.network import Network, forward
 from cnn.optimizers import Optimizer
@@ -69,7 +69,7 @@ class Sequential(Network):
     def compile(
         self,
         optimizer: str | Optimizer | type[Optimizer],
-        loss: str | SparseCategoricalCrossentropy | type[SparseCategoricalCrossentropy],
+        loss: str | Loss | type[Loss] | Callable,
         metrics: str | Sequence[str] | None = None,
     ) -> None:
         """Choose the optimizer, the loss and the metrics; names and objects as in Keras. Raises ValueError."""

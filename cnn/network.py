@@ -27,12 +27,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn import checks, utils
-from cnn.layers import Input, Layer, Linear, Softmax
-from cnn.losses import SparseCategoricalCrossentropy
+from cnn.layers import Activation, Input, Layer, Linear, Softmax
+from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from kernels import threads
 
 Array = np.ndarray
+CLOSING = ("softmax", "sigmoid")  # activations that end a network, and that a loss may take apart
 
 
 def forward(layers: list[Layer], x: Array, training: bool = False, rngs: dict | None = None) -> tuple[Array, list]:
@@ -86,7 +87,7 @@ class Network:
         self.input_shape: tuple[int, ...] | None = None  # one photo's; None until known
         # How it learns: see training/.
         self.optimizer: Optimizer | None = None
-        self.loss: SparseCategoricalCrossentropy | None = None
+        self.loss: Loss | None = None
         self.metrics: list[str] = []
         self.epoch = 0  # epochs trained so far, over all calls of fit
         self.stop_training = False  # a callback sets it to end fit after this epoch
@@ -205,21 +206,38 @@ class Network:
         names, got = [layer.name for layer in self.layers], index if name is None else repr(name)
         raise ValueError(f"{self}: get_layer: expected one of {names}, got {got}")
 
+    @property
+    def closing(self) -> Activation | None:
+        """The softmax or sigmoid at the end, alone or in the last layer, whose input a loss may take; None without."""
+        last = self.layers[-1] if self.layers else None
+        return next((a for a in (last, getattr(last, "activation", None)) if closes(a)), None)
+
     def logit_layers(self) -> list[Layer]:
-        """The layers without a closing softmax: what training runs, since the loss wants logits (see losses.py)."""
+        """The layers without the closing activation: what training runs, since the loss wants logits (see losses/)."""
         *body, last = self.layers
-        if isinstance(last, Softmax):
-            return body
-        if isinstance(getattr(last, "activation", None), Softmax):
-            last = copy.copy(last)  # the same parameters, another activation
-            last.activation = Linear()  # type: ignore[attr-defined]  # it has one, says the line above
-        return [*body, last]
+        return body if closes(last) else [*body, OpenEnd(last).now() if self.closing else last]
 
     @property
     def ends_in_softmax(self) -> bool:
-        """Whether the outputs are probabilities."""
-        last = self.layers[-1] if self.layers else None
-        return isinstance(last, Softmax) or isinstance(getattr(last, "activation", None), Softmax)
+        """Whether the outputs are probabilities of classes."""
+        return isinstance(self.closing, Softmax)
+
+    @property
+    def hands_logits(self) -> bool:
+        """Whether the loss takes the closing activation's input, so that nobody need compute that activation."""
+        return self.closing is not None and self.closing.identifier == checks.known(self.loss).logits_of
+
+    def loss_and_gradient(
+        self, y: Array, outputs: Array, batch_size: int, weights: Array | None = None
+    ) -> tuple[float, Array]:
+        """(L, dL/doutputs) for a part of a batch, from what logit_layers put out; see losses.Loss."""
+        loss = checks.known(self.loss)
+        if self.closing is None or self.hands_logits:
+            from_logits = loss.from_logits or self.hands_logits
+            return loss.loss_and_gradient(y, outputs, batch_size, from_logits, *_given(weights))
+        p, cache = self.closing.forward(outputs)
+        value, dp = loss.loss_and_gradient(y, p, batch_size, False, *_given(weights))
+        return value, self.closing.backward(dp, cache)[0]
 
     # ---- parameters
 
@@ -265,6 +283,48 @@ class Network:
 
     def __str__(self) -> str:
         return f'{type(self).__name__} "{self.name}"'
+
+
+def _given(weights):
+    return () if weights is None else (weights,)
+
+
+def closes(layer: Any) -> bool:
+    """Whether it is an activation whose input, the logits, a loss may take instead of its output."""
+    return isinstance(layer, Activation) and getattr(layer, "identifier", None) in CLOSING
+
+
+class OpenEnd:
+    """The last layer without its closing activation; its parameters are those that it has when a pass begins.
+
+    >>> from cnn.layers import Dense
+    >>> network = Network([Dense(2, activation="softmax", input_shape=(3,))])
+    >>> z, _ = OpenEnd(network.layers[0]).forward(np.ones((1, 3), np.float32))
+    >>> bool(np.allclose(Softmax()(z), network.layers[0](np.ones((1, 3)))))
+    True
+    """
+
+    def __init__(self, layer: Layer):
+        self.layer, self.name, self.draws = layer, layer.name, layer.draws
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """The layer's own."""
+        return self.layer.params
+
+    def now(self) -> Layer:
+        """A copy that shares the parameters and has no activation."""
+        layer = copy.copy(self.layer)
+        layer.activation = Linear()  # type: ignore[attr-defined]  # it has one, says closes
+        return layer
+
+    def forward(self, x: Array, training: bool = False, rng: Any = None) -> tuple[Array, Any]:
+        """(y, cache), as the layer's own."""
+        return self.now().forward(x, training, rng)
+
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
+        """(dx, grads), as the layer's own."""
+        return self.now().backward(dy, cache, need_dx)
 
 
 def _free_name(layer, taken):

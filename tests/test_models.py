@@ -288,8 +288,8 @@ BAD_STRUCTURE = {
         "optimizer: expected 'adam', 'sgd' or an optimizer, got 'rmsprop'",
     ),
     "loss": (
-        lambda: article_network().compile("adam", "mse"),
-        "loss: expected 'sparse_categorical_crossentropy' or .*, got 'mse'",
+        lambda: article_network().compile("adam", "hinge"),
+        "loss: expected 'sparse_categorical_crossentropy' or .*, got 'hinge'",
     ),
     "metrics": (
         lambda: article_network().compile("adam", "sparse_categorical_crossentropy", ["mae"]),

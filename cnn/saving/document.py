@@ -33,7 +33,7 @@ LAYERS = {
     )
 }
 OPTIMIZERS = {kind.__name__: kind for kind in optimizers.TABLE.values()}
-LOSSES = {"SparseCategoricalCrossentropy": losses.SparseCategoricalCrossentropy}
+LOSSES = {kind.__name__: kind for kind in losses.TABLE.values()}
 DTYPES = ("float32", "float64")
 
 N = TypeVar("N", bound=Network)

@@ -30,10 +30,9 @@ def check_batch(network: Network, verb: str, x: ArrayLike, y: ArrayLike) -> Batc
     if network.loss is None:
         raise ValueError(f"{network}: {verb}: call compile() first")
     x = check_inputs(network, verb, x)
-    if network.loss.from_logits and network.ends_in_softmax:
-        raise ValueError(
-            f"{network}: {verb}: the loss expects logits (from_logits=True), but the model ends in softmax"
-        )
+    if network.loss.from_logits and network.closing is not None:
+        end = network.closing.identifier
+        raise ValueError(f"{network}: {verb}: the loss expects logits (from_logits=True), but the model ends in {end}")
     return x, network.loss.check(y, (len(x), *checks.known(network.output_shape)))
 
 

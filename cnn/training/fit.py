@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike
 
 from cnn import checks, metrics, utils
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
-from cnn.layers import Softmax
 from cnn.network import Network
 from cnn.training import twin
 from cnn.training.batches import Batch, check_batch, check_inputs, split_validation
@@ -112,13 +111,11 @@ def evaluate(
 
 def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watchers: CallbackList) -> dict[str, float]:
     """{"loss": ..., "accuracy": ...} over all of checked x and y."""
-    loss_of = checks.known(network.loss)
-    from_logits = loss_of.from_logits or network.ends_in_softmax
     mean = RunningMean()
     watchers.call("on_test_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_test_batch_begin", step)
-        loss, _ = loss_of.loss_and_gradient(y[part], outputs, len(outputs), from_logits)
+        loss, _ = network.loss_and_gradient(y[part], outputs, len(outputs))
         logs = batch_logs(network, loss, metrics.count_correct(y[part], outputs), len(outputs))
         mean.add(logs, len(outputs))
         watchers.call("on_test_batch_end", step, mean.logs())
@@ -136,7 +133,7 @@ def predict(
     watchers.call("on_predict_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_predict_batch_begin", step)
-        y[part] = Softmax().forward(outputs)[0] if network.ends_in_softmax else outputs
+        y[part] = network.closing.forward(outputs)[0] if network.closing else outputs
         watchers.call("on_predict_batch_end", step)
     watchers.call("on_predict_end")
     return y

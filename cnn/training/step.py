@@ -49,14 +49,12 @@ def run_batch(
     """
     shards = shard_slices(len(x), network.shards)
     plain = contextlib.nullcontext([network.logit_layers()] * len(shards))
-    loss_of = known(network.loss)
-    from_logits = loss_of.from_logits or network.ends_in_softmax
 
     def run_shard(part):
         layers, shard = part
         rngs = generators(network, step, len(x), shard) if training else {}
         outputs, caches = forward(layers, x[shard].astype(network.dtype, copy=False), training, rngs)
-        loss, dy = loss_of.loss_and_gradient(y[shard], outputs, len(x), from_logits)
+        loss, dy = network.loss_and_gradient(y[shard], outputs, len(x))
         grads, dx = backward(layers, caches, dy, input_gradient)
         return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
 
