@@ -211,9 +211,7 @@ def targets(
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         limits = "finite numbers" if low == -math.inf else f"numbers from {low:g} to {high:g}"
-        raise ValueError(
-            f"{where}: y: expected {limits}, got {numbers[place]} at y[{', '.join(map(str, place))}]"
-        )
+        raise ValueError(f"{where}: y: expected {limits}, got {numbers[place]} at y[{', '.join(map(str, place))}]")
     return numbers
 
 

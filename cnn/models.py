@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnn import losses, optimizers
+from cnn import metrics as metric_table
 from cnn.callbacks import Callback, History
 from cnn.checks import known
 from cnn.layers import Layer
 from cnn.losses import Loss
-from cnn.metrics import check_names
 from cnn.network import Network, forward
 from cnn.optimizers import Optimizer
 from cnn.saving import model_file
 from cnn.summary import for_stdout, summary_table
 from cnn.training import batches, fit, step
+from cnn.training.means import RunningMean
 
 Array = np.ndarray
 
@@ -70,10 +71,10 @@ class Sequential(Network):
         self,
         optimizer: str | Optimizer | type[Optimizer],
         loss: str | Loss | type[Loss] | Callable,
-        metrics: str | Sequence[str] | None = None,
+        metrics: str | Sequence | None = None,
     ) -> None:
         """Choose the optimizer, the loss and the metrics; names and objects as in Keras. Raises ValueError."""
-        chosen = optimizers.get(optimizer), losses.get(loss), check_names(metrics)
+        chosen = optimizers.get(optimizer), losses.get(loss), metric_table.get_all(metrics)
         self.optimizer, self.loss, self.metrics = chosen
 
     def fit(
@@ -131,7 +132,10 @@ class Sequential(Network):
     ) -> float | list[float] | dict[str, float]:
         """One step of the optimizer on a batch; its loss and metrics as from evaluate. ValueError, DivergedError."""
         x, y = batches.check_batch(self, "train_on_batch", x, y)
-        return _as_keras(step.train_step(self, x, y, known(self.optimizer).iterations), return_dict)
+        mean = RunningMean(self)
+        loss, outputs = step.train_step(self, x, y, known(self.optimizer).iterations)
+        mean.add(loss, y, outputs)
+        return _as_keras(mean.logs(), return_dict)
 
     def test_on_batch(
         self, x: ArrayLike, y: ArrayLike, return_dict: bool = False

@@ -29,6 +29,7 @@ from numpy.typing import DTypeLike
 from cnn import checks, utils
 from cnn.layers import Activation, Input, Layer, Linear, Softmax
 from cnn.losses import Loss
+from cnn.metrics import Metric
 from cnn.optimizers import Optimizer
 from kernels import threads
 
@@ -88,7 +89,7 @@ class Network:
         # How it learns: see training/.
         self.optimizer: Optimizer | None = None
         self.loss: Loss | None = None
-        self.metrics: list[str] = []
+        self.metrics: list[Metric] = []
         self.epoch = 0  # epochs trained so far, over all calls of fit
         self.stop_training = False  # a callback sets it to end fit after this epoch
         self.stop_after_batch = False  # set it (from a callback or a signal's handler) to end fit after this batch
@@ -221,6 +222,11 @@ class Network:
     def ends_in_softmax(self) -> bool:
         """Whether the outputs are probabilities of classes."""
         return isinstance(self.closing, Softmax)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """What evaluate returns, in its order: "loss", and the metrics that compile was given."""
+        return ["loss", *(metric.name for metric in self.metrics)]
 
     @property
     def hands_logits(self) -> bool:

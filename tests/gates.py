@@ -73,7 +73,7 @@ def fast_gate(model=None, count=12):
     x, y = random_batch(count, model.input_shape)
     plain, fast = (run_batch(model, x, y, step=3, fast=fast) for fast in (False, True))
     assert abs(plain.loss - fast.loss) <= 1e-6 * abs(plain.loss)
-    assert plain.correct == fast.correct
+    assert (plain.outputs.argmax(axis=1) == fast.outputs.argmax(axis=1)).all()
     assert plain.grads.keys() == fast.grads.keys()
     for key, grad in plain.grads.items():
         assert gradcheck.relative_error(grad, fast.grads[key]) <= 1e-6, key

@@ -68,9 +68,7 @@ def test_gradient_is_the_slope(loss, labels, values, from_logits, weights):
 def test_parts_of_a_batch_add_up_and_nothing_is_written_to(loss, labels, values, from_logits):
     before = labels.copy(), values.copy()
     whole, gradient = loss.loss_and_gradient(labels, values, 5, from_logits, WEIGHTS)
-    parts = [
-        loss.loss_and_gradient(labels[p], values[p], 5, from_logits, WEIGHTS[p]) for p in (slice(2), slice(2, 5))
-    ]
+    parts = [loss.loss_and_gradient(labels[p], values[p], 5, from_logits, WEIGHTS[p]) for p in (slice(2), slice(2, 5))]
     assert sum(part[0] for part in parts) == pytest.approx(whole, rel=1e-14)
     np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), gradient)
     np.testing.assert_array_equal(labels, before[0])
@@ -151,7 +149,12 @@ def test_arguments_at_keras_own_defaults_are_accepted():
 
 
 BAD = {
-    "class numbers": (CategoricalCrossentropy(), CLASSES, P, r"expected labels of shape \(5, 3\), got .*to_categorical"),
+    "class numbers": (
+        CategoricalCrossentropy(),
+        CLASSES,
+        P,
+        r"expected labels of shape \(5, 3\), got .*to_categorical",
+    ),
     "other classes": (CategoricalCrossentropy(), np.eye(4)[CLASSES], P, r"got shape \(5, 4\)"),
     "fewer": (CategoricalCrossentropy(), ONE_HOT[:4], P, "got 5 photos and 4 labels"),
     "over 1": (CategoricalCrossentropy(), 2 * ONE_HOT, P, r"expected numbers from 0 to 1, got 2.0 at y\[0, 2\]"),
@@ -176,7 +179,10 @@ def test_what_cannot_be_right_is_named(loss, labels, values, message):
         (lambda: CategoricalCrossentropy(label_smoothing=1.5), r"label_smoothing: expected a number in \[0, 1\]"),
         (lambda: CategoricalCrossentropy(axis=1), "the argument 'axis' is not supported here"),
         (lambda: MeanSquaredError(reduction="sum"), "the argument 'reduction' is not supported here"),
-        (lambda: MeanSquaredError()([1], [[2.0]], [[1, 2]]), r"sample_weight: expected one weight a photo, shape \(1,\)"),
+        (
+            lambda: MeanSquaredError()([1], [[2.0]], [[1, 2]]),
+            r"sample_weight: expected one weight a photo, shape \(1,\)",
+        ),
         (lambda: MeanSquaredError()([1], [[2.0]], [-1]), r"sample_weight: expected numbers of at least 0, got -1.0"),
     ],
 )

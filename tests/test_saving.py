@@ -75,7 +75,7 @@ def test_all_of_a_model_comes_back(tmp_path, optimizer):
         "input_shape",
         "output_shape",
         "epoch",
-        "metrics",
+        "metrics_names",
         "class_names",
         "input_scale",
         "made_by",
@@ -333,6 +333,10 @@ def test_get_config_and_constructor_are_inverse():
         layers.Dropout(0.1, name="drop"),
         *OPTIMIZERS,
         losses.SparseCategoricalCrossentropy(from_logits=True, name="mine"),
+        losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
+        losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
+        losses.MeanSquaredError(name="mine"),
+        losses.MeanAbsoluteError(name="mine"),
     ]
     assert {type(thing).__name__ for thing in things} == {*document.LAYERS, *document.OPTIMIZERS, *document.LOSSES}
     for thing in things:

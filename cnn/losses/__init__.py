@@ -31,11 +31,7 @@ mse = MSE = mean_squared_error
 mae = MAE = mean_absolute_error
 TABLE: dict[str, type[Loss]] = {
     **table(
-        SparseCategoricalCrossentropy,
-        CategoricalCrossentropy,
-        BinaryCrossentropy,
-        MeanSquaredError,
-        MeanAbsoluteError,
+        SparseCategoricalCrossentropy, CategoricalCrossentropy, BinaryCrossentropy, MeanSquaredError, MeanAbsoluteError
     ),
     "mse": MeanSquaredError,
     "mae": MeanAbsoluteError,

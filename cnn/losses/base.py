@@ -50,7 +50,7 @@ class Loss(Configurable):
         return {"name": self.name, **super().get_config()}
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The mean loss of predictions y_pred (N, ...), each photo times its weight (N,) if given. Raises ValueError."""
+        """The mean loss of predictions y_pred (N, ...), each photo times its weight (N,) if given. ValueError."""
         y_true, y_pred = self._checked(y_true, y_pred)
         if y_pred.ndim == 1:  # one photo's
             y_true, y_pred = y_true[None], y_pred[None]
@@ -67,7 +67,7 @@ class Loss(Configurable):
         return y_true, y_pred if y_pred.dtype == np.float64 else y_pred.astype(np.float32)
 
     def check(self, y_true: Any, shape: tuple[int, ...]) -> Array:
-        """y_true as an array that formula takes with predictions of this shape. Raises ValueError if it does not fit."""
+        """y_true as an array that formula takes with predictions of this shape. Raises ValueError where it is none."""
         return checks.targets(self.name, y_true, shape, self.low, self.high, self.hint)
 
     def formula(self, y_true: Array, y_pred: Array, from_logits: bool = False) -> tuple[Array, Array]:

@@ -91,8 +91,6 @@ def cross_entropy_of_probabilities(y_true: Array, p: Array) -> tuple[Array, Arra
     return -np.log(clipped), gradient * (q == clipped)[:, None]
 
 
-def sparse_categorical_crossentropy(
-    y_true: Any, y_pred: Any, from_logits: bool = False, **unsupported: Any
-) -> Array:
+def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, **unsupported: Any) -> Array:
     """-log p_y of each photo (N,), as Keras' function of this name. Raises ValueError."""
     return SparseCategoricalCrossentropy(from_logits, **unsupported).per_photo(y_true, y_pred)

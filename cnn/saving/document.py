@@ -34,6 +34,9 @@ LAYERS = {
 }
 OPTIMIZERS = {kind.__name__: kind for kind in optimizers.TABLE.values()}
 LOSSES = {kind.__name__: kind for kind in losses.TABLE.values()}
+METRICS = {kind.__name__: kind for kind in metrics.TABLE.values()}
+ACCURACIES = ("accuracy", "acc")
+MAX_METRICS = 50
 DTYPES = ("float32", "float64")
 
 N = TypeVar("N", bound=Network)
@@ -69,7 +72,7 @@ def describe_compile(model: Network) -> dict:
     return {
         "optimizer": optimizer,
         "loss": _describe_object(model, "loss", model.loss, LOSSES),
-        "metrics": list(model.metrics),
+        "metrics": [_describe_metric(model, metric) for metric in model.metrics],
     }
 
 
@@ -79,6 +82,12 @@ def describe_class_names(model: Network) -> list[str] | None:
     if names is not None and not isinstance(names, list | tuple | np.ndarray):
         raise ValueError(f"{model}: save: class_names: expected a list of names, got {names!r:.100}")
     return None if names is None else list(names)
+
+
+def _describe_metric(model, metric):
+    """Its name alone where that says all: "accuracy", as files have had it from the beginning."""
+    by_name = type(metric) is metrics.Accuracy and metric.name in ACCURACIES
+    return metric.name if by_name else _describe_object(model, "metric", metric, METRICS)
 
 
 def _describe_object(model, what, thing, table):
@@ -128,7 +137,7 @@ def read(document: Any, kind: type[N]) -> tuple[N, Shapes, TrainingState | None]
     model.class_names = None if class_names is None else _read_class_names(model, class_names)
     model.input_scale = None if scale is None else _read_input_scale(scale)
     model.made_by = None if made_by is None else strict_json.text("made_by", made_by, 2000)
-    return model, shapes, None if training is None else read_training(training, model.metrics)
+    return model, shapes, None if training is None else read_training(training, model.metrics_names)
 
 
 def _read_model(described, kind: type[N]) -> tuple[N, Shapes]:
@@ -163,7 +172,19 @@ def _read_compile(model, described) -> None:
             raise ModelFileError(f"compile: metrics: expected a list, got {names!r}")
         model.optimizer = _read_object("optimizer", optimizer, OPTIMIZERS)
         model.loss = _read_object("loss", loss, LOSSES)
-        model.metrics = metrics.check_names(names)
+        model.metrics = metrics.get_all([_read_metric(described) for described in names[:MAX_METRICS]])
+        if model.metrics_names[1:] != [_name_of(described) for described in names]:
+            raise ModelFileError(f"compile: metrics: expected at most {MAX_METRICS}, each with a name of its own")
+
+
+def _read_metric(described):
+    if isinstance(described, str):
+        return checks.choice("compile", "metrics", described, ACCURACIES)
+    return _read_object("metric", described, METRICS)
+
+
+def _name_of(described):
+    return described if isinstance(described, str) else strict_json.text("metric", described["config"]["name"])
 
 
 def _read_object(what, described, table):

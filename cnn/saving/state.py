@@ -37,8 +37,8 @@ class TrainingState:
         return self.stopped or self.epoch >= self.settings["epochs"]
 
 
-def read_training(described: Any, metrics: Sequence[str] = ()) -> TrainingState:
-    """The state in a document, of a network compiled with these metrics. Raises ModelFileError, ValueError."""
+def read_training(described: Any, logged: Sequence[str] = ("loss",)) -> TrainingState:
+    """The state in a document, of a network that logs the loss and these metrics. Raises ModelFileError, ValueError."""
     values = dict(
         zip(
             names := [field.name for field in dataclasses.fields(TrainingState)],
@@ -68,7 +68,7 @@ def read_training(described: Any, metrics: Sequence[str] = ()) -> TrainingState:
     )
     kept = state.callbacks.get("History", {})
     check_history(kept.get("epoch"), kept.get("history"))
-    _check_columns(state.history, len(kept["epoch"]), ("loss", *metrics))
+    _check_columns(state.history, len(kept["epoch"]), logged)
     return state
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnn import checks, metrics, utils
+from cnn import checks, utils
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
 from cnn.network import Network
 from cnn.training import twin
 from cnn.training.batches import Batch, check_batch, check_inputs, split_validation
-from cnn.training.run import Run, RunningMean
-from cnn.training.step import batch_logs, outputs_in_batches, require_finite, train_step
+from cnn.training.means import RunningMean
+from cnn.training.run import Run
+from cnn.training.step import outputs_in_batches, require_finite, train_step
 
 Array = np.ndarray
 
@@ -36,7 +37,7 @@ def fit(
     callbacks = [*_listed(where, callbacks), history, bar]
     steps = math.ceil(len(x) / settings["batch_size"])
     watchers = CallbackList(callbacks, network, {"epochs": settings["epochs"], "steps": steps, "verbose": verbose})
-    watchers.require(["loss", *network.metrics], validation is not None)
+    watchers.require(network.metrics_names, validation is not None)
     run = Run(network, [x, y, *(validation or ())], settings, callbacks)
     network.stop_training = network.stop_after_batch = False
     network.history = history
@@ -75,9 +76,9 @@ def train_epoch(
     for step in range(run.step, math.ceil(len(x) / batch_size)):
         watchers.call("on_train_batch_begin", step)
         batch = order[step * batch_size : (step + 1) * batch_size]
-        run.mean.add(
-            train_step(network, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"), len(batch)
-        )
+        where = f"epoch {run.epoch + 1}, step {step + 1}"
+        loss, outputs = train_step(network, x[batch], y[batch], step, where=where)
+        run.mean.add(loss, y[batch], outputs)
         run.step = step + 1
         watchers.call("on_train_batch_end", step, run.mean.logs())
         watchers.call("on_safe_point", run)
@@ -111,13 +112,12 @@ def evaluate(
 
 def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watchers: CallbackList) -> dict[str, float]:
     """{"loss": ..., "accuracy": ...} over all of checked x and y."""
-    mean = RunningMean()
+    mean = RunningMean(network)
     watchers.call("on_test_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_test_batch_begin", step)
         loss, _ = network.loss_and_gradient(y[part], outputs, len(outputs))
-        logs = batch_logs(network, loss, metrics.count_correct(y[part], outputs), len(outputs))
-        mean.add(logs, len(outputs))
+        mean.add(loss, y[part], outputs)
         watchers.call("on_test_batch_end", step, mean.logs())
     watchers.call("on_test_end", mean.logs())
     return mean.logs()

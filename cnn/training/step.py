@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn import checks, metrics, utils
+from cnn import checks, utils
 from cnn.checks import known
 from cnn.errors import DivergedError
 from cnn.network import Network, backward, forward
@@ -29,7 +29,7 @@ class ShardResult(NamedTuple):
     """What one pass over a shard gives; those of a batch add up."""
 
     loss: float  # this shard's part of the batch's loss
-    correct: int  # photos whose most probable class is the right one
+    outputs: Array  # what the network put out before the step, without its closing activation
     grads: dict[str, Array]
     dx: Array | None
 
@@ -56,7 +56,7 @@ def run_batch(
         outputs, caches = forward(layers, x[shard].astype(network.dtype, copy=False), training, rngs)
         loss, dy = network.loss_and_gradient(y[shard], outputs, len(x))
         grads, dx = backward(layers, caches, dy, input_gradient)
-        return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
+        return ShardResult(loss, outputs, grads, dx)
 
     with twin.lend(network, len(shards)) if fast else plain as networks:
         return _add_up(threads.run(run_shard, zip(networks, shards, strict=True)), input_gradient)
@@ -64,8 +64,8 @@ def run_batch(
 
 def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
     grads = {key: _sum([result.grads[key] for result in results]) for key in results[0].grads}
-    loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
-    return ShardResult(loss, correct, grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
+    loss, outputs = sum(r.loss for r in results), np.concatenate([r.outputs for r in results])
+    return ShardResult(loss, outputs, grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
 
 
 def _sum(grads: list[Array]) -> Array:
@@ -83,8 +83,8 @@ def _sum(grads: list[Array]) -> Array:
     return flat[0].reshape(grads[0].shape)
 
 
-def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> dict[str, float]:
-    """One pass over one checked batch and one step of the optimizer; {"loss": ..., "accuracy": ...} before that step.
+def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> tuple[float, Array]:
+    """One pass over one checked batch and one step of the optimizer; the loss and the outputs before that step.
 
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
@@ -93,7 +93,7 @@ def train_step(network: Network, x: Array, y: Array, step: int, where: str = "tr
     result = run_batch(network, x, y, step, fast=True)
     require_finite(network, result.loss, where)
     optimizer.update(network.params, result.grads)
-    return batch_logs(network, result.loss, result.correct, len(x))
+    return result.loss, result.outputs
 
 
 def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[tuple[slice, Array]]:
@@ -122,11 +122,6 @@ def require_finite(network: Network, loss: float, where: str) -> None:
     if not math.isfinite(loss):
         hint = f"try a smaller learning rate than {known(network.optimizer).learning_rate:g}"
         raise DivergedError(f"{network}: {where}: the loss became {loss}: {hint}")
-
-
-def batch_logs(network: Network, loss: float, correct: int, count: int) -> dict[str, float]:
-    """The loss and the metrics that the network was compiled with, by their names."""
-    return {"loss": loss, **dict.fromkeys(network.metrics, correct / count)}
 
 
 def shard_slices(count: int, shards: int) -> list[slice]:
