@@ -192,7 +192,7 @@ class Problem:
     """A float64 copy of a model with its photos and gradients, whose numbers can be moved and the loss measured."""
 
     def __init__(self, model: Sequential, x: ArrayLike, y: ArrayLike):
-        x, self.y = check_batch(model, "gradcheck", x, y)
+        x, self.y, _ = check_batch(model, "gradcheck", x, y)
         self.model, self.x = model.astype(np.float64), np.array(x, np.float64)
         _, gradients, dx = self.model.loss_and_gradients(self.x, self.y, input_gradient=True)
         self.arrays = {**self.model.params, INPUT: self.x}

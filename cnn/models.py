@@ -6,6 +6,7 @@ in saving/.
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from cnn import losses, optimizers
 from cnn import metrics as metric_table
 from cnn.callbacks import Callback, History
-from cnn.checks import known
+from cnn.checks import boolean, known
 from cnn.layers import Layer
 from cnn.losses import Loss
 from cnn.network import Network, forward
@@ -58,7 +59,7 @@ class Sequential(Network):
         x (N, ...), y (N,). Changes nothing, and Dropout drops nothing.
         Raises ValueError for bad input or before compile.
         """
-        x, y = batches.check_batch(self, "loss_and_gradients", x, y)
+        x, y, _ = batches.check_batch(self, "loss_and_gradients", x, y)
         result = step.run_batch(self, x, y, input_gradient=input_gradient, training=False)
         return (result.loss, result.grads, result.dx) if input_gradient else (result.loss, result.grads)
 
@@ -79,22 +80,30 @@ class Sequential(Network):
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any = None,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: ArrayLike | None = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
     ) -> History:
-        """Train on photos x (N, ...) and classes y (N,); return the History of losses and metrics.
+        """Train on photos x (N, ...) and their labels y; return the History of losses and metrics.
 
-        batch_size is 32 unless given; validation_split holds the last fraction of x and y
-        back; epochs counts from initial_epoch. Raises ValueError for bad input and
-        DivergedError when the loss becomes NaN or infinite.
+        batch_size is 32 unless given; validation_split holds the last fraction of x and y back; epochs counts from
+        initial_epoch. class_weight {class: how often its photos count} or sample_weight (N,) weigh the loss, not the
+        metrics. Instead of x and y: a generator of batches (x, y) or (x, y, weights), with steps_per_epoch, or an
+        object with __len__ and __getitem__ that has them by number; validation_data may be one, too, or a tuple.
+        Raises ValueError for bad input and DivergedError when the loss becomes NaN or infinite.
         """
         settings = {
             "batch_size": batch_size,
@@ -102,47 +111,69 @@ class Sequential(Network):
             "epochs": epochs,
             "shuffle": shuffle,
             "validation_split": validation_split,
+            "steps_per_epoch": steps_per_epoch,
+            "validation_steps": validation_steps,
+            "validation_batch_size": validation_batch_size,
+            "validation_freq": validation_freq,
         }
-        return fit.fit(self, x, y, settings, validation_data, callbacks, verbose)
+        return fit.fit(self, x, y, settings, validation_data, callbacks, verbose, sample_weight, class_weight)
 
     def evaluate(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any = None,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         verbose: str | int = "auto",
+        sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
-        """The loss, or [loss, accuracy] when compiled with that metric, or a dict of them. Raises ValueError."""
-        return _as_keras(fit.evaluate(self, x, y, batch_size, verbose, callbacks), return_dict)
+        """The loss, or [loss, accuracy] when compiled with that metric, or a dict of them. Raises ValueError.
+
+        x may be what fit takes instead of arrays; steps: so many batches of it alone.
+        """
+        return _as_keras(fit.evaluate(self, x, y, batch_size, verbose, callbacks, sample_weight, steps), return_dict)
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Any,
         batch_size: int | None = None,
         verbose: str | int = "auto",
+        steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> Array:
         """The outputs for all of x, computed in batches: memory does not grow with their number. Raises ValueError."""
-        return fit.predict(self, x, batch_size, verbose, callbacks)
+        return fit.predict(self, x, batch_size, verbose, callbacks, steps)
 
     def train_on_batch(
-        self, x: ArrayLike, y: ArrayLike, return_dict: bool = False
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """One step of the optimizer on a batch; its loss and metrics as from evaluate. ValueError, DivergedError."""
-        x, y = batches.check_batch(self, "train_on_batch", x, y)
+        where = f"{self}: train_on_batch"
+        batch = batches.check_batch(self, "train_on_batch", x, y, sample_weight, class_weight)
+        return_dict = boolean(where, "return_dict", return_dict)
         mean = RunningMean(self)
-        loss, outputs = step.train_step(self, x, y, known(self.optimizer).iterations)
-        mean.add(loss, y, outputs)
+        loss, outputs = step.train_step(self, batch.x, batch.y, known(self.optimizer).iterations, weights=batch.weights)
+        mean.add(loss, batch.y, outputs)
         return _as_keras(mean.logs(), return_dict)
 
     def test_on_batch(
-        self, x: ArrayLike, y: ArrayLike, return_dict: bool = False
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """Loss and metrics on one batch. Raises ValueError."""
-        x, y = batches.check_batch(self, "test_on_batch", x, y)
-        return self.evaluate(x, y, batch_size=len(x), verbose=0, return_dict=return_dict)
+        batch = batches.check_batch(self, "test_on_batch", x, y, sample_weight)
+        logs = fit.evaluate(self, batch.x, batch.y, len(batch.x), 0, None, batch.weights)
+        return _as_keras(logs, boolean(f"{self}: test_on_batch", "return_dict", return_dict))
 
     def predict_on_batch(self, x: ArrayLike) -> Array:
         """The outputs for one batch. Raises ValueError."""

@@ -146,13 +146,17 @@ class CallbackList:
                     where, known = f"{type(callback).__name__}: {argument}", ", ".join(sorted(names))
                     raise ValueError(f"{where}: expected one of {known}, got {name!r} (no validation data?)")
 
-    def call(self, moment: str, *args: Any) -> None:
+    def call(self, moment: str, *args: Any, without: Sequence[Callback] = ()) -> None:
         """Tell all callbacks. Most leave most moments alone; one may set them on itself, even while fit runs."""
         idle = getattr(Callback, moment)
         for callback in self.callbacks:
             watch = getattr(callback, moment)
-            if getattr(watch, "__func__", watch) is not idle:
+            if getattr(watch, "__func__", watch) is not idle and callback not in without:
                 watch(*args)
+
+    def waiting(self) -> list[Callback]:
+        """Those that read what a validation gives, and have nothing to do in an epoch without one."""
+        return [c for c in self.callbacks if any(name.startswith("val_") for _, name in c.reads())]
 
 
 class History(Callback):

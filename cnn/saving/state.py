@@ -68,13 +68,14 @@ def read_training(described: Any, logged: Sequence[str] = ("loss",)) -> Training
     )
     kept = state.callbacks.get("History", {})
     check_history(kept.get("epoch"), kept.get("history"))
-    _check_columns(state.history, len(kept["epoch"]), logged)
+    each_epoch = ("", "val_") if state.settings.get("validation_freq", 1) == 1 else ("",)
+    _check_columns(state.history, len(kept["epoch"]), {f"{prefix}{name}" for prefix in each_epoch for name in logged})
     return state
 
 
 def _check_columns(history, epochs, names) -> None:
     """Raise for a history of uneven length. Callbacks may add a number now and then, fit adds its own each epoch."""
-    for key in history.keys() & {f"{prefix}{name}" for prefix in ("", "val_") for name in names}:
+    for key in history.keys() & names:
         if len(history[key]) != epochs:
             raise ModelFileError(f"History: {key}: expected {epochs} numbers, one an epoch, got {len(history[key])}")
 

@@ -4,18 +4,17 @@ Random draws are keyed by epoch and step (utils.py), so no generator has a state
 the network with its optimizer, and what stands in TrainingState.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from cnn import datasets
 from cnn.callbacks import Callback
+from cnn.checks import known
 from cnn.errors import ModelFileError
 from cnn.network import Network
 from cnn.saving.state import TrainingState
 from cnn.training.means import RunningMean
+from cnn.training.sources import Source
 
 FREE_TO_CHANGE = ("epochs",)  # a run that goes on may be made longer or shorter
 MOST_STEPS = 2**39  # a file holds twice as many, so that a run which goes on can be saved; no machine does as many
@@ -24,8 +23,11 @@ MOST_STEPS = 2**39  # a file holds twice as many, so that a run which goes on ca
 class Run:
     """One call of fit: what callbacks get in on_restore and on_safe_point."""
 
-    def __init__(self, network: Network, arrays: list[np.ndarray], settings: dict, callbacks: Sequence[Callback]):
-        self.model, self.arrays, self.settings, self.callbacks = network, arrays, settings, _names(callbacks)
+    def __init__(
+        self, network: Network, source: Source, validation: Source | None, settings: dict, callbacks: Sequence[Callback]
+    ):
+        self.model, self.settings, self.callbacks = network, settings, _names(callbacks)
+        self.source, self.validation = source, validation
         self.epoch, self.step, self.mean = settings["initial_epoch"], 0, RunningMean(network)
         self._data: str | None = None
 
@@ -34,20 +36,16 @@ class Run:
         self.epoch, self.step, self.mean = self.epoch + 1, 0, RunningMean(self.model)
 
     @property
-    def photos(self) -> int:
-        """How many photos an epoch goes through."""
-        return len(self.arrays[0])
-
-    @property
-    def steps(self) -> int:
-        """How many batches an epoch has."""
-        return math.ceil(self.photos / self.settings["batch_size"])
+    def steps(self) -> int | None:
+        """How many batches an epoch has; None for a stream that does not say."""
+        return self.source.steps
 
     @property
     def data(self) -> str:
         """The fingerprint of all that fit reads, computed when somebody first asks."""
         if self._data is None:
-            self._data = datasets.fingerprint(*self.arrays)
+            sources = [self.source, self.validation] if self.validation else [self.source]
+            self._data = datasets.fingerprint(*(array for source in sources for array in source.contents()))
         return self._data
 
     def state(self) -> TrainingState:
@@ -88,10 +86,10 @@ class Run:
 
     def _check_place(self, saved, state, where):
         """Raise ModelFileError where no run of these photos and this batch size can stand."""
-        if state.step > self.steps:
+        if state.step > known(self.steps):
             raise ModelFileError(f"{where}: expected at most {self.steps} batches in an epoch, got {state.step}")
-        count = min(state.step * self.settings["batch_size"], self.photos)
-        if state.count != count:
+        count = self.source.photos_in(saved, state.step)
+        if count is not None and state.count != count:
             raise ModelFileError(f"{where}: expected {count} photos in {state.step} batches, got {state.count}")
         names = self.mean.names() if state.step else set()
         if state.sums.keys() != names:

@@ -42,6 +42,7 @@ def run_batch(
     training: bool = True,
     input_gradient: bool = False,
     fast: bool = False,
+    weights: Array | None = None,
 ) -> ShardResult:
     """One forward and backward pass over checked x and y, in shards, added up in their order.
 
@@ -54,7 +55,8 @@ def run_batch(
         layers, shard = part
         rngs = generators(network, step, len(x), shard) if training else {}
         outputs, caches = forward(layers, x[shard].astype(network.dtype, copy=False), training, rngs)
-        loss, dy = network.loss_and_gradient(y[shard], outputs, len(x))
+        shard_weights = None if weights is None else weights[shard]
+        loss, dy = network.loss_and_gradient(y[shard], outputs, len(x), shard_weights)
         grads, dx = backward(layers, caches, dy, input_gradient)
         return ShardResult(loss, outputs, grads, dx)
 
@@ -83,14 +85,16 @@ def _sum(grads: list[Array]) -> Array:
     return flat[0].reshape(grads[0].shape)
 
 
-def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> tuple[float, Array]:
+def train_step(
+    network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch", weights: Array | None = None
+) -> tuple[float, Array]:
     """One pass over one checked batch and one step of the optimizer; the loss and the outputs before that step.
 
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
     optimizer = known(network.optimizer)
     optimizer.belong_to(network)
-    result = run_batch(network, x, y, step, fast=True)
+    result = run_batch(network, x, y, step, fast=True, weights=weights)
     require_finite(network, result.loss, where)
     optimizer.update(network.params, result.grads)
     return result.loss, result.outputs
