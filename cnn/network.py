@@ -211,7 +211,8 @@ class Network:
     def closing(self) -> Activation | None:
         """The softmax or sigmoid at the end, alone or in the last layer, whose input a loss may take; None without."""
         last = self.layers[-1] if self.layers else None
-        return next((a for a in (last, getattr(last, "activation", None)) if closes(a)), None)
+        activation = last if closes(last) else getattr(last, "activation", None)
+        return activation if closes(activation) else None  # type: ignore[return-value]  # closes says that it is one
 
     def logit_layers(self) -> list[Layer]:
         """The layers without the closing activation: what training runs, since the loss wants logits (see losses/)."""
@@ -228,22 +229,19 @@ class Network:
         """What evaluate returns, in its order: "loss", and the metrics that compile was given."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
-    @property
-    def hands_logits(self) -> bool:
-        """Whether the loss takes the closing activation's input, so that nobody need compute that activation."""
-        return self.closing is not None and self.closing.identifier == checks.known(self.loss).logits_of
-
     def loss_and_gradient(
         self, y: Array, outputs: Array, batch_size: int, weights: Array | None = None
     ) -> tuple[float, Array]:
         """(L, dL/doutputs) for a part of a batch, from what logit_layers put out; see losses.Loss."""
-        loss = checks.known(self.loss)
-        if self.closing is None or self.hands_logits:
-            from_logits = loss.from_logits or self.hands_logits
-            return loss.loss_and_gradient(y, outputs, batch_size, from_logits, *_given(weights))
-        p, cache = self.closing.forward(outputs)
-        value, dp = loss.loss_and_gradient(y, p, batch_size, False, *_given(weights))
-        return value, self.closing.backward(dp, cache)[0]
+        loss, closing = checks.known(self.loss), self.closing
+        weighted = {} if weights is None else {"weights": weights}
+        if closing is None:
+            return loss.loss_and_gradient(y, outputs, batch_size, loss.from_logits, **weighted)
+        if closing.identifier == loss.logits_of:  # it takes the logits themselves
+            return loss.loss_and_gradient(y, outputs, batch_size, True, **weighted)
+        p, cache = closing.forward(outputs)
+        value, dp = loss.loss_and_gradient(y, p, batch_size, False, **weighted)
+        return value, closing.backward(dp, cache)[0]
 
     # ---- parameters
 
@@ -289,10 +287,6 @@ class Network:
 
     def __str__(self) -> str:
         return f'{type(self).__name__} "{self.name}"'
-
-
-def _given(weights):
-    return () if weights is None else (weights,)
 
 
 def closes(layer: Any) -> bool:

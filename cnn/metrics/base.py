@@ -86,9 +86,13 @@ class Mean(Metric):
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]  # as in Keras
         """Count these numbers as well."""
         values = np.asarray(values)
-        weights = np.broadcast_to(1.0 if sample_weight is None else np.asarray(sample_weight, float), values.shape)
-        self.sums["total"] += float((values * weights).sum(dtype=np.float64))
-        self.sums["count"] += float(weights.sum())
+        if sample_weight is None:
+            total, count = values.sum(dtype=np.float64), values.size
+        else:
+            weights = np.broadcast_to(np.asarray(sample_weight, np.float64), values.shape)
+            total, count = (values * weights).sum(), weights.sum()
+        self.sums["total"] += float(total)
+        self.sums["count"] += float(count)
 
     def result(self) -> float:
         return self.sums["total"] / self.sums["count"] if self.sums["count"] else 0.0
@@ -110,10 +114,14 @@ class MeanOf(Mean):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred = self._arrays(y_true, y_pred)
         values = np.asarray(self.formula(y_true, y_pred, **{name: getattr(self, name) for name in self.arguments}))
-        if values.ndim > 1:  # its places; a photo counts once
-            values = values.reshape(len(values), -1).mean(axis=1)
+        if values.ndim != 1:  # its places; a photo counts once
+            values = np.broadcast_to(values, len(y_pred)) if values.ndim == 0 else _mean_of_each(values)
         weights = None if sample_weight is None else checks.weights(self.name, sample_weight, len(y_pred))
-        super().update_state(np.broadcast_to(values, len(y_pred)), weights)
+        super().update_state(values, weights)
+
+
+def _mean_of_each(values):
+    return values.reshape(len(values), -1).mean(axis=1)
 
 
 class MeanOfFunction(MeanOf):

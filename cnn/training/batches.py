@@ -22,7 +22,7 @@ class Batch(NamedTuple):
 
     def part(self, photos: Any) -> "Batch":
         """Those of a slice or of an array of indices."""
-        return Batch(*(None if array is None else array[photos] for array in self))
+        return Batch(self.x[photos], self.y[photos], None if self.weights is None else self.weights[photos])
 
     @property
     def arrays(self) -> list[Array]:
