@@ -59,7 +59,8 @@ class Loss(Configurable):
 
     def per_photo(self, y_true: Any, y_pred: Any) -> Array:
         """The loss of each photo, or of each place of its map, as Keras' functions return it. Raises ValueError."""
-        return self.formula(*self._checked(y_true, y_pred), self.from_logits)[0]
+        y_true, y_pred = self._checked(y_true, y_pred)
+        return self.formula(y_true, y_pred, self.from_logits)[0]
 
     def _checked(self, y_true, y_pred):
         y_pred = checks.inputs(str(self), y_pred, None, name="y_pred", least_axes=self.least_axes)

@@ -71,7 +71,30 @@ class Metric(Configurable):
         return y_true, y_pred
 
 
-class Mean(Metric):
+class Average(Metric):
+    """What the mean of numbers and the mean of a formula share: a total, and how many it is of.
+
+    >>> average = Average(name="height")
+    >>> average.add(np.array([1.0, 3.0]), weights=np.array([1.0, 3.0]))
+    >>> average.result()
+    2.5
+    """
+
+    def add(self, values: Array, weights: Array | None = None) -> None:
+        """Count these numbers as well, each as often as its weight says."""
+        if weights is None:
+            total, count = values.sum(dtype=np.float64), values.size
+        else:
+            weights = np.broadcast_to(weights, values.shape)
+            total, count = (values * weights).sum(dtype=np.float64), weights.sum()
+        self.sums["total"] += float(total)
+        self.sums["count"] += float(count)
+
+    def result(self) -> float:
+        return self.sums["total"] / self.sums["count"] if self.sums["count"] else 0.0
+
+
+class Mean(Average):
     """The mean of numbers, each as often as its weight says.
 
     >>> mean = Mean()
@@ -85,20 +108,10 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]  # as in Keras
         """Count these numbers as well."""
-        values = np.asarray(values)
-        if sample_weight is None:
-            total, count = values.sum(dtype=np.float64), values.size
-        else:
-            weights = np.broadcast_to(np.asarray(sample_weight, np.float64), values.shape)
-            total, count = (values * weights).sum(), weights.sum()
-        self.sums["total"] += float(total)
-        self.sums["count"] += float(count)
-
-    def result(self) -> float:
-        return self.sums["total"] / self.sums["count"] if self.sums["count"] else 0.0
+        self.add(np.asarray(values), None if sample_weight is None else np.asarray(sample_weight, np.float64))
 
 
-class MeanOf(Mean):
+class MeanOf(Average):
     """The mean over the photos of `formula`, a function of y_true, y_pred and the metric's own arguments.
 
     >>> class Off(MeanOf):
@@ -117,7 +130,7 @@ class MeanOf(Mean):
         if values.ndim != 1:  # its places; a photo counts once
             values = np.broadcast_to(values, len(y_pred)) if values.ndim == 0 else _mean_of_each(values)
         weights = None if sample_weight is None else checks.weights(self.name, sample_weight, len(y_pred))
-        super().update_state(values, weights)
+        self.add(values, weights)
 
 
 def _mean_of_each(values):

@@ -162,7 +162,8 @@ def read(network: Network, where: str, batch: Any, class_weight: dict[int, float
     """A batch (x, y) or (x, y, sample_weight) as a stream gives it. Raises ValueError."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         raise ValueError(f"{where}: expected batches (x, y) or (x, y, sample_weight), got {type(batch).__name__}")
-    return check_batch(network, where.partition(": ")[2], *batch, class_weight=class_weight)
+    x, y, *weights = batch
+    return check_batch(network, where.partition(": ")[2], x, y, weights[0] if weights else None, class_weight)
 
 
 def outputs_of(network: Network, where: str, batch: Any) -> tuple[Batch, Array]:
