@@ -3,7 +3,7 @@
 import numpy as np
 from conftest import random_batch, random_biases, small_network
 
-from cnn import gradcheck, layers, models
+from cnn import gradcheck, layers, losses, models
 from cnn.training.step import run_batch
 from kernels import reference
 
@@ -50,6 +50,56 @@ def corner_gate():
     y, cache = pool.forward(np.zeros((1, 4, 4, 1)))
     dx, _ = pool.backward(np.ones_like(y), cache)
     assert dx[0, :, :, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+
+
+Z = np.random.default_rng(2).normal(size=(5, 3))
+P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+SOFT = np.random.default_rng(3).dirichlet(np.ones(3), size=5)
+YES = (np.random.default_rng(4).random((5, 3)) < 0.5).astype(float)
+LOSSES = [  # loss, labels, predictions, whether those are logits
+    (losses.SparseCategoricalCrossentropy(), np.array([2, 1, 0, 1, 1]), P, False),
+    (losses.SparseCategoricalCrossentropy(), np.array([2, 1, 0, 1, 1]), Z, True),
+    (losses.CategoricalCrossentropy(label_smoothing=0.1), SOFT, 2 * P + 0.1, False),
+    (losses.CategoricalCrossentropy(), YES, Z, True),
+    (losses.BinaryCrossentropy(label_smoothing=0.1), YES, 0.2 + 0.6 * P, False),
+    (losses.BinaryCrossentropy(), YES, Z, True),
+    (losses.MeanSquaredError(), SOFT, Z, False),
+    (losses.MeanAbsoluteError(), SOFT, Z, False),
+]
+
+
+def loss_gate():
+    """Every number that a loss is given, against slopes, alone and with weights."""
+    for loss, labels, values, from_logits in LOSSES:
+        for weights in (None, np.array([0, 0.5, 1, 2, 7])):
+            gradient = loss.loss_and_gradient(labels, values, len(values), from_logits, weights)[1]
+            slopes, h = np.empty_like(values), 1e-5
+            for place in np.ndindex(values.shape):
+                moved = [values.copy(), values.copy()]
+                moved[0][place] += h
+                moved[1][place] -= h
+                up, down = (loss.loss_and_gradient(labels, v, len(v), from_logits, weights)[0] for v in moved)
+                slopes[place] = (up - down) / (2 * h)
+            assert gradcheck.relative_error(gradient, slopes) <= 1e-8, loss.name
+
+
+def closing_gate():
+    """A network whose loss does not take the logits of its softmax: the softmax is a step of the chain rule."""
+    for loss in ("mse", "mae", "binary_crossentropy"):
+        model = small_network(shards=2, compiled=False)
+        model.compile("sgd", loss)
+        x, y = random_batch(4)
+        all_passed(gradcheck.check_model(random_biases(model), x, np.eye(10)[y], samples=30))
+
+
+def weights_gate():
+    """Weights of photos are those of the photos' gradients, in each shard: weight 2 is twice, weight 0 is never."""
+    model, (x, y) = random_biases(small_network(shards=2)), random_batch(4)
+    weighted = run_batch(model, x, y, training=False, weights=np.array([0.0, 1, 2, 1]))
+    repeated = run_batch(model, x[[1, 2, 2, 3]], y[[1, 2, 2, 3]], training=False)
+    assert abs(weighted.loss - repeated.loss) <= 1e-6 * repeated.loss
+    for key, grad in repeated.grads.items():
+        assert gradcheck.relative_error(grad, weighted.grads[key]) <= 1e-6, key
 
 
 def independence_gate():

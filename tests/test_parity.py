@@ -8,7 +8,13 @@ import torch
 from conftest import random_batch
 
 from cnn import layers, models, optimizers
-from cnn.losses import SparseCategoricalCrossentropy
+from cnn.losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
 from kernels.geometry import window_geometry
 
 F = torch.nn.functional
@@ -124,6 +130,61 @@ def test_cross_entropy_of_logits(size, dtype, tolerance):
     theirs.backward()
     assert loss == pytest.approx(theirs.item(), rel=max(tolerance, 1e-6 if dtype == np.float32 else 0))
     close(dz, tz.grad, tolerance)
+
+
+LABELS = np.random.default_rng(5).dirichlet(np.ones(10), size=7)
+YES = (np.random.default_rng(6).random((7, 10)) < 0.5).astype(float)
+SPREAD = np.random.default_rng(7).uniform(0.01, 0.99, (7, 10))
+PHOTOS_COUNT = np.random.default_rng(8).random(7)
+
+
+def weighted(losses, weights):
+    return (losses if weights is None else losses * torch.tensor(weights)).sum() / len(losses)
+
+
+FAMILY = {
+    "categorical": (
+        lambda: CategoricalCrossentropy(label_smoothing=0.1),
+        LABELS,
+        True,
+        lambda z, y: F.cross_entropy(z, y, label_smoothing=0.1, reduction="none"),
+    ),
+    "categorical of probabilities": (
+        CategoricalCrossentropy,
+        LABELS,
+        False,
+        lambda p, y: -(y * torch.log(p / p.sum(dim=1, keepdim=True))).sum(dim=1),
+    ),
+    "binary": (
+        lambda: BinaryCrossentropy(label_smoothing=0.1),
+        YES,
+        True,
+        lambda z, y: F.binary_cross_entropy_with_logits(z, 0.9 * y + 0.05, reduction="none").mean(dim=1),
+    ),
+    "binary of probabilities": (
+        BinaryCrossentropy,
+        YES,
+        False,
+        lambda p, y: F.binary_cross_entropy(p, y, reduction="none").mean(dim=1),
+    ),
+    "squares": (MeanSquaredError, LABELS, False, lambda p, y: F.mse_loss(p, y, reduction="none").mean(dim=1)),
+    "distances": (MeanAbsoluteError, LABELS, False, lambda p, y: F.l1_loss(p, y, reduction="none").mean(dim=1)),
+}
+
+
+@pytest.mark.parametrize("weights", [None, PHOTOS_COUNT], ids=["plain", "weighted"])
+@pytest.mark.parametrize(("make", "labels", "from_logits", "formula"), FAMILY.values(), ids=FAMILY)
+@DTYPES
+def test_the_family_of_losses(make, labels, from_logits, formula, weights, dtype, tolerance):
+    values = (20 * (SPREAD - 0.5) if from_logits else SPREAD).astype(dtype)
+    labels = labels.astype(dtype)
+    weights = None if weights is None else weights.astype(dtype)
+    loss, gradient = make().loss_and_gradient(labels, values, 7, from_logits, weights)
+    theirs = tensor(values)
+    expected = weighted(formula(theirs, torch.tensor(labels)), weights)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=max(tolerance, 1e-6 if dtype == np.float32 else 0))
+    close(gradient, theirs.grad, tolerance)
 
 
 # A whole network
