@@ -16,7 +16,7 @@ from cnn.checks import known
 from cnn.layers import Layer
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.metrics import check_names
-from cnn.network import Network, forward
+from cnn.network import Network, averages, forward
 from cnn.optimizers import Optimizer
 from cnn.saving import model_file
 from cnn.summary import for_stdout, summary_table
@@ -45,11 +45,16 @@ class Sequential(Network):
         super().__init__(layers, name, seed)
 
     def __call__(self, x: ArrayLike, training: bool = False) -> Array:
-        """The outputs (N, ...) for a batch x (N, ...). Raises ValueError for inputs that do not fit."""
+        """The outputs (N, ...) for a batch x (N, ...). Raises ValueError for inputs that do not fit.
+
+        training: Dropout drops, BatchNormalization normalizes with the batch's own moments and moves its averages.
+        """
         x = batches.check_inputs(self, "call", x).astype(self.dtype, copy=False)
         rngs = step.call_generators(self, self.calls) if training else {}
         self.calls += training
-        return forward(self.layers, x, training, rngs)[0]
+        y, caches = forward(self.layers, x, training, rngs)
+        self.keep(averages(self.layers, caches) if training else {})
+        return y
 
     def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, input_gradient: bool = False) -> tuple:
         """(loss, {"conv2d/kernel": dL/dkernel, ...}), and dL/dx as a third with input_gradient=True.

@@ -20,14 +20,15 @@ layer before puts out, its parameters, in Keras' words. How a long training is r
 """
 
 import copy
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn import checks, utils
-from cnn.layers import Input, Layer, Linear, Softmax
+from cnn.layers import Input, Layer, Linear, Softmax, WholeBatch
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.optimizers import Optimizer
 from kernels import threads
@@ -45,20 +46,32 @@ def forward(layers: list[Layer], x: Array, training: bool = False, rngs: dict | 
 
 
 def backward(
-    layers: list[Layer], caches: list, dy: Array, input_gradient: bool = False
+    layers: list[Layer], caches: list, dy: Array, input_gradient: bool = False, frozen: Collection[str] = ()
 ) -> tuple[dict[str, Array], Array | None]:
     """The chain rule, from the last layer to the first: ({"conv2d/kernel": dL/dkernel, ...}, dL/dx or None).
 
-    Unless input_gradient is set, the way back ends at the first layer that has
-    parameters: nobody would read what it could hand on.
+    Unless input_gradient is set, the way back ends at the first layer that has parameters and is not in `frozen`:
+    nobody would read what it could hand on.
     """
     grads = {}
-    first = 0 if input_gradient else next((k for k, layer in enumerate(layers) if layer.params), len(layers))
+    first = 0 if input_gradient else first_that_learns(layers, frozen)
     for k in reversed(range(first, len(layers))):
         need_dx = k > first or input_gradient
         dy, layer_grads = layers[k].backward(dy, caches[k], need_dx)  # type: ignore[assignment]  # only the last is None
         grads.update({f"{layers[k].name}/{key}": value for key, value in layer_grads.items()})
     return grads, dy if input_gradient else None
+
+
+def averages(layers: list[Layer], caches: list) -> dict[str, Array]:
+    """{"batch_normalization/moving_mean": ..., ...}: what the averages that layers keep become after these passes."""
+    pairs = [(layer, cache) for layer, cache in zip(layers, caches, strict=True) if isinstance(layer, WholeBatch)]
+    return {f"{layer.name}/{key}": value for layer, cache in pairs for key, value in layer.averages(cache).items()}
+
+
+def first_that_learns(layers: list[Layer], frozen: Collection[str] = ()) -> int:
+    """The place of the first layer that has parameters and is not in `frozen`, the names of layers that do not learn."""
+    learning = (k for k, layer in enumerate(layers) if layer.params and layer.name not in frozen)
+    return next(learning, len(layers))
 
 
 class Network:
@@ -228,8 +241,52 @@ class Network:
         """{"conv2d/kernel": array, ...}: the arrays themselves, in the order of the layers."""
         return {f"{layer.name}/{key}": value for layer in self.layers for key, value in layer.params.items()}
 
+    @property
+    def learnable(self) -> list[str]:
+        """The names of the parameters that have a gradient, frozen or not: what the optimizer has slots for."""
+        return [f"{layer.name}/{key}" for layer in self.layers for key in layer.learnable]
+
+    @property
+    def trainable_params(self) -> dict[str, Array]:
+        """Those of `params` that the optimizer changes: not the frozen ones, nor averages that training keeps."""
+        frozen, params = self.frozen, self.params
+        return {key: params[key] for key in self.learnable if key.rpartition("/")[0] not in frozen}
+
+    @property
+    def frozen(self) -> set[str]:
+        """The names of the layers that do not learn."""
+        return {checks.known(layer.name) for layer in self.layers if not layer.trainable}
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes anything here. Setting it sets it in all layers."""
+        return any(layer.trainable for layer in self.layers) or not self.layers
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
+    @property
+    def weights(self) -> list[Array]:
+        """The parameters themselves: layer by layer, kernel before bias."""
+        return list(self.params.values())
+
+    @property
+    def trainable_weights(self) -> list[Array]:
+        """Those that the optimizer changes."""
+        return list(self.trainable_params.values())
+
+    @property
+    def non_trainable_weights(self) -> list[Array]:
+        """The others: of frozen layers, and averages that training keeps."""
+        trainable = self.trainable_params
+        return [value for key, value in self.params.items() if key not in trainable]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
+
     def count_params(self) -> int:
-        """How many numbers there are to learn. Raises ValueError before the model is built."""
+        """How many numbers the parameters hold. Raises ValueError before the model is built."""
         self.require_built("count_params")
         return sum(value.size for value in self.params.values())
 
@@ -250,6 +307,12 @@ class Network:
         for layer, new in zip(self.layers, checked, strict=True):
             layer.params = new.params
 
+    def keep(self, averages: dict[str, Array]) -> None:
+        """Write these averages over the old ones, after a step of training; `averages` above gives them."""
+        params = self.params if averages else {}
+        for key, value in averages.items():
+            params[key][:] = value
+
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy with float32 or float64 parameters, and an optimizer, of its own. ValueError for another dtype."""
         self.require_built("astype")
@@ -269,7 +332,7 @@ class Network:
 
 def _free_name(layer, taken):
     """conv2d, conv2d_1, conv2d_2 ...: the first that this network has not given away."""
-    kind = type(layer).__name__
-    base = {"Conv2D": "conv2d", "MaxPooling2D": "max_pooling2d", "ReLU": "re_lu"}.get(kind, kind.lower())
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+    base = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
     names = [base] + [f"{base}_{k}" for k in range(1, len(taken) + 2)]
     return next(name for name in names if name not in taken)

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from typing import Any
 
 from cnn import checks
@@ -26,15 +27,19 @@ def summary_table(model: Any, line_length: int | None = None) -> str:
     lines += [*_row(("Layer (type)", "Output Shape", "Param #"), widths, "┃"), _rule("┡━╇┩", widths)]
     for index, row in enumerate(rows):
         lines += [*([_rule("├─┼┤", widths)] if index else []), *_row(row, widths, "│")]
-    total = sum(value.size for value in model.params.values())
-    size = sum(value.nbytes for value in model.params.values())
-    lines += [
-        _rule("└─┴┘", widths),
-        f" Total params: {total:,} ({_bytes(size)})",
-        f" Trainable params: {total:,} ({_bytes(size)})",
-        " Non-trainable params: 0 (0.00 B)",
+    return "\n".join([*lines, _rule("└─┴┘", widths), *_totals(model)])
+
+
+def _totals(model: Any) -> list[str]:
+    """How many numbers there are and what room they take; those of the optimizer once it has taken a step."""
+    kinds = {"Trainable": model.trainable_weights, "Non-trainable": model.non_trainable_weights}
+    if model.optimizer is not None and model.optimizer.iterations:
+        kinds["Optimizer"] = model.optimizer.variables
+    kinds = {"Total": [array for arrays in kinds.values() for array in arrays]} | kinds
+    return [
+        f" {kind} params: {sum(a.size for a in arrays):,} ({_bytes(sum(a.nbytes for a in arrays))})"
+        for kind, arrays in kinds.items()
     ]
-    return "\n".join(lines)
 
 
 def for_stdout(table: str) -> str:
@@ -56,10 +61,8 @@ def _rule(corners: str, widths: list[int]) -> str:
 
 
 def _row(cells: tuple[str, str, str], widths: list[int], edge: str) -> list[str]:
-    """One row of the table; a cell too long for its column goes on in the next line."""
-    wrapped = [
-        [cell[k : k + width] for k in range(0, len(cell), width)] for cell, width in zip(cells, widths, strict=True)
-    ]
+    """One row of the table; a cell too long for its column goes on in the next line, between two words if it can."""
+    wrapped = [textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(cells, widths, strict=True)]
     lines = []
     for k in range(max(map(len, wrapped))):
         parts = [column[k] if k < len(column) else "" for column in wrapped]

@@ -22,6 +22,7 @@ LAYERS = [
     (lambda: layers.Dense(3, activation="softmax"), (4,)),
     (lambda: layers.Flatten(), (2, 3, 2)),
     (lambda: layers.Dropout(0.3), (10,)),
+    (lambda: layers.BatchNormalization(epsilon=0.1), (3, 4, 2)),
 ]
 
 
@@ -40,6 +41,37 @@ def network_gate():
     """Every number of a whole network with its loss, in two shards, against slopes."""
     x, y = random_batch(4)
     all_passed(gradcheck.check_model(random_biases(small_network(shards=2)), x, y, samples=None))
+
+
+def normalized_network(shards=2, seed=0):
+    """A network that normalizes twice, behind a convolution and before the first Dense layer."""
+    model = models.Sequential(
+        [
+            layers.Conv2D(4, 3, use_bias=False, input_shape=(8, 8, 1)),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.BatchNormalization(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        seed=seed,
+    )
+    model.shards = shards
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    return random_biases(model)
+
+
+def whole_batch_gate():
+    """However a batch is cut, each photo is normalized by all: loss, gradients and averages are those of one shard."""
+    x, y = random_batch(7)
+    one, three = (
+        run_batch(normalized_network(shards).astype(np.float64), x, y, input_gradient=True) for shards in (1, 3)
+    )
+    assert abs(one.loss - three.loss) <= 1e-13
+    pairs = [(a[key], b[key]) for a, b in ((one.grads, three.grads), (one.averages, three.averages)) for key in a]
+    for ours, theirs in [*pairs, (one.dx, three.dx)]:
+        assert np.abs(ours - theirs).max() <= 1e-13
 
 
 def corner_gate():

@@ -100,6 +100,7 @@ CONFIGS = {
     "pool": (layers.MaxPooling2D(3), '{"pool_size": [3, 3], "strides": [3, 3], "padding": "valid", "name": null}'),
     "dropout": (layers.Dropout(0), '{"rate": 0.0, "name": null}'),
     "flatten": (layers.Flatten(name="f"), '{"name": "f"}'),
+    "frozen": (layers.Flatten(trainable=False), '{"name": null, "trainable": false}'),
 }
 
 
@@ -136,8 +137,8 @@ BAD_ARGUMENTS = {
         "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'",
     ),
     "initializer": (
-        lambda: layers.Dense(1, kernel_initializer="ones"),
-        "Dense: kernel_initializer: expected one of 'glorot_uniform', .* got 'ones'",
+        lambda: layers.Dense(1, kernel_initializer="one"),
+        "Dense: kernel_initializer: expected one of 'glorot_uniform', .* got 'one'",
     ),
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
@@ -154,6 +155,21 @@ BAD_ARGUMENTS = {
     ),
     "use_bias": (lambda: layers.Dense(1, use_bias="no"), "Dense: use_bias: expected True or False, got 'no'"),
     "activation 0": (lambda: layers.Dense(1, activation=0), "Dense: activation: expected 'linear' or .*, got 0"),
+    "trainable": (lambda: layers.Dense(1, trainable="no"), "Dense: trainable: expected True or False, got 'no'"),
+    "trainable later": (
+        lambda: setattr(layers.Flatten(), "trainable", None),
+        "Flatten: trainable: expected True or False, got None",
+    ),
+    "axis": (
+        lambda: layers.BatchNormalization(axis=1)(np.zeros((2, 3, 3, 1))),
+        "BatchNormalization: axis: expected -1 or 3, the channels, got 1",
+    ),
+    "momentum": (
+        lambda: layers.BatchNormalization(momentum=1.5),
+        r"BatchNormalization: momentum: expected a number in \[0, 1\], got 1.5",
+    ),
+    "epsilon": (lambda: layers.BatchNormalization(epsilon=-1), "BatchNormalization: epsilon: expected .*, got -1"),
+    "renorm": (lambda: layers.BatchNormalization(renorm=True), "the argument 'renorm' is not supported here"),
     "weights": (lambda: layers.Flatten().set_weights(3), "Flatten: set_weights: expected 0 arrays, got 3"),
     "dropout without rng": (
         lambda: layers.Dropout(0.5).forward(np.ones((1, 2)), training=True),

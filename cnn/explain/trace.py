@@ -145,7 +145,7 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
         if "z" in names:
             same = names["z"] == names["y"]
             names["dz"] = names["dy"] if same else f"d{names['z']}" if article else f"{layer.name}:dz"
-        for role in layer.params:
+        for role in layer.learnable:
             names[f"d{role}"] = f"d{names[role]}" if article else f"{names[role]}:gradient"
         stages.append(Stage(layer, names, ARTICLE_LAYERS[k] if article else known(layer.name)))
         x, dx = names["y"], names["dy"]
@@ -236,8 +236,8 @@ def update(t: Trace, stage: Stage, index: tuple[int, ...], learning_rate: float 
     """The step for the weight at `index` of this stage's kernel (or bias). Both new losses are full forward passes."""
     moved = {}
     for other in t.stages:
-        for key, value in other.layer.params.items():
-            moved[f"{other.layer.name}/{key}"] = value - learning_rate * t.get(other, f"d{key}")
+        for key in other.layer.learnable:
+            moved[f"{other.layer.name}/{key}"] = t.get(other, key) - learning_rate * t.get(other, f"d{key}")
     name = f"{stage.layer.name}/{role}"
     one = t.get(stage, role).copy()
     one[index] = moved[name][index]

@@ -51,11 +51,15 @@ class Layer(Configurable):
     [True]
     """
 
-    arguments = {"name": checks.layer_name}
+    arguments = {"name": checks.layer_name, "trainable": checks.boolean}
+    unless = {"trainable": True}
     draws = False  # whether forward needs random numbers in training
     least_axes = 1  # of the smallest batch it takes: (N,)
+    not_learned: tuple[str, ...] = ()  # the parameters without a gradient: averages that training keeps
 
-    def __init__(self, name: str | None = None, input_shape: AnyShape | None = None, **unsupported: Any):
+    def __init__(
+        self, name: str | None = None, input_shape: AnyShape | None = None, trainable: bool = True, **unsupported: Any
+    ):
         self.name: str | None = None
         self.params: dict[str, Array] = {}
         self.input_shape: Shape | None = None  # one photo's, known once built
@@ -110,6 +114,37 @@ class Layer(Configurable):
 
     # ---- weights
 
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the parameters. False freezes them, from the next step on."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.boolean(str(self), "trainable", value)
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """The names of the parameters that have a gradient, frozen or not."""
+        return tuple(key for key in self.params if key not in self.not_learned)
+
+    @property
+    def weights(self) -> list[Array]:
+        """The parameters themselves, kernel before bias."""
+        return list(self.params.values())
+
+    @property
+    def trainable_weights(self) -> list[Array]:
+        """Those that training changes by their gradients: none where the layer is frozen."""
+        return [self.params[key] for key in self.learnable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Array]:
+        """The others."""
+        return [value for key, value in self.params.items() if not (self.trainable and key in self.learnable)]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
+
     def get_weights(self) -> list[Array]:
         """Copies of the parameters, kernel before bias."""
         return [value.copy() for value in self.params.values()]
@@ -128,7 +163,7 @@ class Layer(Configurable):
         self.params = checked
 
     def count_params(self) -> int:
-        """How many numbers there are to learn."""
+        """How many numbers the parameters hold."""
         return sum(value.size for value in self.params.values())
 
     # ---- names

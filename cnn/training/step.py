@@ -16,9 +16,11 @@ import numpy as np
 from cnn import checks, metrics, utils
 from cnn.checks import known
 from cnn.errors import DivergedError
-from cnn.network import Network, backward, forward
+from cnn.layers.whole_batch import together
+from cnn.network import Network, averages, forward
 from cnn.saving.limits import photos_at_once
 from cnn.training import twin
+from cnn.training.shard import backward_of_part, forward_of_part
 from kernels import threads
 
 Array = np.ndarray
@@ -32,6 +34,7 @@ class ShardResult(NamedTuple):
     correct: int  # photos whose most probable class is the right one
     grads: dict[str, Array]
     dx: Array | None
+    averages: dict[str, Array]  # what layers keep of all batches becomes this: the same from each shard
 
 
 def run_batch(
@@ -45,29 +48,32 @@ def run_batch(
 ) -> ShardResult:
     """One forward and backward pass over checked x and y, in shards, added up in their order.
 
-    fast: run the network's twin (see twin.py), whose gradients are valid until its next pass.
+    fast: run the network's twin (see twin.py), whose gradients are valid until its next pass, and leave out those of
+    the frozen layers before the first that learns.
     """
     shards = shard_slices(len(x), network.shards)
     plain = contextlib.nullcontext([network.logit_layers()] * len(shards))
     loss_of = known(network.loss)
     from_logits = loss_of.from_logits or network.ends_in_softmax
+    frozen = network.frozen if fast else ()
 
-    def run_shard(part):
-        layers, shard = part
+    def run_shard(layers, shard):
         rngs = generators(network, step, len(x), shard) if training else {}
-        outputs, caches = forward(layers, x[shard].astype(network.dtype, copy=False), training, rngs)
+        photos = x[shard].astype(network.dtype, copy=False)
+        outputs, caches = yield from forward_of_part(layers, photos, training, rngs)
         loss, dy = loss_of.loss_and_gradient(y[shard], outputs, len(x), from_logits)
-        grads, dx = backward(layers, caches, dy, input_gradient)
-        return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx)
+        grads, dx = yield from backward_of_part(layers, caches, dy, input_gradient, frozen)
+        return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx, averages(layers, caches))
 
     with twin.lend(network, len(shards)) if fast else plain as networks:
-        return _add_up(threads.run(run_shard, zip(networks, shards, strict=True)), input_gradient)
+        return _add_up(together(map(run_shard, networks, shards)), input_gradient)
 
 
 def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
     grads = {key: _sum([result.grads[key] for result in results]) for key in results[0].grads}
     loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
-    return ShardResult(loss, correct, grads, np.concatenate([r.dx for r in results]) if input_gradient else None)
+    dx = np.concatenate([r.dx for r in results]) if input_gradient else None
+    return ShardResult(loss, correct, grads, dx, results[0].averages)
 
 
 def _sum(grads: list[Array]) -> Array:
@@ -94,7 +100,9 @@ def train_step(network: Network, x: Array, y: Array, step: int, where: str = "tr
     optimizer.belong_to(network)
     result = run_batch(network, x, y, step, fast=True)
     require_finite(network, result.loss, where)
-    optimizer.update(network.params, result.grads)
+    learned = network.trainable_params
+    optimizer.update(learned, {key: result.grads[key] for key in learned})
+    network.keep(result.averages)
     return batch_logs(network, result.loss, result.correct, len(x))
 
 
