@@ -43,13 +43,14 @@ def network_gate():
     all_passed(gradcheck.check_model(random_biases(small_network(shards=2)), x, y, samples=None))
 
 
-def normalized_network(shards=2, seed=0):
+def normalized_network(shards=2, seed=0, activation=layers.ReLU):
     """A network that normalizes twice, behind a convolution and before the first Dense layer."""
+    rng = np.random.default_rng(seed)
     model = models.Sequential(
         [
             layers.Conv2D(4, 3, use_bias=False, input_shape=(8, 8, 1)),
             layers.BatchNormalization(),
-            layers.ReLU(),
+            activation(),
             layers.MaxPooling2D(2),
             layers.Flatten(),
             layers.BatchNormalization(),
@@ -59,7 +60,9 @@ def normalized_network(shards=2, seed=0):
     )
     model.shards = shards
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
-    return random_biases(model)
+    for key in model.learnable:
+        model.params[key] += rng.uniform(-0.2, 0.2, model.params[key].shape).astype(np.float32)
+    return model
 
 
 def whole_batch_gate():
