@@ -69,7 +69,7 @@ def averages(layers: list[Layer], caches: list) -> dict[str, Array]:
 
 
 def first_that_learns(layers: list[Layer], frozen: Collection[str] = ()) -> int:
-    """The place of the first layer that has parameters and is not in `frozen`, the names of layers that do not learn."""
+    """The place of the first layer that has parameters and is not named in `frozen`, or the number of layers."""
     learning = (k for k, layer in enumerate(layers) if layer.params and layer.name not in frozen)
     return next(learning, len(layers))
 

@@ -53,10 +53,10 @@ class BatchNormalization(WholeBatch):
     def forward_of_part(self, x: Array, training: bool = False) -> Task:
         mean, variance, count = self.params["moving_mean"], self.params["moving_variance"], 0
         if training and self.trainable:
-            rows = x.reshape(-1, x.shape[-1])
-            count, total = yield len(rows), rows.sum(axis=0)
+            count, total = yield x.size // x.shape[-1], _sums(x)
             mean = total / count
-            (squares,) = yield (((rows - mean) ** 2).sum(axis=0),)
+            spread = x - mean
+            (squares,) = yield (_sums(spread, spread),)
             variance = squares / count
         deviation = np.sqrt(variance + self.epsilon)
         normal = (x - mean) / deviation
@@ -65,14 +65,12 @@ class BatchNormalization(WholeBatch):
         return y, BatchNormalizationCache(normal, deviation, mean, variance, count)
 
     def backward_of_part(self, dy: Array, cache: BatchNormalizationCache) -> Task:
-        rows, normal = (a.reshape(-1, a.shape[-1]) for a in (dy, cache.normal))
-        sums = {"gamma": (rows * normal).sum(axis=0), "beta": rows.sum(axis=0)}
+        sums = {"gamma": _sums(dy, cache.normal), "beta": _sums(dy)}
         if cache.count:
             dgamma, dbeta = yield tuple(sums.values())
-            rows = rows - dbeta / cache.count - normal * (dgamma / cache.count)
-        grads = {key: value for key, value in sums.items() if key in self.params}
+            dy = dy - dbeta / cache.count - cache.normal * (dgamma / cache.count)
         gamma = self.params["gamma"] if self.scale else 1
-        return (rows * (gamma / cache.deviation)).reshape(dy.shape), grads
+        return dy * (gamma / cache.deviation), {key: sums[key] for key in self.learnable}
 
     def averages(self, cache: BatchNormalizationCache) -> dict[str, Array]:
         if not cache.count:
@@ -132,3 +130,10 @@ class BatchNormalization(WholeBatch):
     def param_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         used = [key for key, wanted in (("gamma", self.scale), ("beta", self.center)) if wanted]
         return dict.fromkeys([*used, *self.not_learned], input_shape[-1:])
+
+
+def _sums(*factors: Array) -> Array:
+    """The sum of x, or of the products of x and y, in each channel (C,): by photos, since short sums round less."""
+    x, *y = (a.reshape(len(a), -1, a.shape[-1]) for a in factors)
+    per_photo = np.einsum("nmc,nmc->nc", x, *y) if y else np.einsum("nmc->nc", x)
+    return per_photo.sum(axis=0)

@@ -5,6 +5,7 @@ layers, these are all.
 """
 
 from collections.abc import Collection
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,4 +56,4 @@ def _runs(layers: list[Layer]) -> list[tuple[int, int]]:
         if isinstance(layer, WholeBatch):
             edges |= {k, k + 1}
     places = sorted(edges)
-    return list(zip(places[:-1], places[1:], strict=True))
+    return list(pairwise(places))
