@@ -283,6 +283,24 @@ class Network:
         trainable = self.trainable_params
         return [value for key, value in self.params.items() if key not in trainable]
 
+    @property
+    def losses(self) -> list[float]:
+        """The penalties of the regularizers, which training and evaluate add to the loss."""
+        return [penalty for layer in self.layers for penalty in layer.losses]
+
+    @property
+    def penalty(self) -> float:
+        """Their sum."""
+        return sum(self.losses)
+
+    def penalty_gradients(self) -> dict[str, Array]:
+        """{"conv2d/kernel": d penalty / d kernel, ...}, of the parameters that have a regularizer."""
+        return {
+            f"{layer.name}/{key}": regularizer.gradient(layer.params[key])
+            for layer in self.layers
+            for key, regularizer in layer.regularized.items()
+        }
+
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
     def count_params(self) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 from conftest import random_batch, random_biases, small_network
 
-from cnn import gradcheck, layers, models
+from cnn import gradcheck, layers, models, regularizers
 from cnn.training.step import run_batch
 from kernels import reference
 
@@ -75,6 +75,29 @@ def whole_batch_gate():
     pairs = [(a[key], b[key]) for a, b in ((one.grads, three.grads), (one.averages, three.averages)) for key in a]
     for ours, theirs in [*pairs, (one.dx, three.dx)]:
         assert np.abs(ours - theirs).max() <= 1e-13
+
+
+def regularized_network(shards=2):
+    """A network whose weights cost something: kernels and biases, by all regularizers that there are."""
+    model = models.Sequential(
+        [
+            layers.Conv2D(3, 3, kernel_regularizer=regularizers.L1L2(0.02, 0.05), input_shape=(8, 8, 1)),
+            layers.Flatten(),
+            layers.BatchNormalization(gamma_regularizer="l1", beta_regularizer="l2"),
+            layers.Dense(10, activation="softmax", kernel_regularizer="l2", bias_regularizer=regularizers.L1(0.1)),
+        ]
+    )
+    model.shards = shards
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    rng = np.random.default_rng(0)
+    for key in model.learnable:
+        model.params[key] += rng.uniform(0.05, 0.1, model.params[key].shape).astype(np.float32)
+    return model
+
+
+def penalty_gate():
+    """Loss and gradients with their penalties, in two shards, against slopes."""
+    all_passed(gradcheck.check_model(regularized_network(), *random_batch(4)))
 
 
 def corner_gate():

@@ -19,7 +19,7 @@ kernels
 cnn cnn.errors cnn.terminal cnn.pretrained
 cnn.checks cnn.datasets cnn.configurable
 cnn.utils
-cnn.initializers cnn.metrics
+cnn.initializers cnn.metrics cnn.regularizers
 cnn.layers cnn.losses cnn.optimizers
 cnn.network cnn.summary
 cnn.saving

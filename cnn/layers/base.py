@@ -7,6 +7,7 @@ import numpy as np
 
 from cnn import checks, utils
 from cnn.configurable import Configurable
+from cnn.regularizers import Regularizer
 
 Array = np.ndarray
 Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
@@ -18,7 +19,8 @@ class Layer(Configurable):
     """A layer of your own is its formula, forward and backward, and what it is made from:
 
     - `arguments`, each with its check, and a constructor that shows them and hands them to set_arguments;
-    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says;
+    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says; what
+      an argument kernel_regularizer asks for is added to the loss;
     - `infer_shape(input_shape)`, if the output has another shape than the input;
     - `forward` and `backward`, as the head of cnn/layers/__init__.py says; `draws = True` if forward needs `rng`.
 
@@ -142,6 +144,18 @@ class Layer(Configurable):
     def non_trainable_weights(self) -> list[Array]:
         """The others."""
         return [value for key, value in self.params.items() if not (self.trainable and key in self.learnable)]
+
+    @property
+    def regularized(self) -> dict[str, Regularizer]:
+        """{"kernel": its regularizer}, of the parameters that training changes and that have one."""
+        keys = self.learnable if self.trainable else ()
+        found = {key: getattr(self, f"{key}_regularizer", None) for key in keys}
+        return {key: regularizer for key, regularizer in found.items() if regularizer is not None}
+
+    @property
+    def losses(self) -> list[float]:
+        """What its parameters cost: a number for each that has a regularizer."""
+        return [regularizer(self.params[key]) for key, regularizer in self.regularized.items()]
 
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 

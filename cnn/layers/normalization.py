@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn import checks, initializers
+from cnn import checks, initializers, regularizers
 from cnn.layers.base import AnyShape, Array, Shape
 from cnn.layers.whole_batch import Task, WholeBatch
 
@@ -89,6 +89,8 @@ class BatchNormalization(WholeBatch):
     gamma_initializer: initializers.Initializer
     moving_mean_initializer: initializers.Initializer
     moving_variance_initializer: initializers.Initializer
+    beta_regularizer: regularizers.Regularizer | None
+    gamma_regularizer: regularizers.Regularizer | None
     least_axes = 2
     arguments = {
         "axis": partial(checks.whole, low=-1, high=8),
@@ -100,8 +102,11 @@ class BatchNormalization(WholeBatch):
         "gamma_initializer": initializers.argument,
         "moving_mean_initializer": initializers.argument,
         "moving_variance_initializer": initializers.argument,
+        "beta_regularizer": regularizers.argument,
+        "gamma_regularizer": regularizers.argument,
         **WholeBatch.arguments,
     }
+    unless = {**WholeBatch.unless, "beta_regularizer": None, "gamma_regularizer": None}
 
     def __init__(
         self,
@@ -114,6 +119,8 @@ class BatchNormalization(WholeBatch):
         gamma_initializer: initializers.Identifier = "ones",
         moving_mean_initializer: initializers.Identifier = "zeros",
         moving_variance_initializer: initializers.Identifier = "ones",
+        beta_regularizer: regularizers.Identifier = None,
+        gamma_regularizer: regularizers.Identifier = None,
         *,
         input_shape: AnyShape | None = None,
         name: str | None = None,

@@ -66,7 +66,10 @@ def run_batch(
         return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx, averages(layers, caches))
 
     with twin.lend(network, len(shards)) if fast else plain as networks:
-        return _add_up(together(map(run_shard, networks, shards)), input_gradient)
+        result = _add_up(together(map(run_shard, networks, shards)), input_gradient)
+    for key, gradient in network.penalty_gradients().items():  # once, and not in each shard
+        result.grads[key] += gradient
+    return result._replace(loss=result.loss + network.penalty)
 
 
 def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
