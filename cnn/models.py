@@ -52,8 +52,9 @@ class Sequential(Network):
         x = batches.check_inputs(self, "call", x).astype(self.dtype, copy=False)
         rngs = step.call_generators(self, self.calls) if training else {}
         self.calls += training
-        y, caches = forward(self.layers, x, training, rngs)
-        self.keep(averages(self.layers, caches) if training else {})
+        layers = self.chain
+        y, caches = forward(layers, x, training, rngs)
+        self.keep(averages(layers, caches) if training else {})
         return y
 
     def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, input_gradient: bool = False) -> tuple:

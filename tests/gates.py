@@ -128,7 +128,7 @@ def independence_gate():
 def fast_gate(model=None, count=12):
     """The fast twin that fit runs has the gradients of the plain layers, to the rounding of float32."""
     model = model or random_biases(small_network(shards=2, filters=3))  # fill no vector register
-    x, y = random_batch(count, model.input_shape)
+    x, y = random_batch(count, model.photo_shape)
     plain, fast = (run_batch(model, x, y, step=3, fast=fast) for fast in (False, True))
     assert abs(plain.loss - fast.loss) <= 1e-6 * abs(plain.loss)
     assert plain.correct == fast.correct

@@ -21,6 +21,7 @@ cnn.checks cnn.datasets cnn.configurable
 cnn.utils
 cnn.initializers cnn.metrics cnn.regularizers
 cnn.layers cnn.losses cnn.optimizers
+cnn.weights
 cnn.network cnn.summary
 cnn.saving
 cnn.callbacks

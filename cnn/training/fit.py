@@ -132,7 +132,7 @@ def predict(
     """Sequential.predict."""
     x = check_inputs(network, "predict", x)
     batch_size, watchers = _watch(network, "predict", len(x), batch_size, verbose, callbacks)
-    y = np.empty((len(x), *checks.known(network.output_shape)), network.dtype)
+    y = np.empty((len(x), *checks.known(network.result_shape)), network.dtype)
     watchers.call("on_predict_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_predict_batch_begin", step)

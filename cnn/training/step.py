@@ -152,7 +152,7 @@ def generators(network: Network, step: int, batch_size: int, shard: slice) -> di
     """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""
     draws = (
         (known(layer.name), utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k))
-        for k, layer in enumerate(network.layers)
+        for k, layer in enumerate(network.chain)
         if layer.draws
     )
     return {name: utils.ShardOfDraws(rng, batch_size, shard) for name, rng in draws}
@@ -162,6 +162,6 @@ def call_generators(network: Network, call: int) -> dict[str, np.random.Generato
     """The same for the call-th model(x, training=True): each call drops other units, as in Keras."""
     return {
         known(layer.name): utils.generator(network.seed, utils.CALL, network.epoch, call, k)
-        for k, layer in enumerate(network.layers)
+        for k, layer in enumerate(network.chain)
         if layer.draws
     }
