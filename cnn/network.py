@@ -21,14 +21,14 @@ layer before puts out, its parameters, in Keras' words. How a long training is r
 
 import copy
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn import checks, utils
-from cnn.layers import Input, Layer, Linear, Softmax, WholeBatch
+from cnn.layers import Input, Layer, Linear, Softmax, Symbol, WholeBatch
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.optimizers import Optimizer
 from cnn.weights import Weights
@@ -150,8 +150,10 @@ class Network(Weights):
             raise ValueError(f"{self}: add: expected a layer, got {layer!r}")
         if isinstance(layer, Input) and (self.layers or self.photo_shape):
             raise ValueError(f"{self}: add: Input stands once, before all layers")
-        if layer in self.layers or (isinstance(layer, Network) and self in layer.networks()):
+        if layer in self.layers:
             raise ValueError(f"{self}: add: {layer} is in this model already")
+        if isinstance(layer, Network) and self in layer.networks():
+            raise ValueError(f"{self}: add: expected another network, got {layer}, which holds this one")
         taken = {other.name for other in self.layers}
         if isinstance(layer, Network) and layer.name == NAME:
             layer.name = _free_name(layer, taken)
@@ -272,6 +274,35 @@ class Network(Weights):
         """The shape of the output with the batch axis: (None, 10)."""
         return None if self.photo_shape is None else (None, *checks.known(self.result_shape))
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for this shape of the input, both with the batch axis. Raises ValueError."""
+        current = checks.shape(str(self), "input_shape", tuple(input_shape[1:]))
+        for _, layer in self.flat():
+            current = layer.infer_shape(current)
+        return input_shape[0], *current
+
+    @property
+    def input(self) -> Symbol:
+        """What stands for its input, for Model(inputs=...). AttributeError while the input's shape is not known."""
+        if self.photo_shape is None:
+            raise AttributeError(f"{self}: the shape of the input is not known yet")
+        return Symbol((None, *self.photo_shape), self, "input")
+
+    @property
+    def output(self) -> Symbol:
+        """What stands for its output. AttributeError while the input's shape is not known."""
+        return self.input._replace(shape=checks.known(self.output_shape), kind="output")
+
+    @property
+    def inputs(self) -> list[Symbol]:
+        """The one input, as a list."""
+        return [self.input]
+
+    @property
+    def outputs(self) -> list[Symbol]:
+        """The one output, as a list."""
+        return [self.output]
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer of this name, or at this place. Raises ValueError when there is none."""
         if index is not None and -len(self.layers) <= index < len(self.layers):
@@ -310,6 +341,13 @@ class Network(Weights):
             slot.update({key: value.astype(dtype) for key, value in slot.items()})
         network.layers, network._aliases = [_copied(layer, dtype) for layer in self.layers], {}
         return network
+
+    def __repr__(self) -> str:
+        """One line: the layers, the shapes, the parameters, and the seed that all its random draws depend on."""
+        state = "not built"
+        if self.built:
+            state = f"{self.photo_shape} -> {self.result_shape}, {self.count_params():,} parameters"
+        return f"<{self}: {len(self.layers)} layers; {state}; seed {self.seed}>"
 
     def __str__(self) -> str:
         return f'{type(self).__name__} "{self.name}"'

@@ -20,7 +20,7 @@ windows.py (where a window fits) and whole_batch.py (what adds up over a batch t
 """
 
 from cnn.layers.activations import ACTIVATIONS, Activation, Linear, LinearCache, ReLU, ReLUCache, Softmax, SoftmaxCache
-from cnn.layers.base import Array, Input, Layer
+from cnn.layers.base import Array, Input, Layer, Symbol
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
 from cnn.layers.normalization import BatchNormalization, BatchNormalizationCache
@@ -59,6 +59,7 @@ __all__ = [
     "ReLUCache",
     "Softmax",
     "SoftmaxCache",
+    "Symbol",
     "Weighted",
     "WholeBatch",
     "place_windows",

@@ -1,7 +1,7 @@
 """What all layers share: a name, parameters, building, calling, weights in and out. No formula stands here."""
 
-from collections.abc import Sequence, Sized
-from typing import Any
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -13,6 +13,25 @@ Array = np.ndarray
 Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
 Shape = tuple[int, ...]
 AnyShape = int | Sequence[int]  # a shape as users may write it
+
+
+class Symbol(NamedTuple):
+    """What stands for the photos at a place of a network while there are none: layer.output, model.inputs[0].
+
+    >>> from cnn.layers import Dense
+    >>> layer = Dense(3)
+    >>> y = layer([[1.0, 2.0]])
+    >>> layer.output
+    <Symbol: (None, 3), the output of Dense>
+    """
+
+    shape: tuple[int | None, ...]  # None is the batch axis
+    owner: Any  # the layer whose output it is, or the network whose input
+    kind: str = "output"
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return f"<Symbol: {self.shape}, the {self.kind} of {self.owner}>"
 
 
 class Layer(Configurable):
@@ -90,6 +109,22 @@ class Layer(Configurable):
         """The shape of each parameter, before any is allocated."""
         return {}
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for this shape of the input, both with the batch axis. Raises ValueError."""
+        return input_shape[0], *self.infer_shape(checks.shape(str(self), "input_shape", tuple(input_shape[1:])))
+
+    @property
+    def output(self) -> Symbol:
+        """What stands for its output, for Model(outputs=...). AttributeError before the layer is built."""
+        if self.output_shape is None:
+            raise AttributeError(f"{self}: output: not built yet: give it a place in a model that knows its input")
+        return Symbol((None, *self.output_shape), self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer that get_config described, without its weights. Raises ValueError."""
+        return cls(**config)
+
     # ---- passes
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, Any]:
@@ -105,6 +140,11 @@ class Layer(Configurable):
 
         A layer without parameters takes inputs of any shape that it can compute with, whatever it was built for.
         """
+        if isinstance(x, Symbol | Layer):
+            raise ValueError(
+                f"{self}: call: expected a batch of photos, got {x}: the functional API is not supported here, "
+                "a Sequential takes its layers in a row"
+            )
         x = checks.inputs(str(self), x, self.input_shape if self.params else None, least_axes=self.least_axes)
         dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         if self.input_shape is None:

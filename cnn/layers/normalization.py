@@ -20,7 +20,7 @@ class BatchNormalizationCache(NamedTuple):
     deviation: Array  # sqrt(variance + epsilon)
     mean: Array
     variance: Array
-    count: int  # numbers in a channel of the whole batch; 0 outside training, where the moments are constants
+    numbers: int  # so many in a channel of the whole batch; 0 outside training, where the moments are constants
 
 
 class BatchNormalization(WholeBatch):
@@ -51,29 +51,29 @@ class BatchNormalization(WholeBatch):
     not_learned = ("moving_mean", "moving_variance")
 
     def forward_of_part(self, x: Array, training: bool = False) -> Task:
-        mean, variance, count = self.params["moving_mean"], self.params["moving_variance"], 0
+        mean, variance, numbers = self.params["moving_mean"], self.params["moving_variance"], 0
         if training and self.trainable:
-            count, total = yield x.size // x.shape[-1], _sums(x)
-            mean = total / count
+            numbers, total = yield x.size // x.shape[-1], _sums(x)
+            mean = total / numbers
             spread = x - mean
             (squares,) = yield (_sums(spread, spread),)
-            variance = squares / count
+            variance = squares / numbers
         deviation = np.sqrt(variance + self.epsilon)
         normal = (x - mean) / deviation
         y = normal * self.params["gamma"] if self.scale else normal
         y = y + self.params["beta"] if self.center else y
-        return y, BatchNormalizationCache(normal, deviation, mean, variance, count)
+        return y, BatchNormalizationCache(normal, deviation, mean, variance, numbers)
 
     def backward_of_part(self, dy: Array, cache: BatchNormalizationCache) -> Task:
         sums = {"gamma": _sums(dy, cache.normal), "beta": _sums(dy)}
-        if cache.count:
+        if cache.numbers:
             dgamma, dbeta = yield tuple(sums.values())
-            dy = dy - dbeta / cache.count - cache.normal * (dgamma / cache.count)
+            dy = dy - dbeta / cache.numbers - cache.normal * (dgamma / cache.numbers)
         gamma = self.params["gamma"] if self.scale else 1
         return dy * (gamma / cache.deviation), {key: sums[key] for key in self.learnable}
 
     def averages(self, cache: BatchNormalizationCache) -> dict[str, Array]:
-        if not cache.count:
+        if not cache.numbers:
             return {}
         moments = {"moving_mean": cache.mean, "moving_variance": cache.variance}
         return {key: self.momentum * self.params[key] + (1 - self.momentum) * now for key, now in moments.items()}

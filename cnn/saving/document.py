@@ -151,7 +151,10 @@ def _read_model(described, kind: type[N]) -> tuple[N, Shapes]:
     model.dtype = np.dtype(checks.choice("model", "dtype", dtype, DTYPES))
     if not isinstance(shape, list) or len(shape) > 8:
         raise ModelFileError("model: expected an input shape of at most 8 numbers")
-    model.lay_out(_read_layers(found, model), checks.shape("model", "input_shape", shape))
+    model.layers = _read_layers(found, model)
+    if len(list(model.flat())) > MAX_LAYERS:
+        raise ModelFileError(f"model: expected at most {MAX_LAYERS} layers")
+    model.lay_out(model.layers, checks.shape("model", "input_shape", shape))
     shapes = {
         f"{name}/{key}": shape
         for name, layer in model.flat()
