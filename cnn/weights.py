@@ -41,8 +41,8 @@ class Weights:
     @property
     def trainable_params(self) -> dict[str, Array]:
         """Those of `params` that the optimizer changes: not the frozen ones, nor averages that training keeps."""
-        frozen, params = self.frozen, self.params
-        return {key: params[key] for key in self.learnable if key.rpartition("/")[0] not in frozen}
+        learning = ((name, layer) for name, layer in self.flat() if layer.params and layer.trainable)
+        return {f"{name}/{key}": layer.params[key] for name, layer in learning for key in layer.learnable}
 
     @property
     def trainable(self) -> bool:
@@ -79,18 +79,15 @@ class Weights:
         """The penalties of the regularizers, which training and evaluate add to the loss."""
         return [penalty for _, layer in self.flat() for penalty in layer.losses]
 
-    @property
-    def penalty(self) -> float:
-        """Their sum."""
-        return sum(self.losses)
-
-    def penalty_gradients(self) -> dict[str, Array]:
-        """{"conv2d/kernel": d penalty / d kernel, ...}, of the parameters that have a regularizer."""
-        return {
-            f"{name}/{key}": regularizer.gradient(layer.params[key])
-            for name, layer in self.flat()
-            for key, regularizer in layer.regularized.items()
-        }
+    def penalty(self, grads: dict[str, Array] | None = None) -> float:
+        """Their sum; the gradient of each is added to its parameter's in `grads`."""
+        total = 0.0
+        for name, layer in self.flat():
+            for key, regularizer in layer.regularized.items():
+                total += regularizer(layer.params[key])
+                if grads is not None:
+                    grads[f"{name}/{key}"] += regularizer.gradient(layer.params[key])
+        return total
 
     # ---- in and out
 

@@ -188,7 +188,7 @@ class Layer(Configurable):
     @property
     def regularized(self) -> dict[str, Regularizer]:
         """{"kernel": its regularizer}, of the parameters that training changes and that have one."""
-        keys = self.learnable if self.trainable else ()
+        keys = self.learnable if self.params and self.trainable else ()
         found = {key: getattr(self, f"{key}_regularizer", None) for key in keys}
         return {key: regularizer for key, regularizer in found.items() if regularizer is not None}
 

@@ -114,7 +114,7 @@ def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watc
     """{"loss": ..., "accuracy": ...} over all of checked x and y."""
     loss_of = checks.known(network.loss)
     from_logits = loss_of.from_logits or network.ends_in_softmax
-    mean, penalty = RunningMean(), network.penalty
+    mean, penalty = RunningMean(), network.penalty()
     watchers.call("on_test_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_test_batch_begin", step)

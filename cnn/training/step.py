@@ -67,9 +67,8 @@ def run_batch(
 
     with twin.lend(network, len(shards)) if fast else plain as networks:
         result = _add_up(together(map(run_shard, networks, shards)), input_gradient)
-    for key, gradient in network.penalty_gradients().items():  # once, and not in each shard
-        result.grads[key] += gradient
-    return result._replace(loss=result.loss + network.penalty)
+    penalty = network.penalty(result.grads)  # once, and not in each shard
+    return result._replace(loss=result.loss + penalty)
 
 
 def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
