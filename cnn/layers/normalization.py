@@ -52,25 +52,30 @@ class BatchNormalization(WholeBatch):
 
     def forward_of_part(self, x: Array, training: bool = False) -> Task:
         mean, variance, numbers = self.params["moving_mean"], self.params["moving_variance"], 0
-        if training and self.trainable:
+        of_batch = training and self.trainable
+        if of_batch:
             numbers, total = yield x.size // x.shape[-1], _sums(x)
             mean = total / numbers
-            spread = x - mean
-            (squares,) = yield (_sums(spread, spread),)
+        normal = x - mean
+        if of_batch:
+            (squares,) = yield (_sums(normal, normal),)
             variance = squares / numbers
         deviation = np.sqrt(variance + self.epsilon)
-        normal = (x - mean) / deviation
-        y = normal * self.params["gamma"] if self.scale else normal
-        y = y + self.params["beta"] if self.center else y
+        normal /= deviation
+        y = normal * self.params.get("gamma", 1)
+        y += self.params.get("beta", 0)
         return y, BatchNormalizationCache(normal, deviation, mean, variance, numbers)
 
     def backward_of_part(self, dy: Array, cache: BatchNormalizationCache) -> Task:
         sums = {"gamma": _sums(dy, cache.normal), "beta": _sums(dy)}
+        rest = dy
         if cache.numbers:
             dgamma, dbeta = yield tuple(sums.values())
-            dy = dy - dbeta / cache.numbers - cache.normal * (dgamma / cache.numbers)
-        gamma = self.params["gamma"] if self.scale else 1
-        return dy * (gamma / cache.deviation), {key: sums[key] for key in self.learnable}
+            rest = cache.normal * (-dgamma / cache.numbers)  # dy less what mean and deviation undo of it
+            rest += dy
+            rest -= dbeta / cache.numbers
+        dx = rest * (self.params.get("gamma", 1) / cache.deviation)
+        return dx, {key: sums[key] for key in self.learnable}
 
     def averages(self, cache: BatchNormalizationCache) -> dict[str, Array]:
         if not cache.numbers:
