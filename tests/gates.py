@@ -3,7 +3,7 @@
 import numpy as np
 from conftest import random_batch, random_biases, small_network
 
-from cnn import gradcheck, layers, losses, models
+from cnn import gradcheck, layers, losses, models, regularizers
 from cnn.training.step import run_batch
 from kernels import reference
 
@@ -22,6 +22,7 @@ LAYERS = [
     (lambda: layers.Dense(3, activation="softmax"), (4,)),
     (lambda: layers.Flatten(), (2, 3, 2)),
     (lambda: layers.Dropout(0.3), (10,)),
+    (lambda: layers.BatchNormalization(epsilon=0.1), (3, 4, 2)),
 ]
 
 
@@ -40,6 +41,63 @@ def network_gate():
     """Every number of a whole network with its loss, in two shards, against slopes."""
     x, y = random_batch(4)
     all_passed(gradcheck.check_model(random_biases(small_network(shards=2)), x, y, samples=None))
+
+
+def normalized_network(shards=2, seed=0, activation=layers.ReLU):
+    """A network that normalizes twice, behind a convolution and before the first Dense layer."""
+    rng = np.random.default_rng(seed)
+    model = models.Sequential(
+        [
+            layers.Conv2D(4, 3, use_bias=False, input_shape=(8, 8, 1)),
+            layers.BatchNormalization(),
+            activation(),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.BatchNormalization(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        seed=seed,
+    )
+    model.shards = shards
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    for key in model.learnable:
+        model.params[key] += rng.uniform(-0.2, 0.2, model.params[key].shape).astype(np.float32)
+    return model
+
+
+def whole_batch_gate():
+    """However a batch is cut, each photo is normalized by all: loss, gradients and averages are those of one shard."""
+    x, y = random_batch(7)
+    one, three = (
+        run_batch(normalized_network(shards).astype(np.float64), x, y, input_gradient=True) for shards in (1, 3)
+    )
+    assert abs(one.loss - three.loss) <= 1e-13
+    pairs = [(a[key], b[key]) for a, b in ((one.grads, three.grads), (one.averages, three.averages)) for key in a]
+    for ours, theirs in [*pairs, (one.dx, three.dx)]:
+        assert np.abs(ours - theirs).max() <= 1e-13
+
+
+def regularized_network(shards=2):
+    """A network whose weights cost something: kernels and biases, by all regularizers that there are."""
+    model = models.Sequential(
+        [
+            layers.Conv2D(3, 3, kernel_regularizer=regularizers.L1L2(0.02, 0.05), input_shape=(8, 8, 1)),
+            layers.Flatten(),
+            layers.BatchNormalization(gamma_regularizer="l1", beta_regularizer="l2"),
+            layers.Dense(10, activation="softmax", kernel_regularizer="l2", bias_regularizer=regularizers.L1(0.1)),
+        ]
+    )
+    model.shards = shards
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    rng = np.random.default_rng(0)
+    for key in model.learnable:
+        model.params[key] += rng.uniform(0.05, 0.1, model.params[key].shape).astype(np.float32)
+    return model
+
+
+def penalty_gate():
+    """Loss and gradients with their penalties, in two shards, against slopes."""
+    all_passed(gradcheck.check_model(regularized_network(), *random_batch(4)))
 
 
 def corner_gate():
@@ -120,7 +178,7 @@ def independence_gate():
 def fast_gate(model=None, count=12):
     """The fast twin that fit runs has the gradients of the plain layers, to the rounding of float32."""
     model = model or random_biases(small_network(shards=2, filters=3))  # fill no vector register
-    x, y = random_batch(count, model.input_shape)
+    x, y = random_batch(count, model.photo_shape)
     plain, fast = (run_batch(model, x, y, step=3, fast=fast) for fast in (False, True))
     assert abs(plain.loss - fast.loss) <= 1e-6 * abs(plain.loss)
     assert (plain.outputs.argmax(axis=1) == fast.outputs.argmax(axis=1)).all()

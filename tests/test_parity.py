@@ -118,6 +118,38 @@ def test_softmax_and_dense(dtype, tolerance):
         close(ours, theirs, tolerance)
 
 
+@pytest.mark.parametrize("shape", [(5,), (4, 3, 5)])
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@DTYPES
+def test_batch_normalization(shape, scale, training, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    layer = layers.BatchNormalization(scale=scale)
+    layer.build(shape, rng, dtype)
+    for value in layer.params.values():
+        value[:] = rng.uniform(0.5, 1.5, value.shape)
+    x = (3 + 2 * rng.standard_normal((7, *shape))).astype(dtype)
+    y, cache = layer.forward(x, training)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx, grads = layer.backward(dy, cache)
+    tx, given = tensor(x), {key: tensor(value) for key, value in layer.params.items()}
+    moving = [given[key].detach().clone() for key in ("moving_mean", "moving_variance")]
+    rows = tx.reshape(-1, 5)
+    ty = F.batch_norm(rows, *moving, given.get("gamma"), given["beta"], training, 0.01, 1e-3).reshape(x.shape)
+    ty.backward(torch.tensor(dy))
+    close(y, ty, tolerance)
+    close(dx, tx.grad, tolerance)
+    for key, grad in grads.items():
+        close(grad, given[key].grad, 10 * tolerance)
+    if training:  # PyTorch keeps the variance of a sample, Keras that of the numbers themselves
+        averages, count = layer.averages(cache), rows.shape[0]
+        close(averages["moving_mean"], moving[0], tolerance)
+        old = 0.99 * layer.params["moving_variance"]
+        close(averages["moving_variance"], old + (moving[1].numpy() - old) * ((count - 1) / count), tolerance)
+    else:
+        assert layer.averages(cache) == {}
+
+
 @pytest.mark.parametrize("size", [1, 100, 1e4])
 @DTYPES
 def test_cross_entropy_of_logits(size, dtype, tolerance):

@@ -331,6 +331,8 @@ def test_get_config_and_constructor_are_inverse():
     things = [
         *(layer for layer in small_model(trained=False).layers),
         layers.Dropout(0.1, name="drop"),
+        layers.BatchNormalization(momentum=0.5, epsilon=0.1, center=False, gamma_initializer="zeros"),
+        layers.Dense(3, trainable=False),
         *OPTIMIZERS,
         losses.SparseCategoricalCrossentropy(from_logits=True, name="mine"),
         losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),

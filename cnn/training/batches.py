@@ -33,8 +33,8 @@ class Batch(NamedTuple):
 def check_inputs(network: Network, verb: str, x: ArrayLike) -> Array:
     """x as a batch that the network takes; builds the network if it is not yet. Raises ValueError."""
     where = f"{network}: {verb}"
-    x = with_channels(checks.numeric_array(where, "x", x), network.input_shape)
-    x = checks.inputs(where, x, network.input_shape, network.dtype)
+    x = with_channels(checks.numeric_array(where, "x", x), network.photo_shape)
+    x = checks.inputs(where, x, network.photo_shape, network.dtype)
     if not network.layers:
         raise ValueError(f"{where}: the model has no layers: add some first")
     if not network.built:
@@ -72,7 +72,7 @@ def check_batch(
     if loss.from_logits and network.closing is not None:
         end = network.closing.identifier
         raise ValueError(f"{network}: {verb}: the loss expects logits (from_logits=True), but the model ends in {end}")
-    y = loss.check(y, (len(x), *checks.known(network.output_shape)))
+    y = loss.check(y, (len(x), *checks.known(network.result_shape)))
     return Batch(x, y, _weights(network, f"{network}: {verb}", y, sample_weight, class_weight))
 
 
@@ -89,7 +89,7 @@ def _weights(network, where, y, sample_weight, class_weight):
         raise ValueError(f"{where}: class_weight and sample_weight: expected one of them, got both")
     if sample_weight is not None:
         return checks.weights(where, sample_weight, len(y))
-    return None if class_weight is None else weights_of_classes(where, class_weight, y, network.output_shape[-1])
+    return None if class_weight is None else weights_of_classes(where, class_weight, y, network.result_shape[-1])
 
 
 def weights_of_classes(where: str, class_weight: Any, y: Array, outputs: int) -> Array:

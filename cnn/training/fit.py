@@ -151,12 +151,12 @@ def evaluate(
 
 def evaluate_checked(network: Network, source: Source, watchers: CallbackList) -> dict[str, float]:
     """{"loss": ..., "accuracy": ...} over all batches of a source."""
-    mean = RunningMean(network)
+    mean, penalty = RunningMean(network), network.penalty()
     watchers.call("on_test_begin")
     for step, (batch, outputs) in enumerate(source.outputs(network)):
         watchers.call("on_test_batch_begin", step)
         loss, _ = network.loss_and_gradient(batch.y, outputs, len(outputs), batch.weights)
-        mean.add(loss, batch.y, outputs)
+        mean.add(loss + penalty, batch.y, outputs)
         watchers.call("on_test_batch_end", step, mean.logs())
     watchers.call("on_test_end", mean.logs())
     return mean.logs()

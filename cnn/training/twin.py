@@ -26,7 +26,8 @@ from numpy.typing import DTypeLike
 
 from cnn.checks import known
 from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, place_windows
-from cnn.network import Network, OpenEnd, closes
+from cnn.layers.closing import OpenEnd, closes
+from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
 from kernels import relu_pool
@@ -196,11 +197,11 @@ def lend(model: Network, count: int = 1) -> Iterator[list[list]]:
     if model.dtype != np.float32:
         yield [model.logit_layers() for _ in range(count)]
         return
-    parts = _parts(model.layers)
+    parts = _parts(model.chain)
     pool = _pools.get(model)
     if pool is None or len(parts) != len(pool.made_from) or not all(map(operator.is_, parts, pool.made_from)):
         pool = _pools[model] = Pool(parts, [])
-    twins = [_take(pool.free) or twin_of(model.layers) for _ in range(count)]
+    twins = [_take(pool.free) or twin_of(model.chain) for _ in range(count)]
     yield twins
     pool.free.extend(reversed(twins))  # so that the next pass gets them in this order again
 
