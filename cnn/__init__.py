@@ -28,6 +28,7 @@ if not hasattr(kernels, "blas"):
 __version__ = "0.1.0"
 
 _MODULES = (
+    "activations",
     "article",
     "callbacks",
     "datasets",

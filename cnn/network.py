@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn import checks, utils
-from cnn.layers import Input, Layer, Linear, Softmax, WholeBatch
+from cnn.layers import Activation, Input, Layer, Linear, Softmax, WholeBatch
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.optimizers import Optimizer
 from kernels import threads
@@ -221,7 +221,7 @@ class Network:
     def logit_layers(self) -> list[Layer]:
         """The layers without a closing softmax: what training runs, since the loss wants logits (see losses.py)."""
         *body, last = self.layers
-        if isinstance(last, Softmax):
+        if isinstance(last, Softmax) or (isinstance(last, Activation) and self.ends_in_softmax):
             return body
         if isinstance(getattr(last, "activation", None), Softmax):
             last = copy.copy(last)  # the same parameters, another activation

@@ -1,9 +1,12 @@
 """The gates that every gradient must pass. Each raises AssertionError; test_injected_faults.py proves that they can."""
 
+from functools import partial
+
 import numpy as np
 from conftest import random_batch, random_biases, small_network
 
-from cnn import gradcheck, layers, models
+from cnn import activations, gradcheck, layers, models
+from cnn.layers.formulas import FORMULAS
 from cnn.training.step import run_batch
 from kernels import reference
 
@@ -20,6 +23,10 @@ LAYERS = [
     (lambda: layers.MaxPooling2D(3, strides=2, padding="same"), (6, 5, 2)),
     (lambda: layers.Dense(4, activation="relu"), (4,)),
     (lambda: layers.Dense(3, activation="softmax"), (4,)),
+    *[(partial(layers.Activation, name), (7,)) for name in FORMULAS],
+    (lambda: layers.LeakyReLU(0.1), (7,)),
+    (lambda: layers.ELU(0.5), (7,)),
+    (lambda: layers.Dense(3, activation=partial(activations.gelu, approximate=True)), (4,)),
     (lambda: layers.Flatten(), (2, 3, 2)),
     (lambda: layers.Dropout(0.3), (10,)),
     (lambda: layers.BatchNormalization(epsilon=0.1), (3, 4, 2)),

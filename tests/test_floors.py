@@ -21,7 +21,7 @@ cnn.checks cnn.datasets cnn.configurable
 cnn.utils
 cnn.initializers cnn.metrics
 cnn.layers cnn.losses cnn.optimizers
-cnn.network cnn.summary
+cnn.activations cnn.network cnn.summary
 cnn.saving
 cnn.callbacks
 cnn.training

@@ -133,8 +133,8 @@ BAD_ARGUMENTS = {
     "stride 0": (lambda: layers.Conv2D(1, 3, strides=(1, 0)), "Conv2D: strides: .* got 0"),
     "padding": (lambda: layers.Conv2D(1, 3, padding="full"), "Conv2D: padding: expected 'valid' or 'same', got 'full'"),
     "activation": (
-        lambda: layers.Conv2D(1, 3, activation="tanh"),
-        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'",
+        lambda: layers.Conv2D(1, 3, activation="tan"),
+        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax' or .* got 'tan'",
     ),
     "initializer": (
         lambda: layers.Dense(1, kernel_initializer="one"),

@@ -1,6 +1,7 @@
 """Every layer: its gradients over a table of shapes, its shapes as in Keras, and what it must not do."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,6 +49,11 @@ TABLE = {
     "relu": (lambda: layers.ReLU(), (3, 4, 2)),
     "softmax": (lambda: layers.Softmax(), (6,)),
     "softmax on the last axis": (lambda: layers.Softmax(), (2, 2, 3)),
+    **{f"{name} alone": (partial(layers.Activation, name), (3, 4)) for name in layers.ACTIVATIONS},
+    "leaky relu": (lambda: layers.LeakyReLU(0.1), (3, 4)),
+    "elu": (lambda: layers.ELU(0.5), (3, 4)),
+    "dense sigmoid": (lambda: layers.Dense(4, activation="sigmoid"), (5,)),
+    "conv elu": (lambda: layers.Conv2D(2, 3, activation=layers.ELU(0.5)), (5, 6, 2)),
     "flatten": (lambda: layers.Flatten(), (3, 4, 2)),
     "flatten of a row": (lambda: layers.Flatten(), (3,)),
     "batch normalization": (lambda: layers.BatchNormalization(), (3, 2, 2)),

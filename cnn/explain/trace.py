@@ -154,7 +154,7 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
 
 def is_relu(stage: Stage) -> bool:
     """Whether this layer's own activation is a ReLU."""
-    return isinstance(getattr(stage.layer, "activation", None), ReLU)
+    return "z" in stage.names and isinstance(stage.layer.activation, ReLU)
 
 
 def _general_names(layer):

@@ -9,7 +9,7 @@ Photos are (N, H, W, C), as in Keras: photo, row, column, channel.
 
 In this order they are read best:
 1. dense.py - Dense: every input times a weight, added up
-2. activations.py - ReLU, Softmax, Linear
+2. activations.py - ReLU, Softmax, Linear; the other activations, whose formulas are a table in formulas.py
 3. convolution.py - Conv2D: the same product, over windows laid out by im2col
 4. pooling.py - MaxPooling2D
 5. reshaping.py - Flatten
@@ -19,7 +19,22 @@ What they share, and what a layer of your own needs, is in base.py (Layer), weig
 windows.py (where a window fits) and whole_batch.py (what adds up over a batch that is cut into shards).
 """
 
-from cnn.layers.activations import ACTIVATIONS, Activation, Linear, LinearCache, ReLU, ReLUCache, Softmax, SoftmaxCache
+from cnn.layers.activations import (
+    ACTIVATIONS,
+    ELU,
+    Activation,
+    ActivationCache,
+    ActivationFunction,
+    Elementwise,
+    ElementwiseCache,
+    LeakyReLU,
+    Linear,
+    LinearCache,
+    ReLU,
+    ReLUCache,
+    Softmax,
+    SoftmaxCache,
+)
 from cnn.layers.base import Array, Input, Layer
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
@@ -35,7 +50,10 @@ Convolution2D, MaxPool2D = Conv2D, MaxPooling2D  # Keras' other names for them
 
 __all__ = [
     "ACTIVATIONS",
+    "ELU",
     "Activation",
+    "ActivationCache",
+    "ActivationFunction",
     "Array",
     "BatchNormalization",
     "BatchNormalizationCache",
@@ -46,10 +64,13 @@ __all__ = [
     "DenseCache",
     "Dropout",
     "DropoutCache",
+    "Elementwise",
+    "ElementwiseCache",
     "Flatten",
     "FlattenCache",
     "Input",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "LinearCache",
     "MaxPool2D",

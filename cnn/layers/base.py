@@ -24,9 +24,9 @@ class Layer(Configurable):
 
     A check is called as check(where, name, value) and returns the value to keep, or raises ValueError; the cache is a
     NamedTuple; y and dx have x's dtype. `gradcheck.check_layer` tells whether backward is the derivative of forward
-    (its `crossings` must be told of a kink). Then import the layer and its cache in cnn/layers/__init__.py, and give it
-    a line in the TABLE of tests/test_layers.py. If it shall be saved: a line in LAYERS of cnn/saving/document.py, and
-    how many numbers it makes of a photo in cnn/saving/limits.py.
+    (a cache with x and `corners` tells it where the slope jumps). Then import the layer and its cache in
+    cnn/layers/__init__.py, and give it a line in the TABLE of tests/test_layers.py. If it shall be saved: a line in
+    LAYERS of cnn/saving/document.py, and how many numbers it makes of a photo in cnn/saving/limits.py.
 
     >>> class Scale(Layer):
     ...     '''y = factor * x,  so  dx = factor * dy'''
@@ -53,6 +53,7 @@ class Layer(Configurable):
 
     arguments = {"name": checks.layer_name, "trainable": checks.boolean}
     unless = {"trainable": True}
+    at_default = {"dtype": "float32", "autocast": True, "activity_regularizer": None}
     draws = False  # whether forward needs random numbers in training
     least_axes = 1  # of the smallest batch it takes: (N,)
     not_learned: tuple[str, ...] = ()  # the parameters without a gradient: averages that training keeps

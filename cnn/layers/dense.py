@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from cnn import checks, initializers, utils
-from cnn.layers.activations import Activation
+from cnn.layers.activations import ActivationFunction
 from cnn.layers.base import AnyShape, Array, Grads, Shape
 from cnn.layers.weighted import Weighted
 
@@ -53,10 +53,11 @@ class Dense(Weighted):
     def __init__(
         self,
         units: int,
-        activation: str | Activation | None = None,
+        activation: str | ActivationFunction | None = None,
         use_bias: bool = True,
         kernel_initializer: initializers.Identifier = "glorot_uniform",
         bias_initializer: initializers.Identifier = "zeros",
+        *,
         input_shape: AnyShape | None = None,
         name: str | None = None,
         **unsupported: Any,

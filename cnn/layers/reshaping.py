@@ -23,6 +23,8 @@ class Flatten(Layer):
     (5, 3136)
     """
 
+    at_default = {**Layer.at_default, "data_format": "channels_last"}
+
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, FlattenCache]:
         return x.reshape(len(x), -1), FlattenCache(x.shape)
 

@@ -22,11 +22,14 @@ MIN_SCALE, MAX_SCALE = 1e-6, 1e6  # what bytes are multiplied by: 1/255 or 1 is 
 LAYERS = {
     kind.__name__: kind
     for kind in (
+        layers.Activation,
         layers.BatchNormalization,
         layers.Conv2D,
         layers.Dense,
         layers.Dropout,
+        layers.ELU,
         layers.Flatten,
+        layers.LeakyReLU,
         layers.Linear,
         layers.MaxPooling2D,
         layers.ReLU,

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn.checks import known
-from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.layers import Activation, Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
 from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
@@ -157,7 +157,7 @@ TWINS: dict[type, Callable] = {
 def twin_of(layers: list) -> list:
     """Layers that compute the same logits: a convolution and its pooling are one, a closing softmax is left out."""
     twin: list = []
-    todo = list(layers)
+    todo: list = [layer.activation if type(layer) is Activation else layer for layer in layers]
     while todo:
         layer = todo.pop(0)
         if TwinConv.fits(layer):
