@@ -93,9 +93,11 @@ class Configurable:
 
 
 def as_json(value: Any) -> Any:
-    """An argument as JSON can hold it: a pair as a list, an initializer or activation by its name."""
+    """An argument as JSON can hold it: a pair or an array as a list, an initializer or activation by its name."""
     if isinstance(value, Configurable):
         return value.as_argument()
+    if hasattr(value, "tolist"):  # an array
+        return value.tolist()
     return list(value) if isinstance(value, tuple) else value
 
 

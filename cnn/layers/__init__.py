@@ -11,10 +11,11 @@ In this order they are read best:
 1. dense.py - Dense: every input times a weight, added up
 2. activations.py - ReLU, Softmax, Linear; the other activations, whose formulas are a table in formulas.py
 3. convolution.py - Conv2D: the same product, over windows laid out by im2col
-4. pooling.py - MaxPooling2D
-5. reshaping.py - Flatten
-6. regularization.py - Dropout
-7. normalization.py - BatchNormalization
+4. pooling.py - MaxPooling2D; average_pooling.py - AveragePooling2D, and pooling over whole maps
+5. reshaping.py - Flatten, Reshape, ZeroPadding2D
+6. regularization.py - Dropout, SpatialDropout2D
+7. normalization.py - BatchNormalization; scaling.py - Rescaling, Normalization
+8. augmentation.py - RandomFlip, RandomTranslation, RandomZoom, RandomRotation
 What they share, and what a layer of your own needs, is in base.py (Layer), weighted.py (kernel, bias, activation),
 windows.py (where a window fits) and whole_batch.py (what adds up over a batch that is cut into shards).
 """
@@ -35,18 +36,22 @@ from cnn.layers.activations import (
     Softmax,
     SoftmaxCache,
 )
-from cnn.layers.base import Array, Input, Layer
+from cnn.layers.augmentation import RandomFlip, RandomLayer, RandomRotation, RandomTranslation, RandomZoom
+from cnn.layers.average_pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D
+from cnn.layers.base import Array, Input, InputLayer, Layer
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
 from cnn.layers.normalization import BatchNormalization, BatchNormalizationCache
 from cnn.layers.pooling import MaxPooling2D, MaxPooling2DCache
-from cnn.layers.regularization import Dropout, DropoutCache
-from cnn.layers.reshaping import Flatten, FlattenCache
+from cnn.layers.regularization import Dropout, DropoutCache, SpatialDropout2D
+from cnn.layers.reshaping import Flatten, FlattenCache, Reshape, ZeroPadding2D
+from cnn.layers.scaling import Normalization, Rescaling
 from cnn.layers.weighted import Weighted
 from cnn.layers.whole_batch import WholeBatch
 from cnn.layers.windows import place_windows
 
-Convolution2D, MaxPool2D = Conv2D, MaxPooling2D  # Keras' other names for them
+Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D  # Keras' other names for them
+GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 
 __all__ = [
     "ACTIVATIONS",
@@ -55,6 +60,8 @@ __all__ = [
     "ActivationCache",
     "ActivationFunction",
     "Array",
+    "AveragePooling2D",
+    "AvgPool2D",
     "BatchNormalization",
     "BatchNormalizationCache",
     "Conv2D",
@@ -68,7 +75,12 @@ __all__ = [
     "ElementwiseCache",
     "Flatten",
     "FlattenCache",
+    "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPooling2D",
     "Input",
+    "InputLayer",
     "Layer",
     "LeakyReLU",
     "Linear",
@@ -76,11 +88,21 @@ __all__ = [
     "MaxPool2D",
     "MaxPooling2D",
     "MaxPooling2DCache",
+    "Normalization",
+    "RandomFlip",
+    "RandomLayer",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "ReLUCache",
+    "Rescaling",
+    "Reshape",
     "Softmax",
     "SoftmaxCache",
+    "SpatialDropout2D",
     "Weighted",
     "WholeBatch",
+    "ZeroPadding2D",
     "place_windows",
 ]

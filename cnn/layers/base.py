@@ -99,7 +99,7 @@ class Layer(Configurable):
         """(dx, grads) from dy and forward's cache; dx may be None where need_dx is not set."""
         raise NotImplementedError
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Any, training: bool = False) -> Array:
         """y for a batch x, as in Keras: the layer is built from x if it is not yet. Raises ValueError.
 
         A layer without parameters takes inputs of any shape that it can compute with, whatever it was built for.
@@ -111,7 +111,8 @@ class Layer(Configurable):
         else:
             self.infer_shape(x.shape[1:])  # raises where a second shape does not fit
         dtype = next((p.dtype for p in self.params.values()), dtype)
-        return self.forward(x.astype(dtype, copy=False))[0]
+        rng = utils.lone_call_generator() if training and self.draws else None
+        return self.forward(x.astype(dtype, copy=False), training, rng)[0]
 
     # ---- weights
 
@@ -183,11 +184,33 @@ class Layer(Configurable):
 
 
 class Input(Layer):
-    """Says the shape of one photo, for the first place in a Sequential.
+    """Says the shape of one photo, for the first place in a Sequential; batch_shape: with the batch axis, (None, ...).
+
+    batch_size is accepted, as in Keras, and has no effect: batches may be of any size.
 
     >>> Input(shape=(28, 28, 1))
     <Input: not built, input (28, 28, 1)>
     """
 
-    def __init__(self, shape: AnyShape, name: str | None = None, **unsupported: Any):
-        super().__init__(name, checks.shape("Input", "shape", shape), **unsupported)
+    at_default = {**Layer.at_default, "sparse": False, "ragged": False, "optional": False}
+    at_default |= dict.fromkeys(("tensor", "input_tensor"))
+
+    def __init__(
+        self,
+        shape: AnyShape | None = None,
+        batch_size: int | None = None,
+        *,
+        batch_shape: Sequence[int | None] | None = None,
+        input_shape: AnyShape | None = None,
+        name: str | None = None,
+        **unsupported: Any,
+    ):
+        given = [one for one in (shape, input_shape, batch_shape and tuple(batch_shape)[1:]) if one is not None]
+        if len(given) > 1:
+            raise ValueError(f"Input: shape: expected one shape, got {' and '.join(map(str, given))}")
+        if batch_size is not None:
+            checks.whole("Input", "batch_size", batch_size)
+        super().__init__(name, checks.shape("Input", "shape", given[0] if given else None), **unsupported)
+
+
+InputLayer = Input  # Keras' name for what its Input makes

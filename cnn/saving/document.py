@@ -23,17 +23,29 @@ LAYERS = {
     kind.__name__: kind
     for kind in (
         layers.Activation,
+        layers.AveragePooling2D,
         layers.BatchNormalization,
         layers.Conv2D,
         layers.Dense,
         layers.Dropout,
         layers.ELU,
         layers.Flatten,
+        layers.GlobalAveragePooling2D,
+        layers.GlobalMaxPooling2D,
         layers.LeakyReLU,
         layers.Linear,
         layers.MaxPooling2D,
+        layers.Normalization,
+        layers.RandomFlip,
+        layers.RandomRotation,
+        layers.RandomTranslation,
+        layers.RandomZoom,
         layers.ReLU,
+        layers.Rescaling,
+        layers.Reshape,
         layers.Softmax,
+        layers.SpatialDropout2D,
+        layers.ZeroPadding2D,
     )
 }
 OPTIMIZERS = {kind.__name__: kind for kind in optimizers.TABLE.values()}

@@ -9,7 +9,7 @@ its activation, and what its windows lay out. VGG16 makes 774 of each number of 
 import math
 
 from cnn.errors import ModelFileError
-from cnn.layers import BatchNormalization, Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D
+from cnn.layers import BatchNormalization, Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, Reshape
 from cnn.network import Network
 
 FREE = 10_000_000  # 40 MB in float32, fifty times the article's network: anybody may have that
@@ -23,7 +23,7 @@ AT_ONCE = 50_000_000  # lets only so many numbers be made at once in each thread
 
 def numbers_of(layer: Layer) -> int:
     """How many numbers a photo becomes in this layer."""
-    if isinstance(layer, Flatten | Linear):
+    if isinstance(layer, Flatten | Linear | Reshape):
         return 0  # the same numbers
     shape, photo = layer.output_shape or (), layer.input_shape or (0,)
     numbers = math.prod(shape)
