@@ -137,8 +137,8 @@ BAD_ARGUMENTS = {
         "Conv2D: activation: expected 'linear' or 'relu' or 'softmax' or .* got 'tan'",
     ),
     "initializer": (
-        lambda: layers.Dense(1, kernel_initializer="one"),
-        "Dense: kernel_initializer: expected one of 'glorot_uniform', .* got 'one'",
+        lambda: layers.Dense(1, kernel_initializer="twos"),
+        "Dense: kernel_initializer: expected one of 'constant', .* got 'twos'",
     ),
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
