@@ -1,6 +1,7 @@
 """The activations of the table in cnn/layers/formulas.py: functions, arguments, layers, in files and in training."""
 
 import json
+import math
 from functools import partial
 
 import gates
@@ -16,6 +17,7 @@ from cnn.layers import formulas
 from cnn.layers.activations import find_activation
 from cnn.layers.formulas import FORMULAS
 from cnn.terminal import Style
+from kernels.erf import erf
 
 EVERY_FORMULA = pytest.mark.parametrize("name", FORMULAS)
 WIDE = np.random.default_rng(0).permutation(np.linspace(-8, 8, 54)).reshape(6, 9)  # beyond all corners, on none
@@ -39,6 +41,15 @@ def test_slopes_with_other_settings(settings):
     layer = layers.ELU(**settings) if "alpha" in settings else layers.LeakyReLU(**settings)
     gates.all_passed(gradcheck.check_layer(layer, WIDE))
     gates.all_passed(gradcheck.check_layer(layers.Activation(partial(activations.gelu, approximate=True)), WIDE))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_error_function(dtype):
+    y = erf(WIDE.astype(dtype)[:, ::2])
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(
+        y, np.array([[math.erf(x) for x in row] for row in WIDE[:, ::2].astype(dtype)], dtype)
+    )
 
 
 @EVERY_FORMULA

@@ -150,6 +150,8 @@ def test_keras_arguments_at_keras_defaults():
     layers.MaxPooling2D(2, None, "valid", data_format="channels_last")
     layers.GlobalMaxPooling2D(data_format="channels_last")
     layers.Flatten(data_format=None)
+    layers.Flatten("channels_last")
+    assert layers.Dense(2, input_dim=3).declared_shape == (3,)
     layers.Dropout(0.5, noise_shape=None, seed=None)
     layers.ReLU(max_value=None, negative_slope=0.0, threshold=0.0)
 
@@ -170,6 +172,7 @@ BAD = {
         lambda: layers.AveragePooling2D(data_format="channels_first"),
         "AveragePooling2D: the argument 'data_format' is not supported here but as 'channels_last'",
     ),
+    "channels first, by position": (lambda: layers.Flatten("channels_first"), "Flatten: the argument 'data_format' is"),
     "dilation": (lambda: layers.Conv2D(1, 3, dilation_rate=(1, 2)), "'dilation_rate' is not supported here but as 1"),
     "a mask": (lambda: layers.Dropout(0.5, noise_shape=(1, 2)), "'noise_shape' is not supported here but as None"),
     "mean of nothing": (lambda: layers.AveragePooling2D(0), "AveragePooling2D: pool_size: expected a whole .* got 0"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn import checks, utils
 from cnn.configurable import is_description
-from cnn.layers.base import AnyShape, Array, Grads, Layer
+from cnn.layers.base import Array, Grads, Layer
 from cnn.layers.formulas import FORMULAS, OTHER_NAMES, Formula
 
 
@@ -238,14 +238,8 @@ class Activation(Layer):
     arguments = {"activation": find_activation, **Layer.arguments}
     activation: ActivationFunction
 
-    def __init__(
-        self,
-        activation: str | Callable | ActivationFunction | None,
-        input_shape: AnyShape | None = None,
-        name: str | None = None,
-        **unsupported: Any,
-    ):
-        super().__init__(name, input_shape, **unsupported)
+    def __init__(self, activation: str | Callable | ActivationFunction | None, **others: Any):
+        super().__init__(**others)
         self.set_arguments(locals())
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, ActivationCache]:

@@ -59,9 +59,11 @@ class Dense(Weighted):
         bias_initializer: initializers.Identifier = "zeros",
         *,
         input_shape: AnyShape | None = None,
+        input_dim: int | None = None,
         name: str | None = None,
         **unsupported: Any,
     ):
+        input_shape = input_dim if input_shape is None else input_shape  # Keras' older name, of rows
         super().__init__(name, input_shape, **unsupported)
         self.set_arguments(locals())
 

@@ -35,6 +35,9 @@ class Flatten(Layer):
     def backward(self, dy: Array, cache: FlattenCache, need_dx: bool = True) -> tuple[Array, Grads]:
         return dy.reshape(cache.x_shape), {}
 
+    def __init__(self, data_format: str | None = None, **others: Any):
+        super().__init__(data_format=data_format, **others)
+
     def infer_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
 

@@ -9,7 +9,17 @@ its activation, and what its windows lay out. VGG16 makes 774 of each number of 
 import math
 
 from cnn.errors import ModelFileError
-from cnn.layers import BatchNormalization, Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, Reshape
+from cnn.layers import (
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPooling2D,
+    Reshape,
+)
 from cnn.network import Network
 
 FREE = 10_000_000  # 40 MB in float32, fifty times the article's network: anybody may have that
@@ -29,7 +39,7 @@ def numbers_of(layer: Layer) -> int:
     numbers = math.prod(shape)
     if isinstance(layer, BatchNormalization | Conv2D | Dense):
         numbers *= 2  # before and after the activation; before and after gamma and beta
-    if isinstance(layer, Conv2D | MaxPooling2D):
+    if isinstance(layer, AveragePooling2D | Conv2D | MaxPooling2D):
         window = layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
         numbers += math.prod(shape[:-1]) * math.prod(window) * photo[-1]
     return numbers
