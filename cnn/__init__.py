@@ -28,6 +28,7 @@ if not hasattr(kernels, "blas"):
 __version__ = "0.1.0"
 
 _MODULES = (
+    "activations",
     "article",
     "backend",
     "callbacks",
@@ -57,10 +58,12 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"cnn.{name}")
     if name in ("set_threads", "get_threads"):
         return getattr(importlib.import_module("kernels.threads"), name)
+    if name == "Input":
+        return importlib.import_module("cnn.layers").Input
     if name == "Sequential":
         return importlib.import_module("cnn.models").Sequential
     raise AttributeError(f"module 'cnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_MODULES, "Sequential", "set_threads", "get_threads"]
+    return [*globals(), *_MODULES, "Input", "Sequential", "set_threads", "get_threads"]

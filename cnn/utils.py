@@ -14,9 +14,11 @@ from numpy.typing import ArrayLike
 from cnn import checks
 
 INITIALISATION, SHUFFLE, DROPOUT, CALL = 1, 2, 3, 4  # the purposes; CALL: dropout in model(x, training=True)
+LONE = 2**32 - 1  # in the place of a layer's number, for one that is in no model
 
 _default_seed = 0
 _lone_layers = itertools.count()  # layers built outside a model get different weights
+_lone_calls = itertools.count()  # and drop different units each time they are called
 
 
 def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0, layer: int = 0) -> np.random.Generator:
@@ -30,9 +32,9 @@ def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0, layer: int
 
 def set_random_seed(seed: int) -> None:
     """The seed of models made from now on without one of their own, as keras.utils.set_random_seed."""
-    global _default_seed, _lone_layers
+    global _default_seed, _lone_layers, _lone_calls
     _default_seed = checks.whole("set_random_seed", "seed", seed, low=0, high=2**32 - 1)
-    _lone_layers = itertools.count()
+    _lone_layers, _lone_calls = itertools.count(), itertools.count()
 
 
 def default_seed() -> int:
@@ -43,6 +45,11 @@ def default_seed() -> int:
 def lone_layer_generator() -> np.random.Generator:
     """The generator for a layer that is built by calling it, without a model."""
     return generator(_default_seed, INITIALISATION, layer=next(_lone_layers))
+
+
+def lone_call_generator() -> np.random.Generator:
+    """The generator for a layer that draws and is called in training, without a model."""
+    return generator(_default_seed, CALL, step=next(_lone_calls), layer=LONE)
 
 
 def to_categorical(x: ArrayLike, num_classes: int | None = None) -> np.ndarray:

@@ -22,7 +22,7 @@ cnn.utils
 cnn.initializers cnn.metrics cnn.regularizers cnn.backend
 cnn.layers cnn.losses cnn.optimizers
 cnn.weights
-cnn.network cnn.summary
+cnn.activations cnn.network cnn.summary
 cnn.saving
 cnn.callbacks
 cnn.training
