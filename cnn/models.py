@@ -83,7 +83,7 @@ class Sequential(Network):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
         validation_data: tuple | None = None,
         shuffle: bool = True,
@@ -110,7 +110,7 @@ class Sequential(Network):
         y: ArrayLike,
         batch_size: int | None = None,
         verbose: str | int = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """The loss, or [loss, accuracy] when compiled with that metric, or a dict of them. Raises ValueError."""
@@ -121,7 +121,7 @@ class Sequential(Network):
         x: ArrayLike,
         batch_size: int | None = None,
         verbose: str | int = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
     ) -> Array:
         """The outputs for all of x, computed in batches: memory does not grow with their number. Raises ValueError."""
         return fit.predict(self, x, batch_size, verbose, callbacks)

@@ -9,6 +9,8 @@ import numpy as np
 from cnn import checks
 from cnn.callbacks.base import Callback, Logs
 
+GROWING = ("acc", "precision", "recall", "auc", "top_k")  # in the names of metrics that are better when larger
+
 
 class Best:
     """Remembers the best value of a monitored metric. Accuracies are better when larger, the rest when smaller.
@@ -23,7 +25,8 @@ class Best:
         if baseline is not None:
             baseline = checks.number(f"monitoring {monitor!r}", "baseline", baseline, low=-math.inf)
         self.monitor, self.min_delta, self.baseline = monitor, min_delta, baseline
-        self.sign = 1 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1
+        grows = any(word in monitor for word in GROWING)
+        self.sign = 1 if mode == "max" or (mode == "auto" and grows) else -1
         self.reset()
 
     def reset(self) -> None:
@@ -36,10 +39,14 @@ class Best:
             raise ValueError(
                 f"monitor: expected one of {', '.join(sorted(logs))}, got {self.monitor!r} (no validation data?)"
             )
-        if self.sign * (logs[self.monitor] - self.value) <= self.min_delta:
+        if not self.better(logs[self.monitor], self.value):
             return False
         self.value = logs[self.monitor]
         return True
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether it is, by more than min_delta."""
+        return self.sign * (value - than) > self.min_delta
 
     def get_state(self) -> float | None:
         """The best value as JSON can hold it: None for the infinity at the start."""
@@ -54,6 +61,9 @@ class Best:
 
 class EarlyStopping(Callback):
     """Stop when the monitored value has not improved by more than min_delta for `patience` epochs.
+
+    Epochs that are no better than a baseline count as no improvement. restore_best_weights: end with the weights of
+    the best epoch, be it better than the baseline or not. start_from_epoch: do not look before that epoch.
 
     >>> import numpy as np
     >>> from cnn import layers, models
@@ -79,7 +89,7 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ):
         min_delta = abs(checks.number("EarlyStopping", "min_delta", min_delta, low=-math.inf))
-        self.best = Best(monitor, mode, min_delta, baseline)
+        self.best, self.baseline = Best(monitor, mode, min_delta), Best(monitor, mode, baseline=baseline).value
         self.patience = checks.whole("EarlyStopping", "patience", patience, low=0)
         self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
         self.verbose, self.restore_best_weights = verbose, restore_best_weights
@@ -97,8 +107,10 @@ class EarlyStopping(Callback):
             return
         self.wait += 1
         if self.best.improved_by(logs or {}):
-            self.wait, self.best_epoch = 0, epoch
-        if self.restore_best_weights and (self.wait == 0 or self.best_weights is None):
+            self.best_epoch = epoch
+            if self.best.better(self.best.value, than=self.baseline):
+                self.wait = 0
+        if self.restore_best_weights and (self.best_epoch == epoch or self.best_weights is None):
             self.best_weights = self.model.get_weights()
         if self.wait >= self.patience and self.wait > 0:
             self.stopped_epoch, self.model.stop_training = epoch, True
@@ -161,10 +173,16 @@ class ModelCheckpoint(Callback):
         fields = [("filepath", name) for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None]
         return [*fields, ("monitor", self.best.monitor)] if self.save_best_only else fields
 
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        folder = os.path.dirname(self.filepath)
+        if "{" not in folder:  # a folder that cannot be made is better known now than after an epoch
+            os.makedirs(folder or ".", exist_ok=True)
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only and not self.best.improved_by(logs or {}):
             return
         path = self._path(epoch, logs or {})
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         self.model.save(path)  # type: ignore[attr-defined]  # a Sequential, which can
         if self.verbose:
             print(f"Epoch {epoch + 1}: saved {path}")

@@ -24,7 +24,7 @@ def fit(
     y: ArrayLike,
     settings: dict,
     validation_data: tuple | None,
-    callbacks: Sequence[Callback] | None,
+    callbacks: Sequence[Callback] | Callback | None,
     verbose: str | int,
 ) -> History:
     """Sequential.fit. settings: batch_size, initial_epoch, epochs, shuffle, validation_split, as given there."""
@@ -41,7 +41,7 @@ def fit(
     run = Run(network, [x, y, *(validation or ())], settings, callbacks)
     network.stop_training = network.stop_after_batch = False
     network.history = history
-    watchers.call("on_train_begin")
+    watchers.call("on_train_begin", {})
     watchers.call("on_restore", run)
     try:
         while run.epoch < settings["epochs"] and not (network.stop_training or network.stop_after_batch):
@@ -72,9 +72,9 @@ def train_epoch(
     order = np.arange(len(x))
     if run.settings["shuffle"]:
         order = utils.generator(network.seed, utils.SHUFFLE, network.epoch).permutation(len(x))
-    watchers.call("on_epoch_begin", run.epoch)
+    watchers.call("on_epoch_begin", run.epoch, {})
     for step in range(run.step, math.ceil(len(x) / batch_size)):
-        watchers.call("on_train_batch_begin", step)
+        watchers.call("on_train_batch_begin", step, {})
         batch = order[step * batch_size : (step + 1) * batch_size]
         run.mean.add(
             train_step(network, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"), len(batch)
@@ -102,7 +102,7 @@ def evaluate(
     y: ArrayLike,
     batch_size: int | None,
     verbose: str | int,
-    callbacks: Sequence[Callback] | None,
+    callbacks: Sequence[Callback] | Callback | None,
 ) -> dict[str, float]:
     """Sequential.evaluate, as {"loss": ..., "accuracy": ...}."""
     x, y = check_batch(network, "evaluate", x, y)
@@ -115,9 +115,9 @@ def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watc
     loss_of = checks.known(network.loss)
     from_logits = loss_of.from_logits or network.ends_in_softmax
     mean = RunningMean()
-    watchers.call("on_test_begin")
+    watchers.call("on_test_begin", {})
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
-        watchers.call("on_test_batch_begin", step)
+        watchers.call("on_test_batch_begin", step, {})
         loss, _ = loss_of.loss_and_gradient(y[part], outputs, len(outputs), from_logits)
         logs = batch_logs(network, loss, metrics.count_correct(y[part], outputs), len(outputs))
         mean.add(logs, len(outputs))
@@ -127,18 +127,22 @@ def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watc
 
 
 def predict(
-    network: Network, x: ArrayLike, batch_size: int | None, verbose: str | int, callbacks: Sequence[Callback] | None
+    network: Network,
+    x: ArrayLike,
+    batch_size: int | None,
+    verbose: str | int,
+    callbacks: Sequence[Callback] | Callback | None,
 ) -> Array:
     """Sequential.predict."""
     x = check_inputs(network, "predict", x)
     batch_size, watchers = _watch(network, "predict", len(x), batch_size, verbose, callbacks)
     y = np.empty((len(x), *checks.known(network.output_shape)), network.dtype)
-    watchers.call("on_predict_begin")
+    watchers.call("on_predict_begin", {})
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
-        watchers.call("on_predict_batch_begin", step)
+        watchers.call("on_predict_batch_begin", step, {})
         y[part] = Softmax().forward(outputs)[0] if network.ends_in_softmax else outputs
-        watchers.call("on_predict_batch_end", step)
-    watchers.call("on_predict_end")
+        watchers.call("on_predict_batch_end", step, {"outputs": y[part]})
+    watchers.call("on_predict_end", {})
     return y
 
 
@@ -151,10 +155,12 @@ def _watch(network, verb, count, batch_size, verbose, callbacks):
 
 
 def _listed(where, callbacks):
-    """The callbacks as a list; ValueError for one alone."""
+    """The callbacks as a list, as which one alone passes; ValueError for anything else."""
     if callbacks is None:
         return []
-    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    if not isinstance(callbacks, Iterable):
         raise ValueError(f"{where}: callbacks: expected a list of callbacks, got {callbacks!r}")
     return list(callbacks)
 
