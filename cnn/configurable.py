@@ -36,26 +36,30 @@ class Configurable:
 
     arguments: ClassVar[Mapping[str, Check]] = {}
     identifier: ClassVar[str]  # the name that `find` and files know it by, where they do
+    unless: ClassVar[Mapping[str, Any]] = {}  # get_config leaves these arguments out at these values: so do older files
 
     def set_arguments(self, given: Mapping[str, Any]) -> None:
         """Check and keep those of `given`, a constructor's locals(), that `arguments` lists. Raises ValueError."""
         for argument in given.get("unsupported", ()):
-            raise ValueError(f"{self}: the argument {argument!r} is not supported here")
+            if argument not in self.arguments:  # else the constructor above has taken it
+                raise ValueError(f"{self}: the argument {argument!r} is not supported here")
         for name, check in self.arguments.items():
             if name in given:
                 setattr(self, name, check(str(self), name, given[name]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""
-        return {name: as_json(getattr(self, name)) for name in self.arguments}
+        values = {name: as_json(getattr(self, name)) for name in self.arguments}
+        return {name: value for name, value in values.items() if name not in self.unless or value != self.unless[name]}
 
     def arguments_text(self) -> str:
         """The arguments that are not at their defaults, but for the name: "filters=32, kernel_size=(3, 3)"."""
-        defaults = inspect.signature(type(self)).parameters
+        defaults = {key: as_json(known.default) for key, known in inspect.signature(type(self)).parameters.items()}
+        defaults = {**self.unless, **defaults}
         return ", ".join(
             f"{name}={tuple(value) if isinstance(value, list) else value!r}"
             for name, value in self.get_config().items()
-            if name != "name" and name in defaults and value != as_json(defaults[name].default)
+            if name != "name" and name in defaults and value != defaults[name]
         )
 
     def __repr__(self) -> str:

@@ -332,6 +332,7 @@ def test_get_config_and_constructor_are_inverse():
         *(layer for layer in small_model(trained=False).layers),
         layers.Dropout(0.1, name="drop"),
         *OPTIMIZERS,
+        *(kind(0.02, weight_decay=0.3, use_ema=True) for kind in optimizers.TABLE.values()),
         losses.SparseCategoricalCrossentropy(from_logits=True, name="mine"),
     ]
     assert {type(thing).__name__ for thing in things} == {*document.LAYERS, *document.OPTIMIZERS, *document.LOSSES}

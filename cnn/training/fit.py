@@ -50,6 +50,7 @@ def fit(
         bar.close()
         twin.release(network)
     if not network.stop_after_batch:  # else the training has not ended: it waits to be taken up
+        checks.known(network.optimizer).finalize_variable_values(network.params)
         watchers.call("on_train_end", {key: values[-1] for key, values in history.history.items()})
     return history
 
