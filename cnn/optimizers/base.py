@@ -82,7 +82,7 @@ class Optimizer(Configurable):
     arguments = {name: check for name, (_, check) in OPTIONS.items()}
     unless = {name: as_json(default) for name, (default, _) in OPTIONS.items()}
     averaged = False  # whether the model has the averages just now, and the slot the weights: see swap_average
-    _current: float | None = None  # the learning rate while a step is taken
+    _current: LearningRate | None = None  # the learning rate while a step is taken
     _model: weakref.ref | None = None  # the one that it trains, from the first step on
 
     weight_decay: float | None
@@ -113,7 +113,9 @@ class Optimizer(Configurable):
     @property
     def learning_rate(self) -> LearningRate:
         """How long the next step is; checked whenever it is set, and whenever a schedule gives it."""
-        rate = LearningRate(self._ask() if self._current is None else self._current)
+        if self._current is not None:
+            return self._current
+        rate = LearningRate(self._ask())
         rate.optimizer = self
         return rate
 
@@ -176,7 +178,7 @@ class Optimizer(Configurable):
                 if key not in values:
                     values[key] = self.fresh_slot(slot, value)
                 self._check_slot(slot, key, values[key], value)
-        self._current = self._ask()  # once: a function may say something else the next time
+        self._current = self.learning_rate  # asked once: a function may say something else the next time
         try:
             self._step_all(params, clipped(self, grads))
         finally:
