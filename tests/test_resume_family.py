@@ -4,6 +4,7 @@ import pytest
 from test_resume import interrupted, new_model, uninterrupted
 
 from cnn import optimizers
+from cnn.callbacks import LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau, SwapEMAWeights
 from cnn.optimizers.schedules import CosineDecay
 
 
@@ -33,3 +34,63 @@ def test_each_optimizer(tmp_path, optimizer):
         return new_model(optimizer())
 
     assert interrupted(tmp_path, [3, 6], make) == uninterrupted(make)
+
+
+def ema():
+    return optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5)
+
+
+CALLBACKS = {
+    "plateau": (
+        lambda: [ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=0.05, cooldown=1)],
+        lambda: optimizers.Adam(0.02),
+    ),
+    "scheduler": (lambda: [LearningRateScheduler(lambda epoch, rate: rate * 0.5)], lambda: optimizers.SGD(0.5, 0.9)),
+    "averages": (lambda: [SwapEMAWeights()], ema),
+    "averages at epochs": (lambda: [SwapEMAWeights(swap_on_epoch=True)], ema),
+}
+
+
+@pytest.mark.parametrize(("watchers", "optimizer"), CALLBACKS.values(), ids=CALLBACKS)
+@pytest.mark.parametrize("batches", [1, 4, 6, 8, 11, 15])
+def test_each_callback(tmp_path, watchers, optimizer, batches):
+    """Whether the process ends in an epoch or between two."""
+
+    def make():
+        return new_model(optimizer())
+
+    expected = uninterrupted(make, watchers, epochs=5)
+    assert interrupted(tmp_path, [batches], make, watchers, epochs=5) == expected
+    again = tmp_path / "again"
+    again.mkdir()
+    assert interrupted(again, [batches], make, watchers, error=KeyboardInterrupt(), epochs=5) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "forgets"),
+    [(ReduceLROnPlateau, "plateau"), (LearningRateScheduler, "scheduler"), (SwapEMAWeights, "averages at epochs")],
+)
+def test_a_callback_that_forgets_is_noticed(tmp_path, monkeypatch, kind, forgets):
+    monkeypatch.setattr(kind, "set_state", lambda self, state: None)
+    noticed = 0
+    for batches in (4, 6, 8, 11):
+        (folder := tmp_path / str(batches)).mkdir()
+        try:
+            test_each_callback(folder, *CALLBACKS[forgets], batches)
+        except AssertionError:
+            noticed += 1
+    assert noticed
+
+
+def test_checkpoints_of_batches_are_the_same_files(tmp_path):
+    def run(name, stops):
+        (tmp_path / name / "backup").mkdir(parents=True)
+        path = tmp_path / name / "files" / "{epoch}-{batch}.npz"
+
+        def watchers():
+            return [ModelCheckpoint(path, monitor="loss", save_best_only=True, save_freq=3, save_weights_only=True)]
+
+        interrupted(tmp_path / name / "backup", stops, watchers=watchers)
+        return {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+    assert run("cut", [1, 4, 3]) == run("whole", [])

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn import checks
 from cnn.callbacks.base import Callback, Logs
+from cnn.saving import model_file
 
 GROWING = ("acc", "precision", "recall", "auc", "top_k")  # in the names of metrics that are better when larger
 
@@ -141,6 +142,9 @@ class ModelCheckpoint(Callback):
     """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
 
     filepath may hold fields such as 'model-{epoch:02d}-{val_loss:.2f}.npz'; epoch counts from 1.
+    save_weights_only: without what the optimizer remembers. save_freq: "epoch", or after how many batches to save, with
+    the means of the epoch so far as values, and {batch}, from 1, as another field. initial_value_threshold: what the
+    first value must improve on.
 
     >>> import tempfile
     >>> import numpy as np
@@ -161,31 +165,62 @@ class ModelCheckpoint(Callback):
         monitor: str = "val_loss",
         verbose: int = 0,
         save_best_only: bool = False,
+        save_weights_only: bool = False,
         mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
     ):
         self.filepath = os.fspath(filepath)
         if not self.filepath.endswith(".npz"):
             raise ValueError(f"ModelCheckpoint: filepath: expected a name that ends in .npz, got {self.filepath!r}")
-        self.best = Best(monitor, mode)
-        self.verbose, self.save_best_only = verbose, save_best_only
+        threshold = initial_value_threshold
+        if threshold is not None:
+            threshold = checks.number("ModelCheckpoint", "initial_value_threshold", threshold, low=-math.inf)
+        self.best = Best(monitor, mode, baseline=threshold)
+        self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
+        self.every = (
+            None if save_freq == "epoch" else checks.whole("ModelCheckpoint", "save_freq", save_freq, high=2**40)
+        )
+        self.epoch, self.batches = 0, 0  # the epoch that runs; batches since the last that was due to be saved
 
     def reads(self) -> list[tuple[str, str]]:
         fields = [("filepath", name) for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None]
         return [*fields, ("monitor", self.best.monitor)] if self.save_best_only else fields
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.batches = 0
+        for argument, name in self.reads():
+            if name == "batch" if self.every is None else name.startswith("val_"):
+                when = "an epoch" if self.every is None else "a batch"
+                raise ValueError(f"ModelCheckpoint: {argument}: expected what is known after {when}, got {name!r}")
         folder = os.path.dirname(self.filepath)
         if "{" not in folder:  # a folder that cannot be made is better known now than after an epoch
             os.makedirs(folder or ".", exist_ok=True)
 
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.batches += 1
+        if self.every is not None and self.batches >= self.every:
+            self.batches = 0
+            self._save_if_due({**(logs or {}), "batch": batch + 1})
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self.save_best_only and not self.best.improved_by(logs or {}):
+        if self.every is None:
+            self._save_if_due(logs or {})
+
+    def _save_if_due(self, values):
+        if self.save_best_only and not self.best.improved_by(values):
             return
-        path = self._path(epoch, logs or {})
+        path = self._path(self.epoch, values)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        self.model.save(path)  # type: ignore[attr-defined]  # a Sequential, which can
+        if self.save_weights_only:
+            model_file.save_model(self.model, path, include_optimizer=False)
+        else:
+            self.model.save(path)  # type: ignore[attr-defined]  # a Sequential, which can
         if self.verbose:
-            print(f"Epoch {epoch + 1}: saved {path}")
+            print(f"Epoch {self.epoch + 1}: saved {path}")
 
     def _path(self, epoch, logs):
         try:
@@ -197,7 +232,8 @@ class ModelCheckpoint(Callback):
             ) from None
 
     def get_state(self) -> dict:
-        return {"best": self.best.get_state()}
+        return {"best": self.best.get_state(), "batches": self.batches}
 
     def set_state(self, state: dict) -> None:
         self.best.set_state(state["best"])
+        self.batches = checks.whole("ModelCheckpoint", "batches", state.get("batches", 0), low=0, high=2**40)

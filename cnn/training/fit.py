@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from cnn import checks, metrics, utils
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
+from cnn.errors import DivergedError
 from cnn.layers import Softmax
 from cnn.network import Network
 from cnn.training import twin
@@ -77,9 +78,14 @@ def train_epoch(
     for step in range(run.step, math.ceil(len(x) / batch_size)):
         watchers.call("on_train_batch_begin", step, {})
         batch = order[step * batch_size : (step + 1) * batch_size]
-        run.mean.add(
-            train_step(network, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}"), len(batch)
-        )
+        try:
+            logs = train_step(network, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}")
+        except DivergedError:
+            watchers.call("on_train_batch_end", step, {"loss": math.nan})
+            if network.stop_training:  # TerminateOnNaN has seen it
+                return
+            raise
+        run.mean.add(logs, len(batch))
         run.step = step + 1
         watchers.call("on_train_batch_end", step, run.mean.logs())
         watchers.call("on_safe_point", run)
