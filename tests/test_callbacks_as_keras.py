@@ -67,7 +67,7 @@ def test_the_best_weights_are_the_best_even_where_none_is_better_than_the_baseli
     model, _ = fit(Values(val=values), keep, stop, epochs=3)
     for got, right in zip(model.get_weights(), kept[best], strict=True):
         np.testing.assert_array_equal(got, right)
-    assert stop.best_epoch == best
+    assert stop.best_epoch == best and stop.best == values[best]
 
 
 def test_a_checkpoint_makes_its_folder_before_the_first_epoch(tmp_path):

@@ -28,6 +28,17 @@ OPTIMIZERS = {
 }
 
 
+def test_arrays_that_are_left_out_of_weight_decay_stay_out(tmp_path):
+    def make():
+        model = new_model(optimizers.AdamW(0.01, weight_decay=0.5))
+        model.optimizer.exclude_from_weight_decay(var_list=[model.params["dense/kernel"]])
+        return model
+
+    expected = uninterrupted(make)
+    assert interrupted(tmp_path, [3, 6], make) == expected
+    assert expected != uninterrupted(lambda: new_model(optimizers.AdamW(0.01, weight_decay=0.5)))
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_each_optimizer(tmp_path, optimizer):
     def make():

@@ -166,7 +166,9 @@ class CallbackList:
                     raise ValueError(f"{where}: expected one of {known}, got {name!r} (no validation data?)")
 
     def call(self, moment: str, *args: Any) -> None:
-        """Tell all callbacks; one may set its moments on itself, even while fit runs."""
+        """Tell all callbacks; one may set moments on itself, even while fit runs. Where there are no logs they are {}."""
+        if moment.endswith("_begin") or moment == "on_predict_end":
+            args = (*args, {})
         for callback in self.callbacks:
             getattr(callback, moment)(*args)
 

@@ -60,7 +60,26 @@ class Best:
             self.value = checks.number(f"monitoring {self.monitor!r}", "best", value, low=-math.inf)
 
 
-class EarlyStopping(Callback):
+class Monitoring(Callback):
+    """What callbacks share that watch one value.
+
+    >>> Monitoring("val_loss").best is None
+    True
+    """
+
+    def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, initial: float | None = None) -> None:
+        self.watched = Best(monitor, mode, min_delta, initial)
+
+    @property
+    def best(self) -> float | None:
+        """The best value so far; None before the first."""
+        return self.watched.get_state()
+
+    def reads(self) -> list[tuple[str, str]]:
+        return [("monitor", self.watched.monitor)]
+
+
+class EarlyStopping(Monitoring):
     """Stop when the monitored value has not improved by more than min_delta for `patience` epochs.
 
     Epochs that are no better than a baseline count as no improvement. restore_best_weights: end with the weights of
@@ -90,16 +109,14 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ):
         min_delta = abs(checks.number("EarlyStopping", "min_delta", min_delta, low=-math.inf))
-        self.best, self.baseline = Best(monitor, mode, min_delta), Best(monitor, mode, baseline=baseline).value
+        super().__init__(monitor, mode, min_delta)
+        self.baseline = Best(monitor, mode, baseline=baseline).value
         self.patience = checks.whole("EarlyStopping", "patience", patience, low=0)
         self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
         self.verbose, self.restore_best_weights = verbose, restore_best_weights
 
-    def reads(self) -> list[tuple[str, str]]:
-        return [("monitor", self.best.monitor)]
-
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.best.reset()
+        self.watched.reset()
         self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
         self.best_weights: list[np.ndarray] | None = None
 
@@ -107,9 +124,9 @@ class EarlyStopping(Callback):
         if epoch < self.start_from_epoch:
             return
         self.wait += 1
-        if self.best.improved_by(logs or {}):
+        if self.watched.improved_by(logs or {}):
             self.best_epoch = epoch
-            if self.best.better(self.best.value, than=self.baseline):
+            if self.watched.better(self.watched.value, than=self.baseline):
                 self.wait = 0
         if self.restore_best_weights and (self.best_epoch == epoch or self.best_weights is None):
             self.best_weights = self.model.get_weights()
@@ -125,20 +142,20 @@ class EarlyStopping(Callback):
                 print(f"Restoring the weights of epoch {self.best_epoch + 1}, the best")
 
     def get_state(self) -> dict:
-        state = {"best": self.best.get_state(), **{name: getattr(self, name) for name in self.COUNTERS}}
+        state = {"best": self.watched.get_state(), **{name: getattr(self, name) for name in self.COUNTERS}}
         if self.best_weights is not None:
             state["best_weights"] = dict(zip(self.model.params, self.best_weights, strict=True))
         return state
 
     def set_state(self, state: dict) -> None:
-        self.best.set_state(state["best"])
+        self.watched.set_state(state["best"])
         for name in self.COUNTERS:
             setattr(self, name, checks.whole("EarlyStopping", name, state[name], low=0))
         weights = state.get("best_weights")
         self.best_weights = None if weights is None else [weights[key] for key in self.model.params]
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpoint(Monitoring):
     """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
 
     filepath may hold fields such as 'model-{epoch:02d}-{val_loss:.2f}.npz'; epoch counts from 1.
@@ -176,7 +193,7 @@ class ModelCheckpoint(Callback):
         threshold = initial_value_threshold
         if threshold is not None:
             threshold = checks.number("ModelCheckpoint", "initial_value_threshold", threshold, low=-math.inf)
-        self.best = Best(monitor, mode, baseline=threshold)
+        super().__init__(monitor, mode, initial=threshold)
         self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
         self.every = (
             None if save_freq == "epoch" else checks.whole("ModelCheckpoint", "save_freq", save_freq, high=2**40)
@@ -185,7 +202,7 @@ class ModelCheckpoint(Callback):
 
     def reads(self) -> list[tuple[str, str]]:
         fields = [("filepath", name) for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None]
-        return [*fields, ("monitor", self.best.monitor)] if self.save_best_only else fields
+        return [*fields, *super().reads()] if self.save_best_only else fields
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.batches = 0
@@ -211,7 +228,7 @@ class ModelCheckpoint(Callback):
             self._save_if_due(logs or {})
 
     def _save_if_due(self, values):
-        if self.save_best_only and not self.best.improved_by(values):
+        if self.save_best_only and not self.watched.improved_by(values):
             return
         path = self._path(self.epoch, values)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -232,8 +249,8 @@ class ModelCheckpoint(Callback):
             ) from None
 
     def get_state(self) -> dict:
-        return {"best": self.best.get_state(), "batches": self.batches}
+        return {"best": self.watched.get_state(), "batches": self.batches}
 
     def set_state(self, state: dict) -> None:
-        self.best.set_state(state["best"])
+        self.watched.set_state(state["best"])
         self.batches = checks.whole("ModelCheckpoint", "batches", state.get("batches", 0), low=0, high=2**40)

@@ -5,8 +5,8 @@ between steps lies in `state`: one array for each slot and parameter.
 """
 
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,7 +22,7 @@ Schedule = schedules.LearningRateSchedule | Callable[[], float]
 
 
 class LearningRate(float):
-    """A float that also knows Keras' words for a variable: assign(value) and numpy(). Copies of it are plain floats.
+    """A float that also knows Keras' words for a variable: assign(value), numpy(), value. Copies are plain floats.
 
     >>> adam = Optimizer(0.5)
     >>> adam.learning_rate.assign(0.25)
@@ -35,6 +35,11 @@ class LearningRate(float):
     def assign(self, value: float) -> None:
         """Set the learning rate of the optimizer that this one came from. Raises ValueError, TypeError."""
         self.optimizer.learning_rate = value
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self)
 
     def numpy(self) -> np.float32:
         """The number as Keras keeps it."""
@@ -93,6 +98,7 @@ class Optimizer(Configurable):
     ema_momentum: float
     ema_overwrite_frequency: int | None
     undecayed: tuple[str, ...]
+    _unnamed: tuple[Array, ...] = ()  # left out as well, until their names are known
 
     def __init_subclass__(cls) -> None:
         """Every kind has the options beside its own arguments."""
@@ -156,6 +162,7 @@ class Optimizer(Configurable):
                 "Call compile() with a new one."
             )
         self._model = weakref.ref(model)
+        self._name_undecayed(model.params)
 
     def __getstate__(self) -> dict:
         """What a copy or a file gets: the copy is free to train another model."""
@@ -178,6 +185,7 @@ class Optimizer(Configurable):
                 if key not in values:
                     values[key] = self.fresh_slot(slot, value)
                 self._check_slot(slot, key, values[key], value)
+        self._name_undecayed(params)
         self._current = self.learning_rate  # asked once: a function may say something else the next time
         try:
             self._step_all(params, clipped(self, grads))
@@ -232,16 +240,24 @@ class Optimizer(Configurable):
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
     ) -> None:
-        """Leave out of weight decay the parameters that have one of these words in their name: ["bias"].
+        """Leave out of weight decay these arrays, and the parameters with one of these words in their name: ["bias"].
 
         A whole name such as "dense/kernel" means that parameter alone. Raises ValueError.
         """
-        if var_list:
-            raise ValueError(
-                f"{self}: exclude_from_weight_decay: var_list is not supported here, since an array has no name: "
-                "use var_names, words such as 'bias' or whole names such as 'dense/kernel'"
-            )
         self.set_arguments({"undecayed": var_names or ()})
+        self._unnamed = tuple(var_list or ())
+
+    def _name_undecayed(self, params: Params) -> None:
+        """Learn the names of the arrays that exclude_from_weight_decay was given: a file knows names alone."""
+        if not self._unnamed:
+            return
+        names = [key for key, value in params.items() if any(value is array for array in self._unnamed)]
+        if len(names) != len(self._unnamed):
+            raise ValueError(
+                f"{self}: exclude_from_weight_decay: var_list: expected arrays of the model, got {len(self._unnamed)}, "
+                f"of which {len(names)} are (after a load it has others)"
+            )
+        self.undecayed, self._unnamed = tuple(dict.fromkeys([*self.undecayed, *names])), ()
 
     def _is_undecayed(self, key: str) -> bool:
         own = key.rpartition("/")[2]
@@ -270,6 +286,11 @@ class Optimizer(Configurable):
             source, target = (params[key], average) if self.averaged else (average, params[key])
             target[...] = source
         self.averaged = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The optimizer, without what it remembers, that said this of itself in get_config."""
+        return cls(**config)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""

@@ -6,7 +6,7 @@ Each is a formula over steps that count from 0. Called with one step it gives a 
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,7 +44,7 @@ class LearningRateSchedule(Configurable):
         raise NotImplementedError
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "LearningRateSchedule":
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The schedule that said this of itself in get_config."""
         return cls(**config)
 

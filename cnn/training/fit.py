@@ -42,7 +42,8 @@ def fit(
     run = Run(network, [x, y, *(validation or ())], settings, callbacks)
     network.stop_training = network.stop_after_batch = False
     network.history = history
-    watchers.call("on_train_begin", {})
+    checks.known(network.optimizer).belong_to(network)
+    watchers.call("on_train_begin")
     watchers.call("on_restore", run)
     try:
         while run.epoch < settings["epochs"] and not (network.stop_training or network.stop_after_batch):
@@ -74,17 +75,18 @@ def train_epoch(
     order = np.arange(len(x))
     if run.settings["shuffle"]:
         order = utils.generator(network.seed, utils.SHUFFLE, network.epoch).permutation(len(x))
-    watchers.call("on_epoch_begin", run.epoch, {})
+    watchers.call("on_epoch_begin", run.epoch)
     for step in range(run.step, math.ceil(len(x) / batch_size)):
-        watchers.call("on_train_batch_begin", step, {})
+        watchers.call("on_train_batch_begin", step)
         batch = order[step * batch_size : (step + 1) * batch_size]
         try:
             logs = train_step(network, x[batch], y[batch], step, where=f"epoch {run.epoch + 1}, step {step + 1}")
         except DivergedError:
             watchers.call("on_train_batch_end", step, {"loss": math.nan})
-            if network.stop_training:  # TerminateOnNaN has seen it
-                return
-            raise
+            if not network.stop_training:
+                raise
+            watchers.call("on_epoch_end", run.epoch, {**run.mean.logs(), "loss": math.nan})
+            return  # as TerminateOnNaN wants it
         run.mean.add(logs, len(batch))
         run.step = step + 1
         watchers.call("on_train_batch_end", step, run.mean.logs())
@@ -122,9 +124,9 @@ def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watc
     loss_of = checks.known(network.loss)
     from_logits = loss_of.from_logits or network.ends_in_softmax
     mean = RunningMean()
-    watchers.call("on_test_begin", {})
+    watchers.call("on_test_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
-        watchers.call("on_test_batch_begin", step, {})
+        watchers.call("on_test_batch_begin", step)
         loss, _ = loss_of.loss_and_gradient(y[part], outputs, len(outputs), from_logits)
         logs = batch_logs(network, loss, metrics.count_correct(y[part], outputs), len(outputs))
         mean.add(logs, len(outputs))
@@ -144,12 +146,12 @@ def predict(
     x = check_inputs(network, "predict", x)
     batch_size, watchers = _watch(network, "predict", len(x), batch_size, verbose, callbacks)
     y = np.empty((len(x), *checks.known(network.output_shape)), network.dtype)
-    watchers.call("on_predict_begin", {})
+    watchers.call("on_predict_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
-        watchers.call("on_predict_batch_begin", step, {})
+        watchers.call("on_predict_batch_begin", step)
         y[part] = Softmax().forward(outputs)[0] if network.ends_in_softmax else outputs
         watchers.call("on_predict_batch_end", step, {"outputs": y[part]})
-    watchers.call("on_predict_end", {})
+    watchers.call("on_predict_end")
     return y
 
 
