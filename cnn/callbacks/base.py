@@ -166,7 +166,7 @@ class CallbackList:
                     raise ValueError(f"{where}: expected one of {known}, got {name!r} (no validation data?)")
 
     def call(self, moment: str, *args: Any) -> None:
-        """Tell all callbacks; one may set moments on itself, even while fit runs. Where there are no logs they are {}."""
+        """Tell all callbacks; one may set moments on itself, even while fit runs. Logs that do not exist are {}."""
         if moment.endswith("_begin") or moment == "on_predict_end":
             args = (*args, {})
         for callback in self.callbacks:
