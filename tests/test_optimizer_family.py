@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from conftest import random_batch, small_network
 
-from cnn import optimizers
+from cnn import models, optimizers
+from cnn.errors import ModelFileError
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, Optimizer, RMSprop
 
 GRADIENTS = [0.5, -2.0, 0.1, 0.0, 3.0, 1e-4, -1.0, -1.0, 0.3, 5.0]
@@ -267,7 +269,10 @@ def test_arrays_that_do_not_lie_row_after_row_are_refused(kind):
         (lambda: RMSprop(rho=1), r"rmsprop: rho: expected a number in \[0, 1\), got 1"),
         (lambda: RMSprop(centered=3), "rmsprop: centered: expected True or False, got 3"),
         (lambda: Adagrad(initial_accumulator_value=-1), "adagrad: initial_accumulator_value: .* got -1"),
-        (lambda: Nadam(decay=0.1), "nadam: the argument 'decay' is not supported here"),
+        (lambda: Nadam(decay=0.1), "nadam: decay=0.1 is not supported here, only None"),
+        (lambda: Nadam(lr=0.1), "nadam: the argument 'lr' is not supported here"),
+        (lambda: SGD(undecayed=[f"{k}" for k in range(10_001)]), "sgd: undecayed: expected at most 10000 names"),
+        (lambda: SGD(undecayed="bias"), "sgd: undecayed: expected a list of names, got 'bias'"),
     ],
 )
 def test_bad_arguments_are_named(make, message):
@@ -280,3 +285,21 @@ def test_every_option_is_accepted_at_its_default(name):
     defaults = {key: value for key, value in Optimizer.unless.items() if value is not None or key != "weight_decay"}
     kind = optimizers.TABLE[name]
     assert kind(**defaults).get_config() == kind().get_config()
+
+
+def test_old_scripts_say_decay_0():
+    assert (
+        RMSprop(learning_rate=0.001, rho=0.9, epsilon=1e-08, decay=0.0).get_config()
+        == RMSprop(epsilon=1e-8).get_config()
+    )
+
+
+@pytest.mark.parametrize("name", [name for name, kind in optimizers.TABLE.items() if kind.squares])
+def test_a_file_with_squares_below_0_is_refused(tmp_path, name):
+    model = small_network(optimizer=name)
+    model.train_on_batch(*random_batch())
+    slot = next(slot for slot in model.optimizer.slots if slot in model.optimizer.squares)
+    model.optimizer.state[slot]["dense/bias"][3] = -1
+    model.save(tmp_path / "m.npz")
+    with pytest.raises(ModelFileError, match=f"optimizer/{slot}/dense/bias: expected means of squares, got a number"):
+        models.load_model(tmp_path / "m.npz")

@@ -9,6 +9,7 @@ import numpy as np
 from cnn import checks
 from cnn.configurable import Check
 
+MOST_WORDS = 10_000  # that a step looks for in each parameter's name; a file may have them from an enemy
 LARGEST = 1e30  # of a learning rate or an epsilon: float32 can still compute with it
 BELOW_ONE = partial(checks.number, low=0, high=1, below=True)
 
@@ -49,10 +50,19 @@ def none_alone(where: str, name: str, value: Any) -> None:
         raise ValueError(f"{where}: {name}={value!r} is not supported here, only None")
 
 
+def none_or_zero(where: str, name: str, value: Any) -> None:
+    """None, for 0 too, as old scripts say it. Raises ValueError for what neither Keras nor we do any more."""
+    none_alone(where, name, value or None)
+
+
 def words(where: str, name: str, value: Any) -> tuple[str, ...]:
-    """A list of words, perhaps of none; else ValueError."""
-    is_empty = isinstance(value, list | tuple) and not value
-    return () if is_empty else checks.names(where, name, value)
+    """A list of at most MOST_WORDS words, perhaps of none; else ValueError."""
+    if isinstance(value, list | tuple) and not value:
+        return ()
+    checked = checks.names(where, name, value)
+    if len(checked) > MOST_WORDS:
+        raise ValueError(f"{where}: {name}: expected at most {MOST_WORDS} names, got {len(checked)}")
+    return checked
 
 
 # The options of every optimizer: {name: (what it is unless given, the check)}.
@@ -66,6 +76,7 @@ OPTIONS: dict[str, tuple[Any, Check]] = {
     "ema_overwrite_frequency": (None, steps_or_none),
     "loss_scale_factor": (None, none_alone),
     "gradient_accumulation_steps": (None, none_alone),
+    "decay": (None, none_or_zero),
     "undecayed": ((), words),  # what exclude_from_weight_decay was told
 }
 
