@@ -36,13 +36,13 @@ class Configurable:
 
     arguments: ClassVar[Mapping[str, Check]] = {}
     identifier: ClassVar[str]  # the name that `find` and files know it by, where they do
+    keras_defaults: ClassVar[Mapping[str, Any]] = {}  # what else Keras takes, and the one value that is taken here
     unless: ClassVar[Mapping[str, Any]] = {}  # get_config leaves these arguments out at these values: so do older files
 
     def set_arguments(self, given: Mapping[str, Any]) -> None:
         """Check and keep those of `given`, a constructor's locals(), that `arguments` lists. Raises ValueError."""
-        for argument in given.get("unsupported", ()):
-            if argument not in self.arguments:  # else the constructor above has taken it
-                raise ValueError(f"{self}: the argument {argument!r} is not supported here")
+        others = {key: value for key, value in given.get("unsupported", {}).items() if key not in self.arguments}
+        refuse_unsupported(str(self), others, self.keras_defaults)  # the rest, the constructor above has taken
         for name, check in self.arguments.items():
             if name in given:
                 setattr(self, name, check(str(self), name, given[name]))
@@ -52,15 +52,25 @@ class Configurable:
         values = {name: as_json(getattr(self, name)) for name in self.arguments}
         return {name: value for name, value in values.items() if name not in self.unless or value != self.unless[name]}
 
-    def arguments_text(self) -> str:
-        """The arguments that are not at their defaults, but for the name: "filters=32, kernel_size=(3, 3)"."""
+    def changed_arguments(self) -> dict[str, Any]:
+        """Of get_config those that are not at their defaults, but for the name."""
         defaults = {key: as_json(known.default) for key, known in inspect.signature(type(self)).parameters.items()}
         defaults = {**self.unless, **defaults}
+        changed = {key: value for key, value in self.get_config().items() if key in defaults and value != defaults[key]}
+        return {key: value for key, value in changed.items() if key != "name"}
+
+    def arguments_text(self) -> str:
+        """The arguments that are not at their defaults, but for the name: "filters=32, kernel_size=(3, 3)"."""
         return ", ".join(
             f"{name}={tuple(value) if isinstance(value, list) else value!r}"
-            for name, value in self.get_config().items()
-            if name != "name" and name in defaults and value != defaults[name]
+            for name, value in self.changed_arguments().items()
         )
+
+    def as_argument(self) -> str | dict[str, Any]:
+        """How the configuration of another object tells this one: by its name, with its arguments if any is changed."""
+        name = vars(type(self)).get("identifier", type(self).__name__)  # a subclass may compute something else
+        changed = self.changed_arguments()
+        return {"class_name": name, "config": changed} if changed else name
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.arguments_text()})"
@@ -70,11 +80,23 @@ class Configurable:
         return type(self).__name__
 
 
+def refuse_unsupported(where: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise ValueError for the first argument that is not one of Keras' at Keras' own default."""
+    for argument, value in given.items():
+        if argument not in defaults or type(value) is not type(defaults[argument]) or value != defaults[argument]:
+            raise ValueError(f"{where}: the argument {argument!r} is not supported here")
+
+
 def as_json(value: Any) -> Any:
     """An argument as JSON can hold it: a pair as a list, an initializer or activation by its name."""
     if isinstance(value, Configurable):
-        return vars(type(value)).get("identifier", type(value).__name__)  # a subclass may compute something else
+        return value.as_argument()
     return list(value) if isinstance(value, tuple) else value
+
+
+def is_description(value: Any) -> bool:
+    """Whether this is an object with changed arguments as `as_json` tells it: {"class_name": ..., "config": {...}}."""
+    return isinstance(value, dict) and value.keys() == {"class_name", "config"} and isinstance(value["config"], dict)
 
 
 def table(*kinds: type[Thing]) -> dict[str, type[Thing]]:
@@ -83,14 +105,17 @@ def table(*kinds: type[Thing]) -> dict[str, type[Thing]]:
 
 
 def find(known: Mapping[str, type[Thing]], kind: type[Thing], identifier: Any, expected: str) -> Thing:
-    """An object of this kind from its name, its class or itself, as in Keras.
+    """An object of this kind from its name, its class, itself or {"class_name", "config"}, as in Keras.
 
     Raises ValueError, "`expected`, got ...", for what is not in `known` and not of that kind.
     """
     if isinstance(identifier, kind):
         return identifier
+    settings = {}
+    if is_description(identifier):
+        identifier, settings = identifier["class_name"], identifier["config"]
     for name, known_kind in known.items():
         names = (name, known_kind.__name__.lower())
         if identifier is known_kind or (isinstance(identifier, str) and identifier.lower() in names):
-            return known_kind()
+            return known_kind(**settings)
     raise ValueError(f"{expected}, got {identifier!r}")

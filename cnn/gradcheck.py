@@ -184,7 +184,7 @@ def check_layer(
         y, cache = run(present)
         return float((dy * y).sum()), [Pass(layer, present, cache)]
 
-    tensors = {**{key: (layer.params[key], grads[key]) for key in layer.params}, INPUT: (x, known(dx))}
+    tensors = {**{key: (layer.params[key], grads[key]) for key in layer.learnable}, INPUT: (x, known(dx))}
     return [check_tensor(name, *pair, measure, 1.0, samples, rng, tolerance) for name, pair in tensors.items()]
 
 
@@ -192,13 +192,12 @@ class Problem:
     """A float64 copy of a model with its photos and gradients, whose numbers can be moved and the loss measured."""
 
     def __init__(self, model: Sequential, x: ArrayLike, y: ArrayLike):
-        x, self.y = check_batch(model, "gradcheck", x, y)
+        x, self.y, _ = check_batch(model, "gradcheck", x, y)
         self.model, self.x = model.astype(np.float64), np.array(x, np.float64)
         _, gradients, dx = self.model.loss_and_gradients(self.x, self.y, input_gradient=True)
-        self.arrays = {**self.model.params, INPUT: self.x}
+        self.arrays = {**{key: self.model.params[key] for key in self.model.learnable}, INPUT: self.x}
         self.gradients = {**gradients, INPUT: dx}
         self.layers = self.model.logit_layers()
-        self.from_logits = known(model.loss).from_logits or model.ends_in_softmax
 
     def parts(self, name: str) -> tuple[Array, Array, Measure, float]:
         """A tensor, its gradient, the loss as a function of it, and how far moving it by 1 may move the sums it is in.
@@ -212,8 +211,8 @@ class Problem:
 
         def measure():
             outputs, passes = run_layers(self.layers[first:], start.copy())  # the input itself will be moved again
-            loss, _ = self.model.loss.loss_and_gradient(self.y, outputs, len(outputs), self.from_logits)
-            return loss, passes
+            loss, _ = self.model.loss_and_gradient(self.y, outputs, len(outputs))
+            return loss + self.model.penalty(), passes
 
         return self.arrays[name], self.gradients[name], measure, max(1.0, float(np.abs(start).max()))
 

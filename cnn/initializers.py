@@ -34,6 +34,19 @@ class Zeros(Initializer):
         return np.zeros(shape, dtype)
 
 
+class Ones(Initializer):
+    """All ones: where the scale of a normalization starts.
+
+    >>> Ones()((3,), np.random.default_rng(0))
+    array([1., 1., 1.], dtype=float32)
+    """
+
+    identifier = "ones"
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> Array:
+        return np.ones(shape, dtype)
+
+
 class GlorotUniform(Initializer):
     """Uniform in [-L, L], L = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010; Keras' default).
 
@@ -72,7 +85,7 @@ class HeNormal(Initializer):
 
 
 Identifier = str | Initializer | type[Initializer]  # how users may ask for one
-TABLE: dict[str, type[Initializer]] = table(GlorotUniform, HeNormal, Zeros)
+TABLE: dict[str, type[Initializer]] = table(GlorotUniform, HeNormal, Ones, Zeros)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import math
 from typing import cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn import checks
 
@@ -42,6 +43,30 @@ def default_seed() -> int:
 def lone_layer_generator() -> np.random.Generator:
     """The generator for a layer that is built by calling it, without a model."""
     return generator(_default_seed, INITIALISATION, layer=next(_lone_layers))
+
+
+def to_categorical(x: ArrayLike, num_classes: int | None = None) -> np.ndarray:
+    """Class numbers (N,) or (N, 1) as one-hot rows (N, num_classes), as keras.utils.to_categorical. Raises ValueError.
+
+    num_classes: the largest number and one more, unless given.
+
+    >>> to_categorical([0, 2], num_classes=3)
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
+    """
+    numbers = checks.numeric_array("to_categorical", "x", x)
+    if numbers.size == 0:
+        raise ValueError(f"to_categorical: x: expected class numbers, got shape {numbers.shape}")
+    if numbers.ndim > 1 and numbers.shape[-1] == 1:
+        numbers = numbers[..., 0]
+    most = int(numbers.max()) + 1 if num_classes is None else num_classes
+    classes = checks.whole("to_categorical", "num_classes", most)
+    wrong = ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
+    if wrong.any():
+        raise ValueError(
+            f"to_categorical: x: expected whole numbers from 0 to {classes - 1}, got {numbers[wrong].ravel()[0]}"
+        )
+    return np.eye(classes)[numbers.astype(np.int64)]
 
 
 class ShardOfDraws:

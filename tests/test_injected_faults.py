@@ -13,10 +13,21 @@ import pytest
 import cnn.layers
 import cnn.layers.convolution
 import cnn.layers.pooling
+import cnn.network
 import cnn.training.step
-from cnn import losses
+from cnn import losses, regularizers
 
-GATES = [gates.layer_gate, gates.network_gate, gates.corner_gate, gates.independence_gate]
+GATES = [
+    gates.layer_gate,
+    gates.network_gate,
+    gates.corner_gate,
+    gates.independence_gate,
+    gates.loss_gate,
+    gates.closing_gate,
+    gates.weights_gate,
+    gates.whole_batch_gate,
+    gates.penalty_gate,
+]
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -158,15 +169,15 @@ def dropout_forgotten_on_the_way_back(patch):
 
 
 def a_shards_bias_left_out(patch):
-    original = cnn.training.step.threads.run
+    original = cnn.training.step.together
 
-    def faulty(task, parts):
-        results = original(task, parts)
+    def faulty(tasks):
+        results = original(tasks)
         for result in results[1:]:
             result.grads["dense/bias"][:] = 0
         return results
 
-    patch.setattr(cnn.training.step.threads, "run", faulty)
+    patch.setattr(cnn.training.step, "together", faulty)
 
 
 def activation_left_out_of_the_convolution(patch):
@@ -208,7 +219,171 @@ def a_column_buffer_used_twice(patch):
     patch.setattr(cnn.layers.convolution, "im2col", faulty)
 
 
+def normalization_with(patch, change):
+    """A fault in what backward adds up over the batch: change(totals) -> the totals that it is told."""
+    original = cnn.layers.BatchNormalization.backward_of_part
+
+    def faulty(self, dy, cache):
+        task = original(self, dy, cache)
+        return (yield from _answered(task, change))
+
+    patch.setattr(cnn.layers.BatchNormalization, "backward_of_part", faulty)
+
+
+def _answered(task, change):
+    shares = next(task, None)
+    try:
+        task.send(change((yield shares)))
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it asked for more")
+
+
+def moments_taken_for_constants(patch):
+    """The gradient that does not go through mean and variance."""
+    normalization_with(patch, lambda totals: (0 * totals[0], 0 * totals[1]))
+
+
+def variance_taken_for_a_constant(patch):
+    normalization_with(patch, lambda totals: (0 * totals[0], totals[1]))
+
+
+def each_shard_normalizes_by_itself(patch):
+    """By moments of its own photos alone."""
+    original = cnn.layers.BatchNormalization.forward_of_part
+
+    def faulty(self, x, training=False):
+        y, cache = cnn.layers.whole_batch.together([original(self, x, training)])[0]
+        return y, cache
+        yield
+
+    patch.setattr(cnn.layers.BatchNormalization, "forward_of_part", faulty)
+
+
+def dgamma_of_what_was_not_normalized(patch):
+    original = cnn.layers.BatchNormalization.backward_of_part
+
+    def faulty(self, dy, cache):
+        dx, grads = yield from original(self, dy, cache)
+        x = cache.normal * cache.deviation
+        return dx, grads | {"gamma": (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)}
+
+    patch.setattr(cnn.layers.BatchNormalization, "backward_of_part", faulty)
+
+
+def penalty_added_in_each_shard(patch):
+    original = regularizers.L1L2.gradient
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: 2 * original(self, w))  # by two shards
+
+
+def square_without_its_two(patch):
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: self.l1 * np.sign(w) + self.l2 * w)
+
+
+def absolute_value_without_its_sign(patch):
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: self.l1 + 2 * self.l2 * w)
+
+
+def gradient_of(kind, change):
+    """A fault of a loss: its gradient is another."""
+
+    def fault(patch):
+        original = kind.formula
+
+        def faulty(self, y_true, y_pred, from_logits=False):
+            values, gradient = original(self, y_true, y_pred, from_logits)
+            return values, change(self, y_true, y_pred, gradient)
+
+        patch.setattr(kind, "formula", faulty)
+
+    fault.__name__ = f"{kind.__name__}: {change.__name__}"
+    return fault
+
+
+def not_divided_by_the_classes(loss, y, p, gradient):
+    return gradient * p.shape[-1]
+
+
+def without_the_factor_two(loss, y, p, gradient):
+    return gradient / 2
+
+
+def the_other_way(loss, y, p, gradient):
+    return -gradient
+
+
+def as_if_labels_added_up_to_one(loss, y, p, gradient):
+    """p - t, whatever the sum of t is."""
+    return gradient + p * 0.01 if np.any(y.sum(axis=1) != 1) else gradient
+
+
+def smoothing_forgotten(patch):
+    original = losses.CategoricalCrossentropy.formula
+
+    def faulty(self, y_true, y_pred, from_logits=False):
+        sharp = copy.copy(self)
+        sharp.label_smoothing = 0.0
+        return original(self, y_true, y_pred, from_logits)[0], original(sharp, y_true, y_pred, from_logits)[1]
+
+    patch.setattr(losses.CategoricalCrossentropy, "formula", faulty)
+
+
+def the_sigmoid_saturates_in_silence(patch):
+    """The derivative of a sigmoid once more, as if the loss were not given logits."""
+    original = losses.BinaryCrossentropy.formula
+
+    def faulty(self, y_true, y_pred, from_logits=False):
+        values, gradient = original(self, y_true, y_pred, from_logits)
+        p = 1 / (1 + np.exp(-y_pred))
+        return values, gradient * p * (1 - p) if from_logits else gradient
+
+    patch.setattr(losses.BinaryCrossentropy, "formula", faulty)
+
+
+def closing_softmax_left_out_on_the_way_back(patch):
+    original = cnn.network.Network.loss_and_gradient
+
+    def faulty(self, y, outputs, batch_size, weights=None):
+        loss = self.loss
+        if self.closing is None or self.closing.identifier == loss.logits_of:
+            return original(self, y, outputs, batch_size, weights)
+        return loss.loss_and_gradient(y, self.closing.forward(outputs)[0], batch_size, False)
+
+    patch.setattr(cnn.network.Network, "loss_and_gradient", faulty)
+
+
+def weights_of_the_loss_alone(patch):
+    original = losses.Loss.loss_and_gradient
+
+    def faulty(self, y_true, y_pred, batch_size, from_logits, weights=None):
+        plain = original(self, y_true, y_pred, batch_size, from_logits)
+        return original(self, y_true, y_pred, batch_size, from_logits, weights)[0], plain[1]
+
+    patch.setattr(losses.Loss, "loss_and_gradient", faulty)
+
+
+def each_shard_takes_the_first_weights(patch):
+    original = cnn.network.Network.loss_and_gradient
+    first = {}
+
+    def faulty(self, y, outputs, batch_size, weights=None):
+        weights = None if weights is None else first.setdefault(len(weights), weights)
+        return original(self, y, outputs, batch_size, weights)
+
+    patch.setattr(cnn.network.Network, "loss_and_gradient", faulty)
+
+
 FAULTS = [
+    (gradient_of(losses.BinaryCrossentropy, not_divided_by_the_classes), gates.loss_gate),
+    (gradient_of(losses.MeanSquaredError, without_the_factor_two), gates.loss_gate),
+    (gradient_of(losses.MeanAbsoluteError, the_other_way), gates.loss_gate),
+    (gradient_of(losses.CategoricalCrossentropy, as_if_labels_added_up_to_one), gates.loss_gate),
+    (smoothing_forgotten, gates.loss_gate),
+    (the_sigmoid_saturates_in_silence, gates.loss_gate),
+    (closing_softmax_left_out_on_the_way_back, gates.closing_gate),
+    (weights_of_the_loss_alone, gates.loss_gate),
+    (weights_of_the_loss_alone, gates.weights_gate),
+    (each_shard_takes_the_first_weights, gates.weights_gate),
     (loss_gradient_without_the_mean, gates.network_gate),
     (each_shard_divides_by_its_own_size, gates.network_gate),
     (bias_summed_over_the_wrong_axis, gates.layer_gate),
@@ -231,6 +406,13 @@ FAULTS = [
     (activation_left_out_of_the_convolution, gates.network_gate),
     (a_layer_that_remembers_its_last_input, gates.independence_gate),
     (a_column_buffer_used_twice, gates.independence_gate),
+    (moments_taken_for_constants, gates.layer_gate),
+    (variance_taken_for_a_constant, gates.layer_gate),
+    (dgamma_of_what_was_not_normalized, gates.layer_gate),
+    (each_shard_normalizes_by_itself, gates.whole_batch_gate),
+    (penalty_added_in_each_shard, gates.penalty_gate),
+    (square_without_its_two, gates.penalty_gate),
+    (absolute_value_without_its_sign, gates.penalty_gate),
 ]
 
 

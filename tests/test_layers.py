@@ -50,6 +50,11 @@ TABLE = {
     "softmax on the last axis": (lambda: layers.Softmax(), (2, 2, 3)),
     "flatten": (lambda: layers.Flatten(), (3, 4, 2)),
     "flatten of a row": (lambda: layers.Flatten(), (3,)),
+    "batch normalization": (lambda: layers.BatchNormalization(), (3, 2, 2)),
+    "batch normalization of rows": (lambda: layers.BatchNormalization(axis=1, momentum=0.5, epsilon=0.1), (3,)),
+    "batch normalization, frozen": (lambda: layers.BatchNormalization(trainable=False), (2, 2)),
+    "batch normalization, no scale": (lambda: layers.BatchNormalization(scale=False), (2, 2, 3)),
+    "batch normalization, no center": (lambda: layers.BatchNormalization(center=False), (3, 4)),
     "dropout": (lambda: layers.Dropout(0.4), (4, 3)),
     "dropout of nothing": (lambda: layers.Dropout(0), (4, 3)),
 }
@@ -69,8 +74,8 @@ def built(make, shape, dtype=np.float64, seed=3):
     layer = make()
     rng = np.random.default_rng(seed)
     layer.build(shape, rng, dtype)
-    if "bias" in layer.params:
-        layer.params["bias"][:] = rng.uniform(-0.5, 0.5, layer.params["bias"].shape)
+    for key in {"bias", "gamma", "beta", "moving_mean", "moving_variance"} & layer.params.keys():
+        layer.params[key] += rng.uniform(-0.5, 0.5, layer.params[key].shape).astype(dtype)
     return layer
 
 
@@ -149,7 +154,7 @@ def test_shapes_are_those_that_were_announced(make, shape):
     dx, grads = layer.backward(y, cache)
     assert y.shape == (3, *layer.output_shape)
     assert dx.shape == (3, *shape)
-    assert {key: grad.shape for key, grad in grads.items()} == {key: value.shape for key, value in layer.params.items()}
+    assert {key: grad.shape for key, grad in grads.items()} == {key: layer.params[key].shape for key in layer.learnable}
 
 
 @EVERY_LAYER
@@ -160,7 +165,7 @@ def test_a_layer_can_be_called_alone(make, shape):
     assert y.dtype == np.float32
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
     second = np.zeros((2, *shape, 7), np.float32)
-    if isinstance(layer, layers.Weighted) or hasattr(layer, "strides"):  # which need the axes that they were made for
+    if layer.params or hasattr(layer, "strides"):  # which need the axes that they were made for
         with pytest.raises(ValueError, match=type(layer).__name__):
             layer(second)
     else:  # what has no weights takes any shape that it can compute with, as in Keras

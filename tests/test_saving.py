@@ -75,7 +75,7 @@ def test_all_of_a_model_comes_back(tmp_path, optimizer):
         "input_shape",
         "output_shape",
         "epoch",
-        "metrics",
+        "metrics_names",
         "class_names",
         "input_scale",
         "made_by",
@@ -331,9 +331,15 @@ def test_get_config_and_constructor_are_inverse():
     things = [
         *(layer for layer in small_model(trained=False).layers),
         layers.Dropout(0.1, name="drop"),
+        layers.BatchNormalization(momentum=0.5, epsilon=0.1, center=False, gamma_initializer="zeros"),
+        layers.Dense(3, trainable=False),
         *OPTIMIZERS,
         *(kind(0.02, weight_decay=0.3, use_ema=True) for kind in optimizers.TABLE.values()),
         losses.SparseCategoricalCrossentropy(from_logits=True, name="mine"),
+        losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
+        losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
+        losses.MeanSquaredError(name="mine"),
+        losses.MeanAbsoluteError(name="mine"),
     ]
     assert {type(thing).__name__ for thing in things} == {*document.LAYERS, *document.OPTIMIZERS, *document.LOSSES}
     for thing in things:

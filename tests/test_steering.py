@@ -11,6 +11,7 @@ from test_callbacks import Values, fit
 from cnn import callbacks, models, optimizers
 from cnn.callbacks import (
     Callback,
+    EarlyStopping,
     LambdaCallback,
     LearningRateScheduler,
     ModelCheckpoint,
@@ -130,11 +131,12 @@ def test_bad_arguments_are_named(make, message):
 # NaN
 
 
-def diverging(*watchers):
+def diverging(*watchers, **arguments):
     """A model whose weights were made NaN before its second epoch."""
     model, (x, y) = small_network(optimizer=optimizers.SGD(0.1)), random_batch(8)
     spoil = LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 1 and model.params["dense/bias"].fill(np.nan))
-    return model, lambda: model.fit(x, y, batch_size=4, epochs=5, verbose=0, callbacks=[spoil, *watchers])
+    arguments = {"batch_size": 4, "epochs": 5, "verbose": 0, **arguments}
+    return model, lambda: model.fit(x, y, **arguments, callbacks=[spoil, *watchers])
 
 
 def test_nan_ends_the_training_without_an_error(capsys):
@@ -142,9 +144,17 @@ def test_nan_ends_the_training_without_an_error(capsys):
     watch = LambdaCallback(on_train_end=lambda logs: ended.append(sorted(logs)))
     model, train = diverging(TerminateOnNaN(), watch)
     history = train()
-    assert np.isfinite(history.history["loss"]).tolist() == [True, False] and len(history.history["accuracy"]) == 1
+    for name in ("loss", "accuracy"):
+        assert np.isfinite(history.history[name]).tolist() == [True, False]
     assert model.optimizer.iterations == 2 and ended == [["accuracy", "loss"]]
     assert capsys.readouterr().out == "Batch 1: the loss became nan, so the training ends here\n"
+
+
+def test_nan_is_no_matter_for_callbacks_that_wait_for_a_validation():
+    x, y = random_batch(4)
+    watchers = [EarlyStopping("val_loss"), TerminateOnNaN()]
+    model, train = diverging(*watchers, validation_data=(x, y))
+    assert len(train().history["loss"]) == 2
 
 
 @pytest.mark.parametrize("watchers", [[], [TerminateOnNaN(raise_error=True)]])

@@ -165,12 +165,17 @@ class CallbackList:
                     where, known = f"{type(callback).__name__}: {argument}", ", ".join(sorted(names))
                     raise ValueError(f"{where}: expected one of {known}, got {name!r} (no validation data?)")
 
-    def call(self, moment: str, *args: Any) -> None:
+    def call(self, moment: str, *args: Any, without: Sequence[Callback] = ()) -> None:
         """Tell all callbacks; one may set moments on itself, even while fit runs. Logs that do not exist are {}."""
         if moment.endswith("_begin") or moment == "on_predict_end":
             args = (*args, {})
         for callback in self.callbacks:
-            getattr(callback, moment)(*args)
+            if callback not in without:
+                getattr(callback, moment)(*args)
+
+    def waiting(self) -> list[Callback]:
+        """Those that read what a validation gives, and have nothing to do in an epoch without one."""
+        return [c for c in self.callbacks if any(name.startswith("val_") for _, name in c.reads())]
 
 
 class History(Callback):

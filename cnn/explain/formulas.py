@@ -99,9 +99,9 @@ def twin(t: Trace, step: Step) -> Step:
 
 
 def first_stage(t: Trace) -> int:
-    """The place of the first convolution; of the first layer with parameters where there is none."""
+    """The place of the first convolution; of the first layer with a kernel where there is none."""
     found = [k for k, stage in enumerate(t.stages) if isinstance(stage.layer, Conv2D)]
-    return found[0] if found else next((k for k, stage in enumerate(t.stages) if stage.layer.params), 0)
+    return found[0] if found else next((k for k, stage in enumerate(t.stages) if "kernel" in stage.layer.params), 0)
 
 
 def kind_of(stage: Stage) -> str:
@@ -147,7 +147,8 @@ def formula(t: Trace, step: Step) -> Formula:
 def through_code(t: Trace, step: Step) -> tuple[Code, ...]:
     """The layer's own functions, for a layer that has no step of its own."""
     kind = {"through": "forward", "through-back": "backward"}.get(step.kind)
-    return (Code(getattr(type(t.stages[step.stage].layer), kind), ""),) if kind else ()
+    layer = type(t.stages[step.stage].layer)
+    return (Code(getattr(layer, f"{kind}_of_part", getattr(layer, kind)), ""),) if kind else ()
 
 
 def has_step(t: Trace, step: Step) -> bool:

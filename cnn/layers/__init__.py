@@ -14,18 +14,21 @@ In this order they are read best:
 4. pooling.py - MaxPooling2D
 5. reshaping.py - Flatten
 6. regularization.py - Dropout
-What they share, and what a layer of your own needs, is in base.py (Layer), weighted.py (kernel, bias, activation) and
-windows.py (where a window fits).
+7. normalization.py - BatchNormalization
+What they share, and what a layer of your own needs, is in base.py (Layer), weighted.py (kernel, bias, activation),
+windows.py (where a window fits) and whole_batch.py (what adds up over a batch that is cut into shards).
 """
 
 from cnn.layers.activations import ACTIVATIONS, Activation, Linear, LinearCache, ReLU, ReLUCache, Softmax, SoftmaxCache
-from cnn.layers.base import Array, Input, Layer
+from cnn.layers.base import Array, Input, Layer, Symbol
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
+from cnn.layers.normalization import BatchNormalization, BatchNormalizationCache
 from cnn.layers.pooling import MaxPooling2D, MaxPooling2DCache
 from cnn.layers.regularization import Dropout, DropoutCache
 from cnn.layers.reshaping import Flatten, FlattenCache
 from cnn.layers.weighted import Weighted
+from cnn.layers.whole_batch import WholeBatch
 from cnn.layers.windows import place_windows
 
 Convolution2D, MaxPool2D = Conv2D, MaxPooling2D  # Keras' other names for them
@@ -34,6 +37,8 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Array",
+    "BatchNormalization",
+    "BatchNormalizationCache",
     "Conv2D",
     "Conv2DCache",
     "Convolution2D",
@@ -54,6 +59,8 @@ __all__ = [
     "ReLUCache",
     "Softmax",
     "SoftmaxCache",
+    "Symbol",
     "Weighted",
+    "WholeBatch",
     "place_windows",
 ]

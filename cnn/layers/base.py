@@ -1,12 +1,13 @@
 """What all layers share: a name, parameters, building, calling, weights in and out. No formula stands here."""
 
-from collections.abc import Sequence, Sized
-from typing import Any
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from cnn import checks, utils
 from cnn.configurable import Configurable
+from cnn.regularizers import Regularizer
 
 Array = np.ndarray
 Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
@@ -14,11 +15,31 @@ Shape = tuple[int, ...]
 AnyShape = int | Sequence[int]  # a shape as users may write it
 
 
+class Symbol(NamedTuple):
+    """What stands for the photos at a place of a network while there are none: layer.output, model.inputs[0].
+
+    >>> from cnn.layers import Dense
+    >>> layer = Dense(3)
+    >>> y = layer([[1.0, 2.0]])
+    >>> layer.output
+    <Symbol: (None, 3), the output of Dense>
+    """
+
+    shape: tuple[int | None, ...]  # None is the batch axis
+    owner: Any  # the layer whose output it is, or the network whose input
+    kind: str = "output"
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return f"<Symbol: {self.shape}, the {self.kind} of {self.owner}>"
+
+
 class Layer(Configurable):
     """A layer of your own is its formula, forward and backward, and what it is made from:
 
     - `arguments`, each with its check, and a constructor that shows them and hands them to set_arguments;
-    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says;
+    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says; what
+      an argument kernel_regularizer asks for is added to the loss;
     - `infer_shape(input_shape)`, if the output has another shape than the input;
     - `forward` and `backward`, as the head of cnn/layers/__init__.py says; `draws = True` if forward needs `rng`.
 
@@ -51,11 +72,15 @@ class Layer(Configurable):
     [True]
     """
 
-    arguments = {"name": checks.layer_name}
+    arguments = {"name": checks.layer_name, "trainable": checks.boolean}
+    unless = {"trainable": True}
     draws = False  # whether forward needs random numbers in training
     least_axes = 1  # of the smallest batch it takes: (N,)
+    not_learned: tuple[str, ...] = ()  # the parameters without a gradient: averages that training keeps
 
-    def __init__(self, name: str | None = None, input_shape: AnyShape | None = None, **unsupported: Any):
+    def __init__(
+        self, name: str | None = None, input_shape: AnyShape | None = None, trainable: bool = True, **unsupported: Any
+    ):
         self.name: str | None = None
         self.params: dict[str, Array] = {}
         self.input_shape: Shape | None = None  # one photo's, known once built
@@ -84,6 +109,22 @@ class Layer(Configurable):
         """The shape of each parameter, before any is allocated."""
         return {}
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for this shape of the input, both with the batch axis. Raises ValueError."""
+        return input_shape[0], *self.infer_shape(checks.shape(str(self), "input_shape", tuple(input_shape[1:])))
+
+    @property
+    def output(self) -> Symbol:
+        """What stands for its output, for Model(outputs=...). AttributeError before the layer is built."""
+        if self.output_shape is None:
+            raise AttributeError(f"{self}: output: not built yet: give it a place in a model that knows its input")
+        return Symbol((None, *self.output_shape), self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer that get_config described, without its weights. Raises ValueError."""
+        return cls(**config)
+
     # ---- passes
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, Any]:
@@ -99,6 +140,11 @@ class Layer(Configurable):
 
         A layer without parameters takes inputs of any shape that it can compute with, whatever it was built for.
         """
+        if isinstance(x, Symbol | Layer):
+            raise ValueError(
+                f"{self}: call: expected a batch of photos, got {x}: the functional API is not supported here, "
+                "a Sequential takes its layers in a row"
+            )
         x = checks.inputs(str(self), x, self.input_shape if self.params else None, least_axes=self.least_axes)
         dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         if self.input_shape is None:
@@ -109,6 +155,49 @@ class Layer(Configurable):
         return self.forward(x.astype(dtype, copy=False))[0]
 
     # ---- weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the parameters. False freezes them, from the next step on."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.boolean(str(self), "trainable", value)
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """The names of the parameters that have a gradient, frozen or not."""
+        return tuple(key for key in self.params if key not in self.not_learned)
+
+    @property
+    def weights(self) -> list[Array]:
+        """The parameters themselves, kernel before bias."""
+        return list(self.params.values())
+
+    @property
+    def trainable_weights(self) -> list[Array]:
+        """Those that training changes by their gradients: none where the layer is frozen."""
+        return [self.params[key] for key in self.learnable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Array]:
+        """The others."""
+        return [value for key, value in self.params.items() if not (self.trainable and key in self.learnable)]
+
+    @property
+    def regularized(self) -> dict[str, Regularizer]:
+        """{"kernel": its regularizer}, of the parameters that training changes and that have one."""
+        keys = self.learnable if self.params and self.trainable else ()
+        found = {key: getattr(self, f"{key}_regularizer", None) for key in keys}
+        return {key: regularizer for key, regularizer in found.items() if regularizer is not None}
+
+    @property
+    def losses(self) -> list[float]:
+        """What its parameters cost: a number for each that has a regularizer."""
+        return [regularizer(self.params[key]) for key, regularizer in self.regularized.items()]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
     def get_weights(self) -> list[Array]:
         """Copies of the parameters, kernel before bias."""
@@ -128,7 +217,7 @@ class Layer(Configurable):
         self.params = checked
 
     def count_params(self) -> int:
-        """How many numbers there are to learn."""
+        """How many numbers the parameters hold."""
         return sum(value.size for value in self.params.values())
 
     # ---- names

@@ -2,7 +2,7 @@
 
 from typing import Any, NoReturn
 
-from cnn import checks, initializers
+from cnn import checks, initializers, regularizers
 from cnn.configurable import as_json
 from cnn.layers.activations import Activation, find_activation
 from cnn.layers.base import Array, Grads, Layer, Shape
@@ -26,11 +26,16 @@ class Weighted(Layer):
         "use_bias": checks.boolean,
         "kernel_initializer": initializers.argument,
         "bias_initializer": initializers.argument,
+        "kernel_regularizer": regularizers.argument,
+        "bias_regularizer": regularizers.argument,
     }
+    unless = {**Layer.unless, "kernel_regularizer": None, "bias_regularizer": None}
     activation: Activation
     use_bias: bool
     kernel_initializer: initializers.Initializer
     bias_initializer: initializers.Initializer
+    kernel_regularizer: regularizers.Regularizer | None
+    bias_regularizer: regularizers.Regularizer | None
     least_axes = 2
 
     def add_bias(self, z: Array) -> Array:

@@ -20,10 +20,7 @@ TABLE: dict[str, type[Optimizer]] = table(SGD, Adam, AdamW, RMSprop, Nadam, Adag
 def get(identifier: Any) -> Optimizer:
     """An optimizer from its name, its class, what `serialize` gives or itself, as in Keras. ValueError for the rest."""
     names = ", ".join(map(repr, TABLE))
-    expected = f"optimizer: expected one of {names} or an optimizer"
-    if isinstance(identifier, dict) and identifier.keys() >= {"class_name", "config"}:
-        return type(find(TABLE, Optimizer, identifier["class_name"], expected)).from_config(identifier["config"])
-    return find(TABLE, Optimizer, identifier, expected)
+    return find(TABLE, Optimizer, identifier, f"optimizer: expected one of {names} or an optimizer")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:

@@ -164,6 +164,12 @@ class Optimizer(Configurable):
         self._model = weakref.ref(model)
         self._name_undecayed(model.params)
 
+    @property
+    def variables(self) -> list[Array]:
+        """All that it remembers, as Keras lists it: the steps taken, the learning rate, the slots."""
+        slots = [array for values in self.state.values() for array in values.values()]
+        return [np.array(self.iterations, np.int64), np.array(self.learning_rate, np.float32), *slots]
+
     def __getstate__(self) -> dict:
         """What a copy or a file gets: the copy is free to train another model."""
         return {key: value for key, value in vars(self).items() if key != "_model"}

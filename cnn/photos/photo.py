@@ -132,7 +132,7 @@ def class_names(model: Network) -> tuple[str, ...]:
 
     Raises ValueError where there are more or fewer of its own than outputs.
     """
-    outputs = known(model.output_shape)[-1]
+    outputs = known(model.result_shape)[-1]
     if model.class_names is not None and len(model.class_names) != outputs:
         raise ValueError(f"{model}: class_names: expected {outputs}, one for each output, got {len(model.class_names)}")
     default = CLASS_NAMES if outputs == len(CLASS_NAMES) else (f"class {k}" for k in range(outputs))

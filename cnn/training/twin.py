@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn.checks import known
-from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, place_windows
+from cnn.layers.closing import OpenEnd, closes
 from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
@@ -155,7 +156,7 @@ TWINS: dict[type, Callable] = {
 
 
 def twin_of(layers: list) -> list:
-    """Layers that compute the same logits: a convolution and its pooling are one, a closing softmax is left out."""
+    """Layers that compute the same logits: a convolution and its pooling are one, a closing activation is left out."""
     twin: list = []
     todo = list(layers)
     while todo:
@@ -164,12 +165,12 @@ def twin_of(layers: list) -> list:
             pooled = todo and TwinConv.fits_pool(todo[0], known(layer.output_shape))
             twin.append(TwinConv(layer, todo.pop(0) if pooled else None))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
-            closing = not todo and isinstance(layer.activation, Softmax)
+            closing = not todo and closes(layer.activation)
             twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
-        elif todo or not isinstance(layer, Softmax):
-            twin.append(layer)
+        elif todo or not closes(layer):
+            twin.append(layer if todo or not closes(getattr(layer, "activation", None)) else OpenEnd(layer))
     return twin
 
 
@@ -196,11 +197,11 @@ def lend(model: Network, count: int = 1) -> Iterator[list[list]]:
     if model.dtype != np.float32:
         yield [model.logit_layers() for _ in range(count)]
         return
-    parts = _parts(model.layers)
+    parts = _parts(model.chain)
     pool = _pools.get(model)
     if pool is None or len(parts) != len(pool.made_from) or not all(map(operator.is_, parts, pool.made_from)):
         pool = _pools[model] = Pool(parts, [])
-    twins = [_take(pool.free) or twin_of(model.layers) for _ in range(count)]
+    twins = [_take(pool.free) or twin_of(model.chain) for _ in range(count)]
     yield twins
     pool.free.extend(reversed(twins))  # so that the next pass gets them in this order again
 
