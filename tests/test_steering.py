@@ -153,7 +153,7 @@ def test_nan_ends_the_training_without_an_error(capsys):
 def test_nan_is_no_matter_for_callbacks_that_wait_for_a_validation():
     x, y = random_batch(4)
     watchers = [EarlyStopping("val_loss"), TerminateOnNaN()]
-    model, train = diverging(*watchers, validation_data=(x, y))
+    _, train = diverging(*watchers, validation_data=(x, y))
     assert len(train().history["loss"]) == 2
 
 
