@@ -104,7 +104,7 @@ class Sequential(Network):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -145,7 +145,7 @@ class Sequential(Network):
         verbose: str | int = "auto",
         sample_weight: ArrayLike | None = None,
         steps: int | None = None,
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """The loss, or [loss, accuracy] when compiled with that metric, or a dict of them. Raises ValueError.
@@ -160,7 +160,7 @@ class Sequential(Network):
         batch_size: int | None = None,
         verbose: str | int = "auto",
         steps: int | None = None,
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
     ) -> Array:
         """The outputs for all of x, computed in batches: memory does not grow with their number. Raises ValueError."""
         return fit.predict(self, x, batch_size, verbose, callbacks, steps)

@@ -284,8 +284,8 @@ BAD_STRUCTURE = {
         "predict: the model has no layers",
     ),
     "optimizer": (
-        lambda: article_network().compile("rmsprop", "sparse_categorical_crossentropy"),
-        "optimizer: expected 'adam', 'sgd' or an optimizer, got 'rmsprop'",
+        lambda: article_network().compile("lion", "sparse_categorical_crossentropy"),
+        "optimizer: expected one of 'sgd', 'adam', .* or an optimizer, got 'lion'",
     ),
     "loss": (
         lambda: article_network().compile("adam", "hinge"),

@@ -324,3 +324,61 @@ def test_with_a_fixed_epsilon_adam_would_differ():
     theirs.grad = torch.tensor([1e-6], dtype=torch.float64)
     adam.step()
     assert abs(w["w"].item() - theirs.item()) > 1e-4
+
+
+# With epsilon 0 the formulas of all of them coincide; where PyTorch adds it elsewhere, it would make the difference.
+FAMILY = {
+    "adamw": (
+        lambda: optimizers.AdamW(0.01, weight_decay=0.2, epsilon=0),
+        lambda w: torch.optim.AdamW([w], 0.01, weight_decay=0.2, eps=0),
+    ),
+    "amsgrad": (
+        lambda: optimizers.Adam(0.01, beta_2=0.5, amsgrad=True, epsilon=0),
+        lambda w: torch.optim.Adam([w], 0.01, (0.9, 0.5), amsgrad=True, eps=0),
+    ),
+    "rmsprop": (
+        lambda: optimizers.RMSprop(0.01, epsilon=0),
+        lambda w: torch.optim.RMSprop([w], 0.01, alpha=0.9, eps=0),
+    ),
+    "rmsprop, centered, momentum": (
+        lambda: optimizers.RMSprop(0.01, rho=0.5, momentum=0.8, centered=True, epsilon=0),
+        lambda w: torch.optim.RMSprop([w], 0.01, alpha=0.5, momentum=0.8, centered=True, eps=0),
+    ),
+    "nadam": (lambda: optimizers.Nadam(0.01), lambda w: torch.optim.NAdam([w], 0.01, eps=1e-7, momentum_decay=1)),
+    "adagrad": (
+        lambda: optimizers.Adagrad(0.01, initial_accumulator_value=0.3, epsilon=0),
+        lambda w: torch.optim.Adagrad([w], 0.01, initial_accumulator_value=0.3, eps=0),
+    ),
+    "adamax": (
+        lambda: optimizers.Adamax(0.01, beta_2=0.9, epsilon=0),
+        lambda w: torch.optim.Adamax([w], 0.01, (0.9, 0.9), eps=0),
+    ),
+    "adadelta": (
+        lambda: optimizers.Adadelta(1.0, epsilon=1e-4),
+        lambda w: torch.optim.Adadelta([w], 1.0, rho=0.95, eps=1e-4),
+    ),
+}
+
+
+@pytest.fixture
+def double_scalars():
+    """PyTorch keeps NAdam's product of momenta in its default type."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(("make", "theirs"), FAMILY.values(), ids=FAMILY)
+@DTYPES
+def test_ten_steps_of_each_optimizer(make, theirs, dtype, tolerance, double_scalars):
+    rng = np.random.default_rng(0)
+    w, ours = rng.normal(size=(6, 5)).astype(dtype), make()
+    parameter = tensor(w)
+    other, start = theirs(parameter), w.copy()
+    for _ in range(10):
+        g = rng.normal(size=w.shape).astype(dtype)
+        ours.update({"w": w}, {"w": g})
+        parameter.grad = torch.tensor(g)
+        other.step()
+    assert np.abs(w - start).max() > 1e-3
+    close(w, parameter, 10 * tolerance)

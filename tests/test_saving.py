@@ -349,6 +349,7 @@ def test_get_config_and_constructor_are_inverse():
         layers.RandomTranslation(0.1, 0.2, "nearest", "nearest"),
         layers.RandomZoom(0.1, (0, 0.2), "constant", fill_value=0.5),
         *OPTIMIZERS,
+        *(kind(0.02, weight_decay=0.3, use_ema=True) for kind in optimizers.TABLE.values()),
         losses.SparseCategoricalCrossentropy(from_logits=True, name="mine"),
         losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
         losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),

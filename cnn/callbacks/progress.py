@@ -67,7 +67,7 @@ class ProgressBar(Callback):
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         self._begin()
 
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._update(batch + 1, {})
 
     def on_predict_end(self, logs: Logs | None = None) -> None:

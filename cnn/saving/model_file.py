@@ -16,7 +16,6 @@ import numpy as np
 
 from cnn.errors import DivergedError, ModelFileError
 from cnn.network import Network
-from cnn.optimizers import Adam
 from cnn.saving import document, npz, strict_json
 from cnn.saving.document import N, Shapes
 from cnn.saving.state import WEIGHTS, TrainingState
@@ -64,11 +63,9 @@ def _describe(model, state, include_optimizer) -> tuple[bytes, dict[str, Array]]
     arrays = dict(params)
     for slot in _slots(model) if include_optimizer else ():
         values = model.optimizer.state.get(slot, {})
-        for key, param in _learnable(
-            model, params
-        ).items():  # a layer added since has no slots yet: they start as zeros
+        for key, param in _learnable(model, params).items():  # a layer added since has no slots yet
             fits = key in values and values[key].shape == param.shape
-            arrays[f"optimizer/{slot}/{key}"] = values[key] if fits else np.zeros_like(param)
+            arrays[f"optimizer/{slot}/{key}"] = values[key] if fits else model.optimizer.fresh_slot(slot, param)
     iterations = model.optimizer.iterations if include_optimizer and model.optimizer is not None else 0
     described = {
         "format": document.FORMAT,
@@ -160,8 +157,8 @@ def _read(reader: npz.Reader, kind: type[N]) -> tuple[N, TrainingState | None]:
     arrays = {name: _read_weights(reader, name, shape, model.dtype) for name, shape in expected.items()}
     _put(model, shapes, state, arrays)
     _check_squares({name: array for name, array in arrays.items() if name.endswith("/moving_variance")})
-    if isinstance(model.optimizer, Adam):
-        _check_squares({name: array for name, array in arrays.items() if name.startswith("optimizer/velocity/")})
+    for slot in model.optimizer.squares if model.optimizer else ():
+        _check_squares({name: array for name, array in arrays.items() if name.startswith(f"optimizer/{slot}/")})
     return model, state
 
 
@@ -196,7 +193,7 @@ def _expected_arrays(model, shapes: Shapes, state) -> Shapes:
 
 def _slots(model) -> tuple[str, ...]:
     """The optimizer's slots, once it has taken a step."""
-    return model.optimizer.slots if model.optimizer is not None and model.optimizer.iterations else ()
+    return model.optimizer.all_slots if model.optimizer is not None and model.optimizer.iterations else ()
 
 
 def _read_weights(reader, name, shape, dtype) -> Array:

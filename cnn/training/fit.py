@@ -1,6 +1,7 @@
 """What fit, evaluate and predict do with a network: epochs, batches, callbacks, results."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from cnn import checks
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
+from cnn.errors import DivergedError
 from cnn.network import Network
 from cnn.training import twin
 from cnn.training.batches import Batch, check_batch, check_inputs, require_loss, split_validation
@@ -27,7 +29,7 @@ def fit(
     y: ArrayLike | None,
     settings: dict,
     validation_data: Any,
-    callbacks: Sequence[Callback] | None,
+    callbacks: Sequence[Callback] | Callback | None,
     verbose: str | int,
     sample_weight: ArrayLike | None = None,
     class_weight: dict[int, float] | None = None,
@@ -45,6 +47,7 @@ def fit(
     run = Run(network, source, validation, settings, callbacks)
     network.stop_training = network.stop_after_batch = False
     network.history = history
+    checks.known(network.optimizer).belong_to(network)
     watchers.call("on_train_begin")
     watchers.call("on_restore", run)
     try:
@@ -54,6 +57,7 @@ def fit(
         bar.close()
         twin.release(network)
     if not network.stop_after_batch:  # else the training has not ended: it waits to be taken up
+        checks.known(network.optimizer).finalize_variable_values(network.params)
         watchers.call("on_train_end", {key: values[-1] for key, values in history.history.items()})
     return history
 
@@ -92,7 +96,13 @@ def train_epoch(network: Network, run: Run, watchers: CallbackList) -> None:
             break
         watchers.call("on_train_batch_begin", step)
         where = f"epoch {run.epoch + 1}, step {step + 1}"
-        loss, outputs = train_step(network, batch.x, batch.y, step, where=where, weights=batch.weights)
+        try:
+            loss, outputs = train_step(network, batch.x, batch.y, step, where=where, weights=batch.weights)
+        except DivergedError:
+            watchers.call("on_train_batch_end", step, {"loss": math.nan})
+            if network.stop_training:  # as TerminateOnNaN wants it
+                return _end_at_nan(network, run, watchers)
+            raise
         run.mean.add(loss, batch.y, outputs)
         run.step = step + 1
         watchers.call("on_train_batch_end", step, run.mean.logs())
@@ -120,6 +130,13 @@ def _end_epoch(network, run, watchers):
     watchers.call("on_safe_point", run)
 
 
+def _end_at_nan(network, run, watchers):
+    """The epoch ends here without a validation; nothing more is kept of the run."""
+    run.source.close()
+    means = run.mean.logs() if run.step else dict.fromkeys(network.metrics_names, math.nan)
+    watchers.call("on_epoch_end", run.epoch, means | {"loss": math.nan}, without=watchers.waiting())
+
+
 def _due(run):
     """Whether this epoch ends with a validation: each, each second and so on, or those that a list names."""
     wanted = run.settings.get("validation_freq", 1)
@@ -132,7 +149,7 @@ def evaluate(
     y: ArrayLike | None,
     batch_size: int | None,
     verbose: str | int,
-    callbacks: Sequence[Callback] | None,
+    callbacks: Sequence[Callback] | Callback | None,
     sample_weight: ArrayLike | None = None,
     steps: int | None = None,
 ) -> dict[str, float]:
@@ -167,7 +184,7 @@ def predict(
     x: Any,
     batch_size: int | None,
     verbose: str | int,
-    callbacks: Sequence[Callback] | None,
+    callbacks: Sequence[Callback] | Callback | None,
     steps: int | None = None,
 ) -> Array:
     """Sequential.predict."""
@@ -185,7 +202,7 @@ def predict(
     for step, (_, outputs) in enumerate(source.outputs(network)):
         watchers.call("on_predict_batch_begin", step)
         found.append(network.closing.forward(outputs)[0] if network.closing else outputs)
-        watchers.call("on_predict_batch_end", step)
+        watchers.call("on_predict_batch_end", step, {"outputs": found[-1]})
     watchers.call("on_predict_end")
     return np.concatenate(found)
 
@@ -198,10 +215,12 @@ def _watch(network, verb, steps, verbose, callbacks):
 
 
 def _listed(where, callbacks):
-    """The callbacks as a list; ValueError for one alone."""
+    """The callbacks as a list, as which one alone passes; ValueError for anything else."""
     if callbacks is None:
         return []
-    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    if not isinstance(callbacks, Iterable):
         raise ValueError(f"{where}: callbacks: expected a list of callbacks, got {callbacks!r}")
     return list(callbacks)
 
