@@ -41,23 +41,12 @@ class Configurable:
 
     def set_arguments(self, given: Mapping[str, Any]) -> None:
         """Check and keep those of `given`, a constructor's locals(), that `arguments` lists. Raises ValueError."""
-        for argument, value in given.get("unsupported", {}).items():
-            if argument not in self.arguments:  # else the constructor above has taken it
-                self._require_default(argument, value)
+        unsupported = given.get("unsupported", {})
+        others = {key: value for key, value in unsupported.items() if key not in self.arguments}  # taken further up
+        require_defaults(str(self), others, self.at_default)
         for name, check in self.arguments.items():
             if name in given:
                 setattr(self, name, check(str(self), name, given[name]))
-
-    def _require_default(self, argument: str, value: Any) -> None:
-        """Raise ValueError for an argument that we do not have, unless it is one of Keras' and as if it were not given.
-
-        At None, or as several equal numbers for one, it is at its default too: dilation_rate=(1, 1) is 1.
-        """
-        known, default = argument in self.at_default, self.at_default.get(argument)
-        once = value[0] if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1] else value
-        if not known or not (once is None or (type(once) is type(default) and once == default)):
-            but = f" but as {default!r}" * known
-            raise ValueError(f"{self}: the argument {argument!r} is not supported here{but}")
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""
@@ -90,6 +79,23 @@ class Configurable:
     def __str__(self) -> str:
         """How errors call it."""
         return type(self).__name__
+
+
+def require_defaults(where: str, given: Mapping[str, Any], at_default: Mapping[str, Any]) -> None:
+    """Raise ValueError for an argument that we do not have, unless it is one of Keras' and as if it were not given.
+
+    At None, or as several equal numbers for one, it is at its default too: dilation_rate=(1, 1) is 1.
+
+    >>> require_defaults("Conv2D", {"dilation_rate": (2, 2)}, {"dilation_rate": 1})
+    Traceback (most recent call last):
+    ValueError: Conv2D: the argument 'dilation_rate' is not supported here but as 1
+    """
+    for argument, value in given.items():
+        known, default = argument in at_default, at_default.get(argument)
+        once = value[0] if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1] else value
+        if not known or not (once is None or (type(once) is type(default) and once == default)):
+            but = f" but as {default!r}" * known
+            raise ValueError(f"{where}: the argument {argument!r} is not supported here{but}")
 
 
 def as_json(value: Any) -> Any:

@@ -76,6 +76,51 @@ def to_categorical(x: ArrayLike, num_classes: int | None = None) -> np.ndarray:
     return np.eye(classes)[numbers.astype(np.int64)]
 
 
+def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> np.ndarray:
+    """x divided by its length along an axis, as keras.utils.normalize: by the sum of |x|^order to the 1/order.
+
+    >>> normalize([[3.0, 4.0], [0.0, 0.0]])
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    numbers = checks.numeric_array("normalize", "x", x)
+    length = np.linalg.norm(np.atleast_1d(numbers), checks.whole("normalize", "order", order), axis, keepdims=True)
+    return np.atleast_1d(numbers) / np.where(length == 0, 1, length)
+
+
+class PyDataset:
+    """What to write for fit instead of arrays: your own __len__, the number of batches, and __getitem__, one of them.
+
+    on_epoch_end is called when an epoch is over. Any object with these two methods will do as well.
+
+    >>> class Ones(PyDataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...
+    ...     def __getitem__(self, index):
+    ...         return np.ones((8, 4)), np.zeros(8)
+    >>> len(Ones()), Ones()[0][0].shape
+    (3, (8, 4))
+    """
+
+    def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
+        """Keras' arguments say who reads ahead; here the batches are read one by one."""
+
+    def __len__(self) -> int:
+        """How many batches there are."""
+        raise NotImplementedError(f"{type(self).__name__}: write __len__, which returns the number of batches")
+
+    def __getitem__(self, index: int) -> tuple:
+        """The batch of this number: (x, y) or (x, y, sample_weight)."""
+        raise NotImplementedError(f"{type(self).__name__}: write __getitem__, which returns a batch (x, y)")
+
+    def on_epoch_end(self) -> None:
+        """An epoch is over."""
+
+
+Sequence = PyDataset  # Keras' older name
+
+
 class ShardOfDraws:
     """Draws numbers for a whole batch and hands out those of one shard: cutting the batch changes no draw.
 

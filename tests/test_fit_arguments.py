@@ -408,3 +408,60 @@ def test_other_weights_are_another_run(tmp_path):
 def test_a_generator_cannot_be_taken_up(tmp_path):
     with pytest.raises(ValueError, match="a run that reads from a generator cannot be taken up again: pass arrays"):
         fitted(parts(times=2), None, steps_per_epoch=3, callbacks=[BackupAndRestore(tmp_path)])
+
+
+# compile, and helpers that scripts for Keras use
+
+
+def test_arguments_of_compile_that_change_nothing():
+    model = small_network(compiled=False)
+    arguments = {"loss_weights": None, "weighted_metrics": None, "auto_scale_loss": True}
+    speed = {"run_eagerly": True, "jit_compile": False, "steps_per_execution": 8}
+    model.compile(loss="sparse_categorical_crossentropy", optimizer="sgd", metrics=["accuracy"], **arguments, **speed)
+    for name, value in (("loss_weights", [1.0]), ("weighted_metrics", ["accuracy"]), ("target_tensors", None)):
+        with pytest.raises(ValueError, match=f"compile: the argument '{name}' is not supported here"):
+            model.compile("sgd", "mse", **{name: value})
+    with pytest.raises(ValueError, match="loss: expected .*, got None"):
+        model.compile("sgd")
+
+
+class Dataset(utils.PyDataset):
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return list(parts())[index]
+
+
+def test_a_dataset_of_batches():
+    expected = bits(fitted(shuffle=False))
+    assert bits(fitted(Dataset(workers=2, use_multiprocessing=True, max_queue_size=3), None, shuffle=False)) == expected
+    with pytest.raises(NotImplementedError, match="PyDataset: write __len__"):
+        fitted(utils.PyDataset(), None)
+    assert utils.Sequence is utils.PyDataset
+
+
+def test_to_categorical():
+    for labels in ([0, 2, 1], [[0], [2], [1]], np.array([0.0, 2, 1]), np.array([0, 2, 1], np.uint8)):
+        np.testing.assert_array_equal(utils.to_categorical(labels), np.eye(3)[[0, 2, 1]])
+    assert utils.to_categorical([1], num_classes=4).tolist() == [[0, 1, 0, 0]]
+    assert utils.to_categorical([[0, 1], [1, 0]]).shape == (2, 2, 2)
+    for labels, classes, message in (
+        ([0, 3], 3, "expected whole numbers from 0 to 2, got 3"),
+        ([-1], 3, "got -1"),
+        ([0.5], 3, "got 0.5"),
+        ([], None, "expected class numbers, got shape"),
+        (["a"], None, "expected an array of numbers"),
+        ([1], 0, "num_classes: expected a whole number from 1"),
+    ):
+        with pytest.raises(ValueError, match=f"to_categorical: .*{message}"):
+            utils.to_categorical(labels, classes)
+
+
+def test_normalize():
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    np.testing.assert_allclose(np.linalg.norm(utils.normalize(x), axis=1), 1)
+    np.testing.assert_allclose(np.abs(utils.normalize(x, axis=0, order=1)).sum(axis=0), 1)
