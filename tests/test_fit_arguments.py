@@ -1,6 +1,5 @@
 """What fit, evaluate and the steps alone take beside photos and labels: weights, generators, steps, validations."""
 
-
 import numpy as np
 import pytest
 from conftest import random_batch, small_network
