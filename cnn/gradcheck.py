@@ -213,7 +213,7 @@ class Problem:
         def measure():
             outputs, passes = run_layers(self.layers[first:], start.copy())  # the input itself will be moved again
             loss, _ = self.model.loss.loss_and_gradient(self.y, outputs, len(outputs), self.from_logits)
-            return loss, passes
+            return loss + self.model.penalty(), passes
 
         return self.arrays[name], self.gradients[name], measure, max(1.0, float(np.abs(start).max()))
 

@@ -5,7 +5,8 @@ in saving/.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,12 +14,13 @@ from numpy.typing import ArrayLike
 from cnn import losses, optimizers
 from cnn.callbacks import Callback, History
 from cnn.checks import known
-from cnn.layers import Layer
+from cnn.feature_maps import Model as Model
+from cnn.layers import Input, Layer
 from cnn.losses import SparseCategoricalCrossentropy
 from cnn.metrics import check_names
 from cnn.network import Network, averages, forward
 from cnn.optimizers import Optimizer
-from cnn.saving import model_file
+from cnn.saving import document, model_file
 from cnn.summary import for_stdout, summary_table
 from cnn.training import batches, fit, step
 
@@ -28,7 +30,8 @@ Array = np.ndarray
 class Sequential(Network):
     """A network of layers in a row, with the verbs of Keras' Sequential.
 
-    seed: the key of every random draw (None: the one of utils.set_random_seed, 0 at first).
+    seed: the key of every random draw (None: the one of utils.set_random_seed, 0 at first): two models of the same
+    layers and seed start with the same weights.
     shards: into how many parts a training batch is cut; it fixes the last bits of the result.
 
     >>> from cnn import layers
@@ -52,8 +55,9 @@ class Sequential(Network):
         x = batches.check_inputs(self, "call", x).astype(self.dtype, copy=False)
         rngs = step.call_generators(self, self.calls) if training else {}
         self.calls += training
-        y, caches = forward(self.layers, x, training, rngs)
-        self.keep(averages(self.layers, caches) if training else {})
+        layers = self.chain
+        y, caches = forward(layers, x, training, rngs)
+        self.keep(averages(layers, caches) if training else {})
         return y
 
     def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, input_gradient: bool = False) -> tuple:
@@ -66,10 +70,21 @@ class Sequential(Network):
         result = step.run_batch(self, x, y, input_gradient=input_gradient, training=False)
         return (result.loss, result.grads, result.dx) if input_gradient else (result.loss, result.grads)
 
-    def summary(self, line_length: int | None = None, print_fn: Callable[[str], object] = print) -> None:
-        """Print the layers, their output shapes and numbers of parameters as a table, as Keras does."""
-        table = summary_table(self, line_length)
-        print_fn(for_stdout(table) if print_fn is print else table)
+    def summary(
+        self,
+        line_length: int | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        *,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print the layers, their output shapes and numbers of parameters as a table, as Keras does.
+
+        print_fn: called with the whole table instead. expand_nested: with the layers of networks inside.
+        show_trainable: Y or N says which layers learn.
+        """
+        table = summary_table(self, line_length, expand_nested, show_trainable)
+        (print_fn or print)(for_stdout(table) if print_fn in (None, print) else table)
 
     def compile(
         self,
@@ -153,10 +168,39 @@ class Sequential(Network):
         """Write the model to one .npz file, with the optimizer's state when it is compiled. See saving/."""
         model_file.save_model(self, path, overwrite=overwrite)
 
+    def get_config(self) -> dict[str, Any]:
+        """The layers as JSON can hold them: what from_config makes the same untrained model of."""
+        layers = [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in self.layers]
+        shape = None if self.photo_shape is None else [None, *self.photo_shape]
+        return {"name": self.name, "seed": self.seed, "layers": layers, "build_input_shape": shape}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, type] | None = None) -> Self:
+        """The untrained model that get_config described. custom_objects: layers of your own, by the names of classes.
+
+        Raises ValueError.
+        """
+        known_layers: dict[str, Any] = {**document.LAYERS, "Sequential": Sequential, **(custom_objects or {})}
+        model = cls(name=config["name"], seed=config.get("seed"))
+        if config.get("build_input_shape"):
+            model.add(Input(config["build_input_shape"][1:]))
+        for layer in config["layers"]:
+            if layer["class_name"] not in known_layers:
+                raise ValueError(f"{model}: from_config: expected one of {', '.join(known_layers)}, got {layer}")
+            kind = known_layers[layer["class_name"]]
+            more = (custom_objects,) if issubclass(kind, Network) else ()
+            model.add(kind.from_config(layer["config"], *more))
+        return model
+
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Sequential":
         """The model that `save` wrote. Raises ModelFileError."""
         return model_file.load(path, cls)
+
+
+def clone_model(model: Sequential) -> Sequential:
+    """A model of the same layers, untrained, as keras.models.clone_model."""
+    return type(model).from_config(model.get_config())
 
 
 def load_model(path: str | os.PathLike) -> Sequential:

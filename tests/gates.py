@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from conftest import random_batch, random_biases, small_network
 
-from cnn import activations, gradcheck, layers, models
+from cnn import activations, gradcheck, layers, models, regularizers
 from cnn.layers.formulas import FORMULAS
 from cnn.training.step import run_batch
 from kernels import reference
@@ -97,6 +97,29 @@ def whole_batch_gate():
         assert np.abs(ours - theirs).max() <= 1e-13
 
 
+def regularized_network(shards=2):
+    """A network whose weights cost something: kernels and biases, by all regularizers that there are."""
+    model = models.Sequential(
+        [
+            layers.Conv2D(3, 3, kernel_regularizer=regularizers.L1L2(0.02, 0.05), input_shape=(8, 8, 1)),
+            layers.Flatten(),
+            layers.BatchNormalization(gamma_regularizer="l1", beta_regularizer="l2"),
+            layers.Dense(10, activation="softmax", kernel_regularizer="l2", bias_regularizer=regularizers.L1(0.1)),
+        ]
+    )
+    model.shards = shards
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    rng = np.random.default_rng(0)
+    for key in model.learnable:
+        model.params[key] += rng.uniform(0.05, 0.1, model.params[key].shape).astype(np.float32)
+    return model
+
+
+def penalty_gate():
+    """Loss and gradients with their penalties, in two shards, against slopes."""
+    all_passed(gradcheck.check_model(regularized_network(), *random_batch(4)))
+
+
 def corner_gate():
     """Where there is no slope the gradient is what Keras says: ReLU'(0) = 0, the first of equal cells wins alone."""
     _, cache = layers.ReLU().forward(np.array([[-1.0, 0.0, 1.0]]))
@@ -125,7 +148,7 @@ def independence_gate():
 def fast_gate(model=None, count=12):
     """The fast twin that fit runs has the gradients of the plain layers, to the rounding of float32."""
     model = model or random_biases(small_network(shards=2, filters=3))  # fill no vector register
-    x, y = random_batch(count, model.input_shape)
+    x, y = random_batch(count, model.photo_shape)
     plain, fast = (run_batch(model, x, y, step=3, fast=fast) for fast in (False, True))
     assert abs(plain.loss - fast.loss) <= 1e-6 * abs(plain.loss)
     assert plain.correct == fast.correct
@@ -185,7 +208,7 @@ def pooling_gate():
 def step_gate():
     """Three steps of fit move the weights as Adam's formula moves them along the plain layers' gradients."""
     fitted, by_hand = wide_network(), wide_network()
-    x, y = random_batch(12, fitted.input_shape)
+    x, y = random_batch(12, fitted.photo_shape)
     fitted.fit(x, y, batch_size=4, shuffle=False, verbose=0)
     moments = {key: (np.zeros_like(w), np.zeros_like(w)) for key, w in by_hand.params.items()}
     before = {key: w.copy() for key, w in by_hand.params.items()}

@@ -99,7 +99,7 @@ def test_gradients_are_those_of_training(name):
     loss, grads, dx = model.loss_and_gradients(t["x"][None], np.array([t.target]), input_gradient=True)
     assert loss == pytest.approx(t.loss, rel=1e-12)
     np.testing.assert_allclose(t["dx"], dx[0], rtol=1e-9, atol=1e-14)
-    for stage, key in ((s, key) for s in t.stages for key in s.layer.params):
+    for stage, key in ((s, key) for s in t.stages for key in s.layer.learnable):
         np.testing.assert_allclose(t.get(stage, f"d{key}"), grads[f"{stage.layer.name}/{key}"], rtol=1e-9, atol=1e-14)
 
 

@@ -19,12 +19,14 @@ kernels
 cnn cnn.errors cnn.terminal cnn.pretrained
 cnn.checks cnn.datasets cnn.configurable
 cnn.utils
-cnn.initializers cnn.metrics
+cnn.initializers cnn.metrics cnn.regularizers cnn.backend
 cnn.layers cnn.losses cnn.optimizers
+cnn.weights
 cnn.activations cnn.network cnn.summary
 cnn.saving
 cnn.callbacks
 cnn.training
+cnn.feature_maps
 cnn.models
 cnn.saving.__init__
 cnn.gradcheck cnn.article cnn.photos

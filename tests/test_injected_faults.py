@@ -14,9 +14,16 @@ import cnn.layers
 import cnn.layers.convolution
 import cnn.layers.pooling
 import cnn.training.step
-from cnn import losses
+from cnn import losses, regularizers
 
-GATES = [gates.layer_gate, gates.network_gate, gates.corner_gate, gates.independence_gate, gates.whole_batch_gate]
+GATES = [
+    gates.layer_gate,
+    gates.network_gate,
+    gates.corner_gate,
+    gates.independence_gate,
+    gates.whole_batch_gate,
+    gates.penalty_gate,
+]
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -260,6 +267,19 @@ def dgamma_of_what_was_not_normalized(patch):
     patch.setattr(cnn.layers.BatchNormalization, "backward_of_part", faulty)
 
 
+def penalty_added_in_each_shard(patch):
+    original = regularizers.L1L2.gradient
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: 2 * original(self, w))  # by two shards
+
+
+def square_without_its_two(patch):
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: self.l1 * np.sign(w) + self.l2 * w)
+
+
+def absolute_value_without_its_sign(patch):
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: self.l1 + 2 * self.l2 * w)
+
+
 FAULTS = [
     (loss_gradient_without_the_mean, gates.network_gate),
     (each_shard_divides_by_its_own_size, gates.network_gate),
@@ -287,6 +307,9 @@ FAULTS = [
     (variance_taken_for_a_constant, gates.layer_gate),
     (dgamma_of_what_was_not_normalized, gates.layer_gate),
     (each_shard_normalizes_by_itself, gates.whole_batch_gate),
+    (penalty_added_in_each_shard, gates.penalty_gate),
+    (square_without_its_two, gates.penalty_gate),
+    (absolute_value_without_its_sign, gates.penalty_gate),
 ]
 
 

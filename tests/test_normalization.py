@@ -1,4 +1,4 @@
-"""BatchNormalization in a network: moments of the whole batch, averages that move once a step, nothing lost on the way."""
+"""BatchNormalization in a network: moments of the whole batch, averages that move once a step, nothing lost."""
 
 import gates
 import numpy as np

@@ -191,7 +191,7 @@ def compiled(network, shards=2):
 
 def batch_for(model, count, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.random((count, *model.input_shape), np.float32), rng.integers(0, 10, count)
+    return rng.random((count, *model.photo_shape), np.float32), rng.integers(0, 10, count)
 
 
 def assert_close(fast, plain, what=""):
@@ -235,7 +235,7 @@ def test_one_pass_equals_the_plain_path(name, shards):
 def test_gradients_pass_the_gate(name):
     model = random_biases(network(name))
     gates.fast_gate(model, count=12 if JIT else 3)
-    x, _ = random_batch(3 * FEW, model.input_shape)
+    x, _ = random_batch(3 * FEW, model.photo_shape)
     np.testing.assert_allclose(model.predict(x, batch_size=4, verbose=0), model(x), rtol=0, atol=2e-6)
     gates.fast_gate(model, count=12 if JIT else 3)  # the buffers have seen other batches meanwhile
 

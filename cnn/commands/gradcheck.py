@@ -89,7 +89,7 @@ def draw_batch(model: "Sequential", args: argparse.Namespace) -> tuple["np.ndarr
     rng = np.random.default_rng(args.seed)
     chosen = photos[rng.choice(len(photos), args.photos, replace=False)]
     probabilities(model, chosen)  # in float64 alone, numbers that overflow would not be noticed
-    return model_input(model, chosen, np.float64), rng.integers(known(model.output_shape)[-1], size=args.photos)
+    return model_input(model, chosen, np.float64), rng.integers(known(model.result_shape)[-1], size=args.photos)
 
 
 def table(results: Sequence["TensorCheck"]) -> str:

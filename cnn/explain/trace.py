@@ -121,10 +121,10 @@ def trace(
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
     """The photo as the network takes it, float64 with a batch axis: bytes are scaled, a missing channel is added."""
-    if not model.built or len(known(model.output_shape)) != 1:
+    if not model.built or len(known(model.result_shape)) != 1:
         expected = "expected a built network that ends in one number for each class"
-        raise ValueError(f"{model}: {expected}, got output {model.output_shape}")
-    photo, shape = np.asarray(photo), known(model.input_shape)
+        raise ValueError(f"{model}: {expected}, got output {model.result_shape}")
+    photo, shape = np.asarray(photo), known(model.photo_shape)
     fits = photo.shape[:2] == shape[:2] or len(shape) == 1
     if photo.size != np.prod(shape) or not fits:
         raise ValueError(f"{model}: expected a photo of shape {shape}, got {photo.shape}")
@@ -214,8 +214,8 @@ def loss_and_gradient(logits: Array, target: int) -> tuple[float, Array]:
 def loss_with(t: Trace, changed: dict[str, Array]) -> float:
     """The loss of a full forward pass in float64 in which these parameters ("conv2d/kernel": array) are replaced."""
     model = t.model64.astype(np.float64)
-    for layer in model.layers:
-        layer.params = {key: changed.get(f"{layer.name}/{key}", value) for key, value in layer.params.items()}
+    for name, layer in model.flat():
+        layer.params = {key: changed.get(f"{name}/{key}", value) for key, value in layer.params.items()}
     logits, _ = models.forward(model.logit_layers(), t["x"][None])
     return loss_and_gradient(logits[0], t.target)[0]
 

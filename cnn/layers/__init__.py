@@ -38,7 +38,7 @@ from cnn.layers.activations import (
 )
 from cnn.layers.augmentation import RandomFlip, RandomLayer, RandomRotation, RandomTranslation, RandomZoom
 from cnn.layers.average_pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D
-from cnn.layers.base import Array, Input, InputLayer, Layer
+from cnn.layers.base import Array, Input, InputLayer, Layer, Symbol
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
 from cnn.layers.normalization import BatchNormalization, BatchNormalizationCache
@@ -101,6 +101,7 @@ __all__ = [
     "Softmax",
     "SoftmaxCache",
     "SpatialDropout2D",
+    "Symbol",
     "Weighted",
     "WholeBatch",
     "ZeroPadding2D",

@@ -1,12 +1,13 @@
 """What all layers share: a name, parameters, building, calling, weights in and out. No formula stands here."""
 
-from collections.abc import Sequence, Sized
-from typing import Any
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from cnn import checks, utils
 from cnn.configurable import Configurable
+from cnn.regularizers import Regularizer
 
 Array = np.ndarray
 Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
@@ -14,11 +15,31 @@ Shape = tuple[int, ...]
 AnyShape = int | Sequence[int]  # a shape as users may write it
 
 
+class Symbol(NamedTuple):
+    """What stands for the photos at a place of a network while there are none: layer.output, model.inputs[0].
+
+    >>> from cnn.layers import Dense
+    >>> layer = Dense(3)
+    >>> y = layer([[1.0, 2.0]])
+    >>> layer.output
+    <Symbol: (None, 3), the output of Dense>
+    """
+
+    shape: tuple[int | None, ...]  # None is the batch axis
+    owner: Any  # the layer whose output it is, or the network whose input
+    kind: str = "output"
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return f"<Symbol: {self.shape}, the {self.kind} of {self.owner}>"
+
+
 class Layer(Configurable):
     """A layer of your own is its formula, forward and backward, and what it is made from:
 
     - `arguments`, each with its check, and a constructor that shows them and hands them to set_arguments;
-    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says;
+    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says; what
+      an argument kernel_regularizer asks for is added to the loss;
     - `infer_shape(input_shape)`, if the output has another shape than the input;
     - `forward` and `backward`, as the head of cnn/layers/__init__.py says; `draws = True` if forward needs `rng`.
 
@@ -89,6 +110,22 @@ class Layer(Configurable):
         """The shape of each parameter, before any is allocated."""
         return {}
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for this shape of the input, both with the batch axis. Raises ValueError."""
+        return input_shape[0], *self.infer_shape(checks.shape(str(self), "input_shape", tuple(input_shape[1:])))
+
+    @property
+    def output(self) -> Symbol:
+        """What stands for its output, for Model(outputs=...). AttributeError before the layer is built."""
+        if self.output_shape is None:
+            raise AttributeError(f"{self}: output: not built yet: give it a place in a model that knows its input")
+        return Symbol((None, *self.output_shape), self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer that get_config described, without its weights. Raises ValueError."""
+        return cls(**config)
+
     # ---- passes
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, Any]:
@@ -104,6 +141,11 @@ class Layer(Configurable):
 
         A layer without parameters takes inputs of any shape that it can compute with, whatever it was built for.
         """
+        if isinstance(x, Symbol | Layer):
+            raise ValueError(
+                f"{self}: call: expected a batch of photos, got {x}: the functional API is not supported here, "
+                "a Sequential takes its layers in a row"
+            )
         x = checks.inputs(str(self), x, self.input_shape if self.params else None, least_axes=self.least_axes)
         dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         if self.input_shape is None:
@@ -144,6 +186,18 @@ class Layer(Configurable):
     def non_trainable_weights(self) -> list[Array]:
         """The others."""
         return [value for key, value in self.params.items() if not (self.trainable and key in self.learnable)]
+
+    @property
+    def regularized(self) -> dict[str, Regularizer]:
+        """{"kernel": its regularizer}, of the parameters that training changes and that have one."""
+        keys = self.learnable if self.params and self.trainable else ()
+        found = {key: getattr(self, f"{key}_regularizer", None) for key in keys}
+        return {key: regularizer for key, regularizer in found.items() if regularizer is not None}
+
+    @property
+    def losses(self) -> list[float]:
+        """What its parameters cost: a number for each that has a regularizer."""
+        return [regularizer(self.params[key]) for key, regularizer in self.regularized.items()]
 
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from cnn import checks, initializers, utils
+from cnn import checks, initializers, regularizers, utils
 from cnn.layers.activations import ActivationFunction
 from cnn.layers.base import AnyShape, Array, Grads, Shape
 from cnn.layers.weighted import Weighted
@@ -90,6 +90,8 @@ class Conv2D(Weighted):
         use_bias: bool = True,
         kernel_initializer: initializers.Identifier = "glorot_uniform",
         bias_initializer: initializers.Identifier = "zeros",
+        kernel_regularizer: regularizers.Identifier = None,
+        bias_regularizer: regularizers.Identifier = None,
         input_shape: AnyShape | None = None,
         name: str | None = None,
         **unsupported: Any,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn import checks, initializers
+from cnn import checks, initializers, regularizers
 from cnn.layers.base import AnyShape, Array, Shape
 from cnn.layers.whole_batch import Task, WholeBatch
 
@@ -20,7 +20,7 @@ class BatchNormalizationCache(NamedTuple):
     deviation: Array  # sqrt(variance + epsilon)
     mean: Array
     variance: Array
-    count: int  # numbers in a channel of the whole batch; 0 outside training, where the moments are constants
+    numbers: int  # so many in a channel of the whole batch; 0 outside training, where the moments are constants
 
 
 class BatchNormalization(WholeBatch):
@@ -51,31 +51,34 @@ class BatchNormalization(WholeBatch):
     not_learned = ("moving_mean", "moving_variance")
 
     def forward_of_part(self, x: Array, training: bool = False) -> Task:
-        mean, variance, count = self.params["moving_mean"], self.params["moving_variance"], 0
-        if training and self.trainable:
-            rows = x.reshape(-1, x.shape[-1])
-            count, total = yield len(rows), rows.sum(axis=0)
-            mean = total / count
-            (squares,) = yield (((rows - mean) ** 2).sum(axis=0),)
-            variance = squares / count
+        mean, variance, numbers = self.params["moving_mean"], self.params["moving_variance"], 0
+        of_batch = training and self.trainable
+        if of_batch:
+            numbers, total = yield x.size // x.shape[-1], _sums(x)
+            mean = total / numbers
+        normal = x - mean
+        if of_batch:
+            (squares,) = yield (_sums(normal, normal),)
+            variance = squares / numbers
         deviation = np.sqrt(variance + self.epsilon)
-        normal = (x - mean) / deviation
-        y = normal * self.params["gamma"] if self.scale else normal
-        y = y + self.params["beta"] if self.center else y
-        return y, BatchNormalizationCache(normal, deviation, mean, variance, count)
+        normal /= deviation
+        y = normal * self.params.get("gamma", 1)
+        y += self.params.get("beta", 0)
+        return y, BatchNormalizationCache(normal, deviation, mean, variance, numbers)
 
     def backward_of_part(self, dy: Array, cache: BatchNormalizationCache) -> Task:
-        rows, normal = (a.reshape(-1, a.shape[-1]) for a in (dy, cache.normal))
-        sums = {"gamma": (rows * normal).sum(axis=0), "beta": rows.sum(axis=0)}
-        if cache.count:
+        sums = {"gamma": _sums(dy, cache.normal), "beta": _sums(dy)}
+        rest = dy
+        if cache.numbers:
             dgamma, dbeta = yield tuple(sums.values())
-            rows = rows - dbeta / cache.count - normal * (dgamma / cache.count)
-        grads = {key: value for key, value in sums.items() if key in self.params}
-        gamma = self.params["gamma"] if self.scale else 1
-        return (rows * (gamma / cache.deviation)).reshape(dy.shape), grads
+            rest = cache.normal * (-dgamma / cache.numbers)  # dy less what mean and deviation undo of it
+            rest += dy
+            rest -= dbeta / cache.numbers
+        dx = rest * (self.params.get("gamma", 1) / cache.deviation)
+        return dx, {key: sums[key] for key in self.learnable}
 
     def averages(self, cache: BatchNormalizationCache) -> dict[str, Array]:
-        if not cache.count:
+        if not cache.numbers:
             return {}
         moments = {"moving_mean": cache.mean, "moving_variance": cache.variance}
         return {key: self.momentum * self.params[key] + (1 - self.momentum) * now for key, now in moments.items()}
@@ -91,6 +94,8 @@ class BatchNormalization(WholeBatch):
     gamma_initializer: initializers.Initializer
     moving_mean_initializer: initializers.Initializer
     moving_variance_initializer: initializers.Initializer
+    beta_regularizer: regularizers.Regularizer | None
+    gamma_regularizer: regularizers.Regularizer | None
     least_axes = 2
     arguments = {
         "axis": partial(checks.whole, low=-1, high=8),
@@ -102,8 +107,11 @@ class BatchNormalization(WholeBatch):
         "gamma_initializer": initializers.argument,
         "moving_mean_initializer": initializers.argument,
         "moving_variance_initializer": initializers.argument,
+        "beta_regularizer": regularizers.argument,
+        "gamma_regularizer": regularizers.argument,
         **WholeBatch.arguments,
     }
+    unless = {**WholeBatch.unless, "beta_regularizer": None, "gamma_regularizer": None}
 
     def __init__(
         self,
@@ -116,6 +124,8 @@ class BatchNormalization(WholeBatch):
         gamma_initializer: initializers.Identifier = "ones",
         moving_mean_initializer: initializers.Identifier = "zeros",
         moving_variance_initializer: initializers.Identifier = "ones",
+        beta_regularizer: regularizers.Identifier = None,
+        gamma_regularizer: regularizers.Identifier = None,
         *,
         input_shape: AnyShape | None = None,
         name: str | None = None,
@@ -132,3 +142,10 @@ class BatchNormalization(WholeBatch):
     def param_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         used = [key for key, wanted in (("gamma", self.scale), ("beta", self.center)) if wanted]
         return dict.fromkeys([*used, *self.not_learned], input_shape[-1:])
+
+
+def _sums(*factors: Array) -> Array:
+    """The sum of x, or of the products of x and y, in each channel (C,): by photos, since short sums round less."""
+    x, *y = (a.reshape(len(a), -1, a.shape[-1]) for a in factors)
+    per_photo = np.einsum("nmc,nmc->nc", x, *y) if y else np.einsum("nmc->nc", x)
+    return per_photo.sum(axis=0)

@@ -47,9 +47,9 @@ def numbers_of(layer: Layer) -> int:
 
 def check(network: Network, weights: int) -> None:
     """Raise ModelFileError where a network, laid out but not yet allocated, makes too many numbers of one photo."""
-    allowed = min(MOST, max(FREE, PER_INPUT * math.prod(network.input_shape or ()), weights))
+    allowed = min(MOST, max(FREE, PER_INPUT * math.prod(network.photo_shape or ()), weights))
     numbers = 0
-    for layer in network.layers:
+    for layer in network.chain:
         numbers += numbers_of(layer)
         if numbers > allowed:
             raise ModelFileError(
@@ -60,5 +60,5 @@ def check(network: Network, weights: int) -> None:
 
 def photos_at_once(network: Network, asked: int) -> int:
     """How many photos may pass together where `asked` would be one batch: fewer only in a network that is large."""
-    numbers = sum(map(numbers_of, network.layers))
+    numbers = sum(map(numbers_of, network.chain))
     return asked if numbers <= LARGE else min(asked, max(1, AT_ONCE // numbers))

@@ -174,7 +174,7 @@ def _check_squares(arrays) -> None:
 
 def _learnable(model, by_name: dict) -> dict:
     """Those of {"conv2d/kernel": ...} that have a gradient, and so a place in the optimizer's slots."""
-    averages = {f"{layer.name}/{key}" for layer in model.layers for key in layer.not_learned}
+    averages = {f"{name}/{key}" for name, layer in model.flat() for key in layer.not_learned}
     return {name: value for name, value in by_name.items() if name not in averages}
 
 
@@ -211,8 +211,8 @@ def _read_weights(reader, name, shape, dtype) -> Array:
 
 def _put(model, shapes, state, arrays) -> None:
     """Hand the arrays to their owners."""
-    for layer in model.layers:
-        layer.params = {key: arrays[f"{layer.name}/{key}"] for key in layer.param_shapes(layer.input_shape)}
+    for name, layer in model.flat():
+        layer.params = {key: arrays[f"{name}/{key}"] for key in layer.param_shapes(layer.input_shape)}
     for slot in _slots(model):
         model.optimizer.state[slot] = {key: arrays[f"optimizer/{slot}/{key}"] for key in _learnable(model, shapes)}
     for name, values in (state.callbacks if state else {}).items():

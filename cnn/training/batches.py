@@ -15,7 +15,7 @@ Batch = tuple[Array, Array]  # photos (N, ...) and their classes (N,)
 
 def check_inputs(network: Network, verb: str, x: ArrayLike) -> Array:
     """x as a batch that the network takes; builds the network if it is not yet. Raises ValueError."""
-    x = checks.inputs(f"{network}: {verb}", x, network.input_shape, network.dtype)
+    x = checks.inputs(f"{network}: {verb}", x, network.photo_shape, network.dtype)
     if not network.layers:
         raise ValueError(f"{network}: {verb}: the model has no layers: add some first")
     if not network.built:
@@ -34,7 +34,7 @@ def check_batch(network: Network, verb: str, x: ArrayLike, y: ArrayLike) -> Batc
         raise ValueError(
             f"{network}: {verb}: the loss expects logits (from_logits=True), but the model ends in softmax"
         )
-    return x, network.loss.check(y, (len(x), *checks.known(network.output_shape)))
+    return x, network.loss.check(y, (len(x), *checks.known(network.result_shape)))
 
 
 def split_validation(

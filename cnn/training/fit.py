@@ -114,12 +114,12 @@ def evaluate_checked(network: Network, x: Array, y: Array, batch_size: int, watc
     """{"loss": ..., "accuracy": ...} over all of checked x and y."""
     loss_of = checks.known(network.loss)
     from_logits = loss_of.from_logits or network.ends_in_softmax
-    mean = RunningMean()
+    mean, penalty = RunningMean(), network.penalty()
     watchers.call("on_test_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_test_batch_begin", step)
         loss, _ = loss_of.loss_and_gradient(y[part], outputs, len(outputs), from_logits)
-        logs = batch_logs(network, loss, metrics.count_correct(y[part], outputs), len(outputs))
+        logs = batch_logs(network, loss + penalty, metrics.count_correct(y[part], outputs), len(outputs))
         mean.add(logs, len(outputs))
         watchers.call("on_test_batch_end", step, mean.logs())
     watchers.call("on_test_end", mean.logs())
@@ -132,7 +132,7 @@ def predict(
     """Sequential.predict."""
     x = check_inputs(network, "predict", x)
     batch_size, watchers = _watch(network, "predict", len(x), batch_size, verbose, callbacks)
-    y = np.empty((len(x), *checks.known(network.output_shape)), network.dtype)
+    y = np.empty((len(x), *checks.known(network.result_shape)), network.dtype)
     watchers.call("on_predict_begin")
     for step, (part, outputs) in enumerate(outputs_in_batches(network, x, batch_size)):
         watchers.call("on_predict_batch_begin", step)

@@ -5,9 +5,11 @@ layers, these are all.
 """
 
 from collections.abc import Collection
+from itertools import pairwise
 
 import numpy as np
 
+from cnn.checks import known
 from cnn.layers import Layer, WholeBatch
 from cnn.layers.whole_batch import Task
 from cnn.network import backward, first_that_learns, forward
@@ -34,16 +36,17 @@ def backward_of_part(
 ) -> Task:
     """network.backward for a shard."""
     grads: dict[str, Array] = {}
-    first, dx = 0 if input_gradient else first_that_learns(layers, frozen), dy
+    first = 0 if input_gradient else first_that_learns(layers, frozen)
+    dx: Array | None = dy
     for start, stop in reversed(_runs(layers)):
         if stop <= first:
             break
         run = layers[start:stop]
         if isinstance(run[0], WholeBatch):
-            dx, own = yield from run[0].backward_of_part(dx, caches[start])
+            dx, own = yield from run[0].backward_of_part(known(dx), caches[start])
             grads.update({f"{run[0].name}/{key}": value for key, value in own.items()})
         else:
-            own, dx = backward(run, caches[start:stop], dx, input_gradient or start > first, frozen)
+            own, dx = backward(run, caches[start:stop], known(dx), input_gradient or start > first, frozen)
             grads.update(own)
     return grads, dx if input_gradient else None
 
@@ -55,4 +58,4 @@ def _runs(layers: list[Layer]) -> list[tuple[int, int]]:
         if isinstance(layer, WholeBatch):
             edges |= {k, k + 1}
     places = sorted(edges)
-    return list(zip(places[:-1], places[1:], strict=True))
+    return list(pairwise(places))

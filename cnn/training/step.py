@@ -66,7 +66,9 @@ def run_batch(
         return ShardResult(loss, metrics.count_correct(y[shard], outputs), grads, dx, averages(layers, caches))
 
     with twin.lend(network, len(shards)) if fast else plain as networks:
-        return _add_up(together(map(run_shard, networks, shards)), input_gradient)
+        result = _add_up(together(map(run_shard, networks, shards)), input_gradient)
+    penalty = network.penalty(result.grads)  # once, and not in each shard
+    return result._replace(loss=result.loss + penalty)
 
 
 def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
@@ -149,7 +151,7 @@ def generators(network: Network, step: int, batch_size: int, shard: slice) -> di
     """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""
     draws = (
         (known(layer.name), utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k))
-        for k, layer in enumerate(network.layers)
+        for k, layer in enumerate(network.chain)
         if layer.draws
     )
     return {name: utils.ShardOfDraws(rng, batch_size, shard) for name, rng in draws}
@@ -159,6 +161,6 @@ def call_generators(network: Network, call: int) -> dict[str, np.random.Generato
     """The same for the call-th model(x, training=True): each call drops other units, as in Keras."""
     return {
         known(layer.name): utils.generator(network.seed, utils.CALL, network.epoch, call, k)
-        for k, layer in enumerate(network.layers)
+        for k, layer in enumerate(network.chain)
         if layer.draws
     }
