@@ -17,6 +17,7 @@ from cnn.layers import formulas
 from cnn.layers.activations import find_activation
 from cnn.layers.formulas import FORMULAS
 from cnn.terminal import Style
+from cnn.training.twin import twin_of
 from kernels.erf import erf
 
 EVERY_FORMULA = pytest.mark.parametrize("name", FORMULAS)
@@ -121,6 +122,9 @@ def test_how_a_configuration_tells_settings():
     told = {"class_name": "leaky_relu", "config": {"negative_slope": 0.3}}
     assert layers.Dense(1, activation=layers.LeakyReLU()).get_config()["activation"] == told
     assert layers.LeakyReLU(alpha=0.1).negative_slope == 0.1  # its older name
+    changed = layers.LeakyReLU()
+    changed.negative_slope = 0.5
+    assert changed([-1.0]) == [-0.5] and changed.get_config()["negative_slope"] == 0.5
     assert repr(layers.LeakyReLU(0.1)) == "<LeakyReLU: negative_slope=0.1; not built>"
     assert repr(layers.Activation("elu")) == "<Activation: activation='elu'; not built>"
 
@@ -196,6 +200,11 @@ def test_the_gradient_of_a_network():
 
 def test_the_fast_twin_has_the_plain_gradients():
     gates.fast_gate(network())
+
+
+def test_relu_as_a_layer_has_the_twin_of_relu():
+    kinds = [type(layer).__name__ for layer in twin_of(network().layers)]
+    assert kinds == ["Conv2D", "TwinReLU", "TwinPool", "LeakyReLU", "Flatten", "TwinDense", "TwinDense", "TwinDense"]
 
 
 def test_a_closing_activation_is_a_closing_softmax():

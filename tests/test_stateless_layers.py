@@ -134,7 +134,7 @@ def test_dropout_drops_when_it_is_called_in_training(rate):
 )
 def test_ways_to_say_the_shape_of_the_input(first):
     model = models.Sequential([first, layers.Flatten()])
-    assert model.input_shape == (6, 6, 1) and model.output_shape == (36,)
+    assert model.input_shape == (None, 6, 6, 1) and model.output_shape == (None, 36)
 
 
 def test_keras_other_names():

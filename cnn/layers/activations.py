@@ -127,14 +127,15 @@ class Elementwise(ActivationFunction):
     array([[0.5, 1. ]])
     """
 
-    settings: dict[str, Any]
-
     def __init__(self, formula: str, settings: dict[str, Any] | None = None, **others: Any):
-        self.formula = checks.choice(type(self).__name__, "formula", formula, tuple(FORMULAS))
-        self.settings = (
-            {} if settings is None else check_settings(type(self).__name__, FORMULAS[self.formula], settings)
-        )
         super().__init__(**others)
+        self.formula = checks.choice(str(self), "formula", formula, tuple(FORMULAS))
+        self.given = check_settings(str(self), FORMULAS[self.formula], settings or {})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the formula is called with beside x."""
+        return self.given
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, ElementwiseCache]:
         formula = FORMULAS[self.formula]
@@ -159,12 +160,17 @@ class LeakyReLU(Elementwise):
     array([[-0.1,  2. ]])
     """
 
+    negative_slope: float
     arguments = {"negative_slope": checks.number, **Layer.arguments}
 
     def __init__(self, negative_slope: float = 0.3, *, alpha: float | None = None, **others: Any):
+        super().__init__("leaky_relu", **others)
         negative_slope = negative_slope if alpha is None else alpha
-        super().__init__("leaky_relu", {"negative_slope": negative_slope}, **others)
         self.set_arguments(locals())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"negative_slope": self.negative_slope}
 
 
 class ELU(Elementwise):
@@ -174,11 +180,16 @@ class ELU(Elementwise):
     array([[-1.,  2.]])
     """
 
+    alpha: float
     arguments = {"alpha": checks.number, **Layer.arguments}
 
     def __init__(self, alpha: float = 1.0, **others: Any):
-        super().__init__("elu", {"alpha": alpha}, **others)
+        super().__init__("elu", **others)
         self.set_arguments(locals())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"alpha": self.alpha}
 
 
 def check_settings(where: str, formula: Formula, settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Augmentation: in training each photo comes a little different, turned, moved, zoomed or mirrored; else as it is.
 
-How much is drawn for each photo, by generators that know its place in the whole batch: cutting a batch into shards
+How much, is drawn for each photo by generators that know its place in the whole batch: cutting a batch into shards
 changes nothing. A seed is accepted, as in Keras, and has no effect: every draw has a key of its own (utils.py).
 """
 
@@ -64,7 +64,7 @@ class RandomLayer(Layer):
 
     def __call__(self, x: Any, training: bool = False) -> Array:
         """y for photos x (N, H, W, C), or for one photo (H, W, C). Raises ValueError."""
-        if np.ndim(x) == 3:
+        if getattr(x, "ndim", 0) == 3:
             return super().__call__(np.asarray(x)[None], training)[0]
         return super().__call__(x, training)
 

@@ -126,7 +126,7 @@ def input_scale(model: Network) -> float:
     """What bytes are multiplied by; 1/255 where the model does not say, 1 where it does that in a layer of its own."""
     if model.input_scale is not None:
         return model.input_scale
-    return 1.0 if any(isinstance(layer, Rescaling) and (layer.scale < 0.1).all() for layer in model.layers) else 1 / 255
+    return 1.0 if any(isinstance(layer, Rescaling) and (layer.scale < 0.1).all() for layer in model.chain) else 1 / 255
 
 
 def class_names(model: Network) -> tuple[str, ...]:
