@@ -21,6 +21,7 @@ from cnn.layers import Input, Layer
 from cnn.losses import Loss
 from cnn.network import Network, averages, forward
 from cnn.optimizers import Optimizer
+from cnn.results import Outputs
 from cnn.saving import document, model_file
 from cnn.summary import for_stdout, summary_table
 from cnn.training import batches, fit, step
@@ -61,7 +62,7 @@ class Sequential(Network):
         layers = self.chain
         y, caches = forward(layers, x, training, rngs)
         self.keep(averages(layers, caches) if training else {})
-        return y
+        return y.view(Outputs)
 
     def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, input_gradient: bool = False) -> tuple:
         """(loss, {"conv2d/kernel": dL/dkernel, ...}), and dL/dx as a third with input_gradient=True.
@@ -207,7 +208,7 @@ class Sequential(Network):
 
     def predict_on_batch(self, x: ArrayLike) -> Array:
         """The outputs for one batch. Raises ValueError."""
-        return self(x)
+        return np.asarray(self(x))
 
     def save(self, path: str | os.PathLike, overwrite: bool = True) -> None:
         """Write the model to one .npz file, with the optimizer's state when it is compiled. See saving/."""

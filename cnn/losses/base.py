@@ -9,6 +9,7 @@ import numpy as np
 
 from cnn import checks
 from cnn.configurable import Configurable
+from cnn.results import Number
 
 Array = np.ndarray
 EPSILON = 1e-7  # how close to 0 or 1 a probability is taken at most, as in Keras
@@ -49,13 +50,13 @@ class Loss(Configurable):
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **super().get_config()}
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Number:
         """The mean loss of predictions y_pred (N, ...), each photo times its weight (N,) if given. ValueError."""
         y_true, y_pred = self._checked(y_true, y_pred)
         if y_pred.ndim == 1:  # one photo's
             y_true, y_pred = y_true[None], y_pred[None]
         weights = None if sample_weight is None else checks.weights(str(self), sample_weight, len(y_pred))
-        return self.loss_and_gradient(y_true, y_pred, len(y_pred), self.from_logits, weights)[0]
+        return Number(self.loss_and_gradient(y_true, y_pred, len(y_pred), self.from_logits, weights)[0])
 
     def per_photo(self, y_true: Any, y_pred: Any) -> Array:
         """The loss of each photo, or of each place of its map, as Keras' functions return it. Raises ValueError."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from cnn import checks
 from cnn.configurable import Configurable
+from cnn.results import Number
 
 Array = np.ndarray
 
@@ -91,7 +92,7 @@ class Average(Metric):
         self.sums["count"] += float(count)
 
     def result(self) -> float:
-        return self.sums["total"] / self.sums["count"] if self.sums["count"] else 0.0
+        return Number(self.sums["total"] / self.sums["count"] if self.sums["count"] else 0.0)
 
 
 class Mean(Average):

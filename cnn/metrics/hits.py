@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn import checks
 from cnn.metrics.base import Metric
+from cnn.results import Number
 
 
 class Hits(Metric):
@@ -60,7 +61,7 @@ class Hits(Metric):
 
     def result(self) -> float:
         total = sum(self.sums.values())
-        return self.sums["true_positives"] / total if total else 0.0
+        return Number(self.sums["true_positives"] / total if total else 0.0)
 
 
 class Precision(Hits):

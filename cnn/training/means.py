@@ -41,7 +41,7 @@ class RunningMean:
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., "accuracy": ...}"""
-        return {"loss": self.loss / self.count, **{metric.name: metric.result() for metric in self.metrics}}
+        return {"loss": self.loss / self.count, **{metric.name: float(metric.result()) for metric in self.metrics}}
 
     # ---- as a file keeps it: numbers by name, and the photos
 
