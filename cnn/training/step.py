@@ -53,7 +53,7 @@ def run_batch(
     the frozen layers before the first that learns.
     """
     shards = shard_slices(len(x), network.shards)
-    plain = contextlib.nullcontext([network.logit_layers()] * len(shards))
+    lent = twin.lend(network, len(shards)) if fast else _plain(network, len(shards))
     frozen = network.frozen if fast else ()
 
     def run_shard(layers, shard):
@@ -65,10 +65,15 @@ def run_batch(
         grads, dx = yield from backward_of_part(layers, caches, dy, input_gradient, frozen)
         return ShardResult(loss, outputs, grads, dx, averages(layers, caches))
 
-    with twin.lend(network, len(shards)) if fast else plain as networks:
+    with lent as networks:
         result = _add_up(together(map(run_shard, networks, shards)), input_gradient)
     penalty = network.penalty(result.grads)  # once, and not in each shard
     return result._replace(loss=result.loss + penalty)
+
+
+def _plain(network, count):
+    """The plain layers, which any number of passes may use at once."""
+    return contextlib.nullcontext([network.logit_layers()] * count)
 
 
 def _add_up(results: list[ShardResult], input_gradient: bool) -> ShardResult:
