@@ -196,7 +196,15 @@ class Dictionary(dict):
 
 
 BAD = {
-    "labels beside": (lambda: fitted(parts(), CLASSES), "x: expected an array of numbers, got dtype object"),
+    "labels beside": (lambda: fitted(parts(), CLASSES), "fit: y: expected none beside a generator, which yields it"),
+    "weights beside": (
+        lambda: fitted(parts(), None, sample_weight=WEIGHTS),
+        "fit: sample_weight: expected none beside a generator, which yields it with x",
+    ),
+    "weights beside, in evaluate": (
+        lambda: small_network().evaluate(parts(), sample_weight=WEIGHTS),
+        "evaluate: sample_weight: expected none beside a generator",
+    ),
     "split": (
         lambda: fitted(parts(), None, validation_split=0.1),
         "validation_split: expected arrays .*, got generator",

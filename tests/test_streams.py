@@ -41,11 +41,17 @@ class LoaderOfKnownLength(Loader):
         return 3
 
 
+class EndlessLoader(Loader):
+    def __len__(self):
+        raise TypeError("it has no end")
+
+
 def test_batches_from_anywhere_train_as_those_of_arrays():
     expected = bits(fitted(shuffle=False))
     assert bits(fitted(parts(times=2), None, steps_per_epoch=3)) == expected
     assert bits(fitted(Numbered(), None, shuffle=False)) == expected
     assert bits(fitted(Loader(), None)) == bits(fitted(LoaderOfKnownLength(), None)) == expected
+    assert bits(fitted(EndlessLoader(), None, steps_per_epoch=3)) == expected
     twos = {"steps_per_epoch": 2, "epochs": 3, "shuffle": False}
     assert bits(fitted(Loader(), None, **twos)) == bits(fitted(Numbered(), None, **twos)) == bits(fitted(**twos))
     assert bits(fitted(parts(), None, epochs=1)) == bits(fitted(shuffle=False, epochs=1))

@@ -17,7 +17,7 @@ from cnn.training.batches import Batch, check_batch, check_inputs, require_loss,
 from cnn.training.means import RunningMean
 from cnn.training.run import Run
 from cnn.training.settings import batch_size_of, check_settings
-from cnn.training.sources import Arrays, Source, is_stream, stream
+from cnn.training.sources import Arrays, Source, is_stream, stream, yields_batches
 from cnn.training.step import require_finite, train_step
 
 Array = np.ndarray
@@ -36,7 +36,8 @@ def fit(
 ) -> History:
     """Sequential.fit. settings: its other arguments, as given there."""
     where = f"{network}: fit"
-    data = x if y is None and is_stream(x) else check_batch(network, "fit", x, y, sample_weight, class_weight)
+    streamed = yields_batches(where, x, y, sample_weight)
+    data = x if streamed else check_batch(network, "fit", x, y, sample_weight, class_weight)
     settings, chosen = check_settings(where, settings)
     source, validation = _sources(network, data, chosen, validation_data, class_weight)
     history, bar = History(), ProgressBar(_verbosity(where, verbose))
@@ -157,7 +158,7 @@ def evaluate(
     where = f"{network}: evaluate"
     steps = None if steps is None else checks.whole(where, "steps", steps)
     source: Source
-    if y is None and is_stream(x):
+    if yields_batches(where, x, y, sample_weight):
         require_loss(network, "evaluate")
         source = stream(x, where, steps=steps)
     else:

@@ -108,7 +108,7 @@ class Stream:
 
     def __init__(self, source: Any, where: str, steps: int | None = None, **weights: Any):
         self.source, self.where, self.weights = source, where, weights
-        self.steps = steps or (len(source) if hasattr(source, "__len__") else None)
+        self.steps = steps or _length(source)
         self.once = hasattr(source, "__next__")
         self.iterator: Iterator | None = None
 
@@ -176,6 +176,24 @@ def outputs_of(network: Network, where: str, batch: Any) -> tuple[Batch, Array]:
         read_batch = read(network, where, batch)
     ((_, outputs),) = outputs_in_batches(network, read_batch.x, len(read_batch.x))
     return read_batch, outputs
+
+
+def _length(source):
+    """How many batches it says that it has; None where it does not, or where there is no end."""
+    try:
+        return len(source) if hasattr(source, "__len__") else None
+    except TypeError:
+        return None
+
+
+def yields_batches(where: str, x: Any, y: Any, sample_weight: Any = None) -> bool:
+    """Whether x is a stream. Raises ValueError where there are labels or weights beside it, which nobody would read."""
+    if not is_stream(x):
+        return False
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(f"{where}: {name}: expected none beside a {type(x).__name__}, which yields it with x")
+    return True
 
 
 def is_stream(x: Any) -> bool:
