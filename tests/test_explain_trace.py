@@ -10,7 +10,7 @@ import pytest
 
 from cnn.explain import trace
 from cnn.explain.trace import choose_target, decode, loss_with, to_json, update
-from cnn.layers import Conv2D
+from cnn.layers import Conv2D, Dense, Flatten
 from cnn.models import Sequential
 
 ARTICLE = {
@@ -257,6 +257,12 @@ def test_a_photo_that_does_not_fit_is_refused(shape):
 def test_a_network_without_classes_is_refused():
     with pytest.raises(ValueError, match="one number for each class"):
         trace(Sequential([Conv2D(2, 3, input_shape=(28, 28, 1))]), np.zeros((28, 28)))
+
+
+def test_a_network_whose_outputs_are_not_shares_of_one_is_refused():
+    model = Sequential([Conv2D(2, 3, input_shape=(28, 28, 1)), Flatten(), Dense(10, activation="sigmoid")])
+    with pytest.raises(ValueError, match="ends in softmax or in logits, got one that ends in sigmoid"):
+        trace(model, np.zeros((28, 28)))
 
 
 def test_floats_are_taken_as_they_are():

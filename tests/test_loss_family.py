@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from commandline import succeeds
 from conftest import random_batch
 
 from cnn import gradcheck, layers, losses, metrics, models, utils
+from cnn.commands.shared import evaluation
 from cnn.gradcheck import relative_error
 from cnn.losses import (
     BinaryCrossentropy,
@@ -308,3 +310,36 @@ def test_a_model_in_a_file_keeps_its_loss(loss, tmp_path):
     model.save(tmp_path / "m.npz")
     again = models.load_model(tmp_path / "m.npz")
     assert repr(again.loss) == repr(model.loss) and again.loss.get_config() == model.loss.get_config()
+
+
+# What the commands make of models with other losses
+
+
+@pytest.fixture(scope="module", params=["categorical_crossentropy", "binary_crossentropy", "mse"])
+def in_a_file(request, tmp_path_factory):
+    ends = {"categorical_crossentropy": "softmax", "binary_crossentropy": "sigmoid", "mse": None}
+    model = models.Sequential(
+        [
+            layers.Conv2D(2, 3, activation="relu", input_shape=(28, 28, 1)),
+            layers.MaxPooling2D(4),
+            layers.Flatten(),
+            layers.Dense(10, activation=ends[request.param]),
+        ]
+    )
+    model.compile("sgd", request.param)
+    model.set_weights([w if w.ndim > 1 else np.full(w.shape, 0.1) for w in model.get_weights()])
+    path = tmp_path_factory.mktemp("models") / f"{request.param}.npz"
+    model.save(path)
+    return path
+
+
+def test_a_model_is_evaluated_by_the_cross_entropy_of_classes(in_a_file, data_set):
+    model, (photos, labels) = models.load_model(in_a_file), (part[:200] for part in data_set)
+    result = evaluation.evaluate(model, photos, labels)
+    predicted = model.predict(photos / np.float32(255), verbose=0).argmax(axis=1)
+    assert result.accuracy == (predicted == labels).mean() and np.isfinite(result.loss)
+
+
+def test_a_models_gradients_are_checked_with_its_own_loss(in_a_file):
+    done = succeeds("gradcheck", "--model", str(in_a_file), "--photos", "8", "--samples", "30", cwd=in_a_file.parent)
+    assert "dense/kernel" in done.stdout and "WRONG" not in done.stdout

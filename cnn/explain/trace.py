@@ -17,6 +17,7 @@ from cnn import models, photos
 from cnn.checks import known
 from cnn.datasets import fingerprint
 from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, Weighted
+from cnn.layers.closing import closing_name
 from cnn.losses import SparseCategoricalCrossentropy
 
 Array = np.ndarray
@@ -121,6 +122,11 @@ def trace(
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
     """The photo as the network takes it, float64 with a batch axis: bytes are scaled, a missing channel is added."""
+    if closing_name(model.closing) == "sigmoid":
+        raise ValueError(
+            f"{model}: expected a network that ends in softmax or in logits, got one that ends in sigmoid, "
+            "whose outputs are not shares of one: the step-through has no view of them"
+        )
     if not model.built or len(known(model.result_shape)) != 1:
         expected = "expected a built network that ends in one number for each class"
         raise ValueError(f"{model}: {expected}, got output {model.result_shape}")

@@ -100,10 +100,12 @@ def own_photo(path: str, count: int) -> Photo:
 def probabilities(model: Sequential, photos: Array) -> Array:
     """p[n, k], float32: how probable the model finds class k for photo n of photos (N, 28, 28), uint8.
 
+    They add up to 1, but for a model that ends in sigmoid, which answers for each class alone.
+
     Raises ValueError for a model that takes no such photos, ModelFileError for one whose numbers overflow.
     """
     y = model.predict(model_input(model, photos), batch_size=250, verbose=0)
-    return require_numbers(model, y if model.ends_in_softmax else Softmax().forward(y)[0])
+    return require_numbers(model, Softmax().forward(y)[0] if model.closing is None else y)
 
 
 def require_numbers(model: Network, outputs: Array) -> Array:
