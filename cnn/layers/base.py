@@ -115,6 +115,11 @@ class Layer(Configurable):
         return input_shape[0], *self.infer_shape(checks.shape(str(self), "input_shape", tuple(input_shape[1:])))
 
     @property
+    def input(self) -> Symbol:
+        """What stands for its input. AttributeError before the layer is built."""
+        return self.output._replace(shape=(None, *checks.known(self.input_shape)), kind="input")
+
+    @property
     def output(self) -> Symbol:
         """What stands for its output, for Model(outputs=...). AttributeError before the layer is built."""
         if self.output_shape is None:
