@@ -60,10 +60,10 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("kernels.threads"), name)
     if name == "Input":
         return importlib.import_module("cnn.layers").Input
-    if name == "Sequential":
-        return importlib.import_module("cnn.models").Sequential
+    if name in ("Model", "Sequential"):
+        return getattr(importlib.import_module("cnn.models"), name)
     raise AttributeError(f"module 'cnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_MODULES, "Input", "Sequential", "set_threads", "get_threads"]
+    return [*globals(), *_MODULES, "Input", "Model", "Sequential", "set_threads", "get_threads"]
