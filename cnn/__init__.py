@@ -57,10 +57,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"cnn.{name}")
     if name in ("set_threads", "get_threads"):
         return getattr(importlib.import_module("kernels.threads"), name)
-    if name == "Sequential":
-        return importlib.import_module("cnn.models").Sequential
+    if name in ("Model", "Sequential"):
+        return getattr(importlib.import_module("cnn.models"), name)
     raise AttributeError(f"module 'cnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_MODULES, "Sequential", "set_threads", "get_threads"]
+    return [*globals(), *_MODULES, "Model", "Sequential", "set_threads", "get_threads"]

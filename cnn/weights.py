@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from cnn.layers import Layer
+from cnn.variables import Variable, named
 
 Array = np.ndarray
 
@@ -55,20 +56,20 @@ class Weights:
             layer.trainable = value
 
     @property
-    def weights(self) -> list[Array]:
-        """The parameters themselves: layer by layer, kernel before bias."""
-        return list(self.params.values())
+    def weights(self) -> list[Variable]:
+        """The parameters themselves: layer by layer, kernel before bias, each with its name."""
+        return [named(key, value) for key, value in self.params.items()]
 
     @property
-    def trainable_weights(self) -> list[Array]:
+    def trainable_weights(self) -> list[Variable]:
         """Those that the optimizer changes."""
-        return list(self.trainable_params.values())
+        return [named(key, value) for key, value in self.trainable_params.items()]
 
     @property
-    def non_trainable_weights(self) -> list[Array]:
+    def non_trainable_weights(self) -> list[Variable]:
         """The others: of frozen layers, and averages that training keeps."""
         trainable = self.trainable_params
-        return [value for key, value in self.params.items() if key not in trainable]
+        return [weight for weight in self.weights if weight.path not in trainable]
 
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 

@@ -238,7 +238,7 @@ def pooling_gate():
 def step_gate():
     """Three steps of fit move the weights as Adam's formula moves them along the plain layers' gradients."""
     fitted, by_hand = wide_network(), wide_network()
-    x, y = random_batch(12, fitted.input_shape)
+    x, y = random_batch(12, fitted.photo_shape)
     fitted.fit(x, y, batch_size=4, shuffle=False, verbose=0)
     moments = {key: (np.zeros_like(w), np.zeros_like(w)) for key, w in by_hand.params.items()}
     before = {key: w.copy() for key, w in by_hand.params.items()}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import random_batch, small_network
 
+import cnn
 from cnn import backend, layers, models
 
 X, Y = random_batch(40)
@@ -73,8 +74,10 @@ def test_symbols():
     model = small_network()
     assert (model.inputs[0].shape, model.outputs[0].shape) == ((None, 8, 8, 1), (None, 10))
     assert model.layers[0].output.shape == (None, 8, 8, 4)
+    assert model.layers[1].input.shape == model.layers[0].output.shape
     assert repr(model.input) == '<Symbol: (None, 8, 8, 1), the input of Sequential "sequential">'
     unbuilt = models.Sequential([layers.Dense(2)])
+    assert cnn.Model is models.Model
     assert not hasattr(unbuilt, "input") and not hasattr(unbuilt.layers[0], "output")
     assert unbuilt.input_shape is None and unbuilt.output_shape is None
 
@@ -82,6 +85,10 @@ def test_symbols():
 OTHER = small_network()
 REFUSED = {
     "inputs of one's own": (lambda m: models.Model(layers.Input(3), m.output), "Model: inputs: expected model.inputs"),
+    "a layer's input": (
+        lambda m: models.Model(m.layers[1].input, m.output),
+        "inputs: expected model.inputs, got <Symbol",
+    ),
     "nothing": (lambda m: models.Model(), "Model: inputs: expected model.inputs, got None"),
     "layers": (lambda m: models.Model(m.inputs, m.layers), "Model: outputs: expected layer.output, or a list of them"),
     "no outputs": (lambda m: models.Model(m.inputs, []), "Model: outputs: expected layer.output"),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = """
 kernels
 cnn cnn.errors cnn.terminal cnn.pretrained
-cnn.checks cnn.datasets cnn.configurable
+cnn.checks cnn.datasets cnn.configurable cnn.variables
 cnn.utils
 cnn.initializers cnn.metrics cnn.regularizers cnn.backend
 cnn.layers cnn.losses cnn.optimizers

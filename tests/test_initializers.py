@@ -64,5 +64,7 @@ def test_initializers_are_found_by_name_class_or_themselves():
 
 @pytest.mark.parametrize("identifier", ["random", None, 0, int])
 def test_unknown_initializers_are_refused(identifier):
-    with pytest.raises(ValueError, match="initializer: expected one of 'glorot_uniform', 'he_normal', 'zeros', got"):
+    with pytest.raises(
+        ValueError, match="initializer: expected one of 'glorot_uniform', 'he_normal', 'ones', 'zeros', got"
+    ):
         initializers.get(identifier)

@@ -1,11 +1,14 @@
 """Networks among the layers of another: they train, save and are shown as the flat network would be."""
 
+import explain_models as nets
 import numpy as np
 import pytest
 from conftest import random_batch
 from model_files import document_of, members, refuses, with_document
 
-from cnn import gradcheck, layers, models
+from cnn import gradcheck, layers, models, plots
+from cnn.explain import trace
+from cnn.explain.terminal.text import piped
 from cnn.training.step import run_batch
 
 X, Y = random_batch(20)
@@ -170,6 +173,19 @@ def test_hostile_networks_inside_are_refused(tmp_path):
     }
     for reason, change in changes.items():
         refuses(tmp_path / "bad.npz", with_document(data, change), reason)
+
+
+def test_the_step_through_and_the_pictures_walk_through_it():
+    photo = nets.test_set()[0][8]
+    convolution = layers.Conv2D(2, 3, strides=2, activation="relu", input_shape=(28, 28, 1))
+    base = models.Sequential([convolution, layers.BatchNormalization(), layers.MaxPooling2D()], name="base")
+    model = models.Sequential([base, layers.Flatten(), layers.Dense(10, activation="softmax")])
+    model.input_scale = 1 / 255
+    t = trace(model, photo)
+    np.testing.assert_allclose(t["p"], model.predict((photo / 255)[None, ..., None], verbose=0)[0], atol=1e-6)
+    assert {"base/conv2d/kernel:gradient", "base/batch_normalization:forward"} <= t.tensors.keys()
+    assert "base/max_pooling2d" in "".join(piped(t, nets.PLAIN))
+    assert list(plots.activations(model, photo))[:2] == ["base/conv2d", "base/batch_normalization"]
 
 
 def test_summary_with_the_layers_inside():

@@ -58,14 +58,33 @@ def test_the_other_layers_learn_what_they_would_have_learned():
 def test_lists_of_weights():
     model = frozen_network()
     assert [len(w) for w in (model.weights, model.trainable_weights, model.non_trainable_weights)] == [8, 4, 4]
-    assert model.trainable_variables[0] is model.get_layer("conv2d_1").kernel
-    assert model.non_trainable_variables[0] is model.get_layer("conv2d").kernel
+    assert [w.path for w in model.trainable_variables][:2] == ["conv2d_1/kernel", "conv2d_1/bias"]
+    assert [w.path for w in model.non_trainable_variables][:2] == ["conv2d/kernel", "conv2d/bias"]
     dense = model.get_layer("dense")
-    assert dense.weights[0] is dense.kernel and dense.variables[1] is dense.bias
+    assert [(w.name, w.path, w.shape) for w in dense.weights] == [
+        ("kernel", "dense/kernel", (20, 12)),
+        ("bias", "dense/bias", (12,)),
+    ]
     assert (len(dense.trainable_weights), len(dense.non_trainable_weights)) == (0, 2)
     dense.trainable = True
     assert (len(dense.trainable_variables), len(dense.non_trainable_variables)) == (2, 0)
     assert model.count_params() == sum(w.size for w in model.weights)
+
+
+def test_weights_are_the_parameters_and_not_copies():
+    model = small_network()
+    kernel, bias = model.get_layer("dense").weights
+    assert np.shares_memory(kernel, model.get_layer("dense").kernel)
+    assert type(kernel.numpy()) is type(kernel + 1) is type(kernel.mean(axis=0)) is np.ndarray
+    assert not np.shares_memory(kernel.numpy(), kernel)
+    assert isinstance(kernel.sum(), np.float32)
+    bias.assign(np.arange(12))
+    np.testing.assert_array_equal(model.params["dense/bias"], np.arange(12))
+    with pytest.raises(ValueError, match=r"dense/bias: assign: expected shape \(12,\), got \(3,\)"):
+        bias.assign([1, 2, 3])
+    model.set_weights(model.weights)
+    model.fit(X, Y, verbose=0)
+    assert all(type(value) is np.ndarray for value in model.params.values())
 
 
 def test_a_layer_that_learns_again_starts_with_fresh_moments():

@@ -8,6 +8,7 @@ import numpy as np
 from cnn import checks, utils
 from cnn.configurable import Configurable
 from cnn.regularizers import Regularizer
+from cnn.variables import Variable, named
 
 Array = np.ndarray
 Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
@@ -114,6 +115,11 @@ class Layer(Configurable):
         return input_shape[0], *self.infer_shape(checks.shape(str(self), "input_shape", tuple(input_shape[1:])))
 
     @property
+    def input(self) -> Symbol:
+        """What stands for its input. AttributeError before the layer is built."""
+        return self.output._replace(shape=(None, *checks.known(self.input_shape)), kind="input")
+
+    @property
     def output(self) -> Symbol:
         """What stands for its output, for Model(outputs=...). AttributeError before the layer is built."""
         if self.output_shape is None:
@@ -171,19 +177,19 @@ class Layer(Configurable):
         return tuple(key for key in self.params if key not in self.not_learned)
 
     @property
-    def weights(self) -> list[Array]:
-        """The parameters themselves, kernel before bias."""
-        return list(self.params.values())
+    def weights(self) -> list[Variable]:
+        """The parameters themselves, kernel before bias, each with its name."""
+        return [named(f"{self.name or type(self).__name__}/{key}", value) for key, value in self.params.items()]
 
     @property
-    def trainable_weights(self) -> list[Array]:
+    def trainable_weights(self) -> list[Variable]:
         """Those that training changes by their gradients: none where the layer is frozen."""
-        return [self.params[key] for key in self.learnable] if self.trainable else []
+        return [weight for weight in self.weights if self.trainable and weight.name in self.learnable]
 
     @property
-    def non_trainable_weights(self) -> list[Array]:
+    def non_trainable_weights(self) -> list[Variable]:
         """The others."""
-        return [value for key, value in self.params.items() if not (self.trainable and key in self.learnable)]
+        return [weight for weight in self.weights if not (self.trainable and weight.name in self.learnable)]
 
     @property
     def regularized(self) -> dict[str, Regularizer]:

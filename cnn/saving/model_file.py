@@ -1,6 +1,7 @@
 """Model files: save and load. npz.py is the container, document.py the text that describes the network.
 
-Format 1 holds one array a parameter, named <layer>/<param>; the optimizer's slots as
+Format 1 holds one array a parameter, named <layer>/<param> (<network>/<layer>/<param> for a layer of a network that
+stands among the layers); the optimizer's slots as
 optimizer/<slot>/<layer>/<param>; weights that a callback keeps as callbacks/<callback>/<key>/<layer>/<param>; and
 `json`, the rest as text in uint8.
 
