@@ -128,6 +128,20 @@ def _is_masked(value) -> bool:
     return isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ()))
 
 
+def real_numbers(where: str, name: str, value: Any, low: float = -math.inf) -> np.ndarray:
+    """A number or an array of them as a float64 array of its own, all finite and at least low; else ValueError."""
+    array = np.array(numeric_array(where, name, value), np.float64)
+    if array.size == 0 or not (np.isfinite(array) & (array >= low)).all():
+        limit = "" if low == -math.inf else f" of at least {low:g}"
+        raise ValueError(f"{where}: {name}: expected finite numbers{limit}, got {value!r:.100}")
+    return array
+
+
+def seed(where: str, name: str, value: Any) -> int | None:
+    """The key of random draws, a whole number, or None; else ValueError."""
+    return None if value is None else whole(where, name, value, 0, 2**32 - 1)
+
+
 def inputs(
     where: str,
     x: Any,

@@ -36,13 +36,14 @@ class Configurable:
 
     arguments: ClassVar[Mapping[str, Check]] = {}
     identifier: ClassVar[str]  # the name that `find` and files know it by, where they do
-    keras_defaults: ClassVar[Mapping[str, Any]] = {}  # what else Keras takes, and the one value that is taken here
     unless: ClassVar[Mapping[str, Any]] = {}  # get_config leaves these arguments out at these values: so do older files
+    at_default: ClassVar[Mapping[str, Any]] = {}  # arguments of Keras that we have at Keras' own default alone
 
     def set_arguments(self, given: Mapping[str, Any]) -> None:
         """Check and keep those of `given`, a constructor's locals(), that `arguments` lists. Raises ValueError."""
-        others = {key: value for key, value in given.get("unsupported", {}).items() if key not in self.arguments}
-        refuse_unsupported(str(self), others, self.keras_defaults)  # the rest, the constructor above has taken
+        unsupported = given.get("unsupported", {})
+        others = {key: value for key, value in unsupported.items() if key not in self.arguments}  # taken further up
+        require_defaults(str(self), others, self.at_default)
         for name, check in self.arguments.items():
             if name in given:
                 setattr(self, name, check(str(self), name, given[name]))
@@ -80,17 +81,29 @@ class Configurable:
         return type(self).__name__
 
 
-def refuse_unsupported(where: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raise ValueError for the first argument that is not one of Keras' at Keras' own default."""
+def require_defaults(where: str, given: Mapping[str, Any], at_default: Mapping[str, Any]) -> None:
+    """Raise ValueError for an argument that we do not have, unless it is one of Keras' and as if it were not given.
+
+    At None, or as several equal numbers for one, it is at its default too: dilation_rate=(1, 1) is 1.
+
+    >>> require_defaults("Conv2D", {"dilation_rate": (2, 2)}, {"dilation_rate": 1})
+    Traceback (most recent call last):
+    ValueError: Conv2D: the argument 'dilation_rate' is not supported here but as 1
+    """
     for argument, value in given.items():
-        if argument not in defaults or type(value) is not type(defaults[argument]) or value != defaults[argument]:
-            raise ValueError(f"{where}: the argument {argument!r} is not supported here")
+        known, default = argument in at_default, at_default.get(argument)
+        once = value[0] if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1] else value
+        if not known or not (once is None or (type(once) is type(default) and once == default)):
+            but = f" but as {default!r}" * known
+            raise ValueError(f"{where}: the argument {argument!r} is not supported here{but}")
 
 
 def as_json(value: Any) -> Any:
-    """An argument as JSON can hold it: a pair as a list, an initializer or activation by its name."""
+    """An argument as JSON can hold it: a pair or an array as a list, an initializer or activation by its name."""
     if isinstance(value, Configurable):
         return value.as_argument()
+    if hasattr(value, "tolist"):  # an array
+        return value.tolist()
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from cnn import checks
 from cnn.checks import known
-from cnn.layers import Layer, MaxPooling2D, ReLUCache, place_windows
+from cnn.layers import GlobalMaxPooling2D, Layer, MaxPooling2D, place_windows
 from cnn.models import Sequential
 from cnn.training.batches import check_batch
 from kernels import blas
@@ -282,13 +282,14 @@ def check_entry(
 
 
 def crossings(above: Pass, below: Pass) -> int:
-    """How many ReLUs stand on different sides of 0, and pooling windows have different winners, in two passes."""
-    if isinstance(above.layer, MaxPooling2D):
+    """How many activations stand on other sides of a corner, and pooling windows have other winners, in two passes."""
+    if isinstance(above.layer, MaxPooling2D | GlobalMaxPooling2D):
         return _pool_crossings(above, below)
     a, b = (getattr(p.cache, "activation", p.cache) for p in (above, below))
-    if not isinstance(a, ReLUCache):
-        return 0
-    return int(np.count_nonzero(((a.x > 0) != (b.x > 0)) & (np.abs(a.x - b.x) > ROUNDING)))
+    return sum(
+        int(np.count_nonzero(((a.x > corner) != (b.x > corner)) & (np.abs(a.x - b.x) > ROUNDING)))
+        for corner in getattr(a, "corners", ())
+    )
 
 
 def _pool_crossings(above, below):
@@ -304,6 +305,8 @@ def _pool_crossings(above, below):
 def _winning_cells(pooling, windows):
     """Where in x the winners of these windows (n, i, j, c) lie."""
     layer, (n, i, j, c) = pooling.layer, windows
+    if isinstance(layer, GlobalMaxPooling2D):
+        return n, *np.divmod(pooling.cache.winners[windows], pooling.x.shape[2]), c
     _, _, (top, _, left, _) = place_windows(layer, pooling.x.shape[1:], layer.pool_size)
     u, v = np.divmod(pooling.cache.winners[windows], layer.pool_size[1])
     return n, i * layer.strides[0] + u - top, j * layer.strides[1] + v - left, c

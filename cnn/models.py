@@ -15,6 +15,7 @@ from cnn import losses, optimizers
 from cnn import metrics as metric_table
 from cnn.callbacks import Callback, History
 from cnn.checks import boolean, known
+from cnn.configurable import require_defaults
 from cnn.feature_maps import Model as Model
 from cnn.layers import Input, Layer
 from cnn.losses import Loss
@@ -26,6 +27,7 @@ from cnn.training import batches, fit, step
 from cnn.training.means import RunningMean
 
 Array = np.ndarray
+COMPILE_DEFAULTS = {"loss_weights": None, "weighted_metrics": None, "auto_scale_loss": True}  # what else Keras takes
 
 
 class Sequential(Network):
@@ -89,11 +91,20 @@ class Sequential(Network):
 
     def compile(
         self,
-        optimizer: str | Optimizer | type[Optimizer],
-        loss: str | Loss | type[Loss] | Callable,
+        optimizer: str | Optimizer | type[Optimizer] = "rmsprop",
+        loss: str | Loss | type[Loss] | Callable | None = None,
         metrics: str | Sequence | None = None,
+        *,
+        run_eagerly: bool = False,
+        jit_compile: str | bool | None = "auto",
+        steps_per_execution: int = 1,
+        **unsupported: Any,
     ) -> None:
-        """Choose the optimizer, the loss and the metrics; names and objects as in Keras. Raises ValueError."""
+        """Choose the optimizer, the loss and the metrics; names and objects as in Keras. Raises ValueError.
+
+        run_eagerly, jit_compile and steps_per_execution tell other programs how to be fast; they change nothing here.
+        """
+        require_defaults(f"{self}: compile", unsupported, COMPILE_DEFAULTS)
         chosen = optimizers.get(optimizer), losses.get(loss), metric_table.get_all(metrics)
         self.optimizer, self.loss, self.metrics = chosen
 

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn import checks, utils
-from cnn.layers import Activation, Input, Layer, Softmax, Symbol, WholeBatch
-from cnn.layers.closing import OpenEnd, closes
+from cnn.layers import Activation, ActivationFunction, Input, Layer, Softmax, Symbol, WholeBatch
+from cnn.layers.closing import OpenEnd, closing_name
 from cnn.losses import Loss
 from cnn.metrics import Metric
 from cnn.optimizers import Optimizer
@@ -316,16 +316,21 @@ class Network(Weights):
         raise ValueError(f"{self}: get_layer: expected one of {names}, got {got}")
 
     @property
-    def closing(self) -> Activation | None:
+    def closing(self) -> ActivationFunction | None:
         """The softmax or sigmoid at the end, alone or in the last layer, whose input a loss may take; None without."""
-        _, last = list(self.flat())[-1] if self.layers else ("", None)
-        activation = last if closes(last) else getattr(last, "activation", None)
-        return activation if closes(activation) else None  # type: ignore[return-value]  # closes says that it is one
+        last: Any = self
+        while isinstance(last, Network):
+            last = last.layers[-1] if last.layers else None
+        activation = last if closing_name(last) else getattr(last, "activation", None)
+        return activation if closing_name(activation) else None
 
     def logit_layers(self) -> list[Layer]:
         """The layers without the closing activation: what training runs, since the loss wants logits (see losses/)."""
         *body, last = self.chain
-        return body if closes(last) else [*body, OpenEnd(last).now() if self.closing else last]
+        if not self.closing:
+            return [*body, last]
+        alone = closing_name(last) or isinstance(last, Activation)
+        return body if alone else [*body, OpenEnd(last).now()]
 
     @property
     def ends_in_softmax(self) -> bool:
@@ -345,7 +350,7 @@ class Network(Weights):
         weighted = {} if weights is None else {"weights": weights}
         if closing is None:
             return loss.loss_and_gradient(y, outputs, batch_size, loss.from_logits, **weighted)
-        if closing.identifier == loss.logits_of:  # it takes the logits themselves
+        if closing_name(closing) == loss.logits_of:  # it takes the logits themselves
             return loss.loss_and_gradient(y, outputs, batch_size, True, **weighted)
         p, cache = closing.forward(outputs)
         value, dp = loss.loss_and_gradient(y, p, batch_size, False, **weighted)

@@ -1,9 +1,12 @@
 """The gates that every gradient must pass. Each raises AssertionError; test_injected_faults.py proves that they can."""
 
+from functools import partial
+
 import numpy as np
 from conftest import random_batch, random_biases, small_network
 
-from cnn import gradcheck, layers, losses, models, regularizers
+from cnn import activations, gradcheck, layers, losses, models, regularizers
+from cnn.layers.formulas import FORMULAS
 from cnn.training.step import run_batch
 from kernels import reference
 
@@ -20,6 +23,23 @@ LAYERS = [
     (lambda: layers.MaxPooling2D(3, strides=2, padding="same"), (6, 5, 2)),
     (lambda: layers.Dense(4, activation="relu"), (4,)),
     (lambda: layers.Dense(3, activation="softmax"), (4,)),
+    *[(partial(layers.Activation, name), (7,)) for name in FORMULAS],
+    (lambda: layers.LeakyReLU(0.1), (7,)),
+    (lambda: layers.ELU(0.5), (7,)),
+    (lambda: layers.Dense(3, activation=partial(activations.gelu, approximate=True)), (4,)),
+    (lambda: layers.AveragePooling2D((2, 3), 2, "same"), (5, 5, 2)),
+    (lambda: layers.GlobalAveragePooling2D(), (3, 4, 2)),
+    (lambda: layers.GlobalMaxPooling2D(keepdims=True), (3, 4, 2)),
+    (lambda: layers.ZeroPadding2D(((1, 0), (2, 3))), (3, 4, 2)),
+    (lambda: layers.Reshape((2, -1)), (2, 3, 2)),
+    (lambda: layers.Rescaling((0.5, -2), offset=3), (3, 2)),
+    (lambda: layers.Normalization(mean=(1, 2), variance=(4, 0.25)), (3, 2)),
+    (lambda: layers.Normalization(mean=(1, 2), variance=(4, 0.25), invert=True), (3, 2)),
+    (lambda: layers.SpatialDropout2D(0.4), (3, 4, 5)),
+    (lambda: layers.RandomFlip("horizontal"), (3, 4, 2)),
+    (lambda: layers.RandomTranslation(0.3, 0.3), (4, 3, 2)),
+    (lambda: layers.RandomZoom((0.1, 0.6), fill_mode="constant", fill_value=2), (4, 3, 2)),
+    (lambda: layers.RandomRotation((0.05, 0.2)), (4, 3, 2)),
     (lambda: layers.Flatten(), (2, 3, 2)),
     (lambda: layers.Dropout(0.3), (10,)),
     (lambda: layers.BatchNormalization(epsilon=0.1), (3, 4, 2)),

@@ -1,14 +1,12 @@
 """What fit, evaluate and the steps alone take beside photos and labels: weights, generators, steps, validations."""
 
-import io
-
 import numpy as np
 import pytest
 from conftest import random_batch, small_network
-from test_resume import BATCH, EPOCHS, STEPS, StopAfter, X, Y, everything, interrupted, new_model, uninterrupted
+from test_resume import BATCH, EPOCHS, STEPS, StopAfter, X, Y, interrupted, new_model, uninterrupted
 
 from cnn import layers, models, utils
-from cnn.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint, ProgressBar
+from cnn.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint
 from cnn.gradcheck import relative_error
 from cnn.training.step import run_batch
 
@@ -30,6 +28,13 @@ def losses_of(model, x=PHOTOS, y=CLASSES):
     """The loss of each photo."""
     p = model.predict(x, verbose=0).astype(np.float64)
     return -np.log(p[np.arange(len(y)), y])
+
+
+def parts(size=8, times=1, weights=False):
+    for _ in range(times):
+        for start in range(0, 20, size):
+            cut = slice(start, start + size)
+            yield (PHOTOS[cut], CLASSES[cut], WEIGHTS[cut]) if weights else (PHOTOS[cut], CLASSES[cut])
 
 
 # Weights
@@ -185,94 +190,6 @@ def small_epochs(model):
     return by_hand
 
 
-# Streams
-
-
-def parts(size=8, times=1, weights=False):
-    for _ in range(times):
-        for start in range(0, 20, size):
-            cut = slice(start, start + size)
-            yield (PHOTOS[cut], CLASSES[cut], WEIGHTS[cut]) if weights else (PHOTOS[cut], CLASSES[cut])
-
-
-class Numbered:
-    """As Keras' PyDataset, and nothing of ours."""
-
-    def __init__(self, size=8):
-        self.size, self.asked, self.epochs = size, [], 0
-
-    def __len__(self):
-        return -(-20 // self.size)
-
-    def __getitem__(self, number):
-        self.asked.append(number)
-        return list(parts(self.size))[number]
-
-    def on_epoch_end(self):
-        self.epochs += 1
-
-
-class Loader:
-    """Can be iterated over again and again."""
-
-    def __iter__(self):
-        return parts()
-
-
-class LoaderOfKnownLength(Loader):
-    def __len__(self):
-        return 3
-
-
-def test_batches_from_anywhere_train_as_those_of_arrays():
-    expected = bits(fitted(shuffle=False))
-    assert bits(fitted(parts(times=2), None, steps_per_epoch=3)) == expected
-    assert bits(fitted(Numbered(), None, shuffle=False)) == expected
-    assert bits(fitted(Loader(), None)) == bits(fitted(LoaderOfKnownLength(), None)) == expected
-    twos = {"steps_per_epoch": 2, "epochs": 3, "shuffle": False}
-    assert bits(fitted(Loader(), None, **twos)) == bits(fitted(Numbered(), None, **twos)) == bits(fitted(**twos))
-    assert bits(fitted(parts(), None, epochs=1)) == bits(fitted(shuffle=False, epochs=1))
-    weighted = bits(fitted(shuffle=False, sample_weight=WEIGHTS))
-    assert bits(fitted(parts(times=2, weights=True), None, steps_per_epoch=3)) == weighted
-    by_class = bits(fitted(shuffle=False, class_weight={1: 3.0}))
-    assert bits(fitted(Numbered(), None, shuffle=False, class_weight={1: 3.0})) == by_class
-
-
-def test_numbered_batches_are_shuffled_and_told_of_the_end_of_an_epoch():
-    source = Numbered(size=2)
-    fitted(source, None, epochs=3)
-    epochs = [source.asked[k : k + 10] for k in (0, 10, 20)]
-    assert all(sorted(epoch) == list(range(10)) for epoch in epochs) and len(set(map(tuple, epochs))) == 3
-    assert source.epochs == 3
-
-
-def test_validation_evaluation_and_prediction_of_batches_from_anywhere():
-    model = small_network()
-    model.optimizer.learning_rate = 0
-    expected = model.evaluate(PHOTOS, CLASSES, 8, verbose=0)
-    for source in (parts(), Numbered(), Loader(), LoaderOfKnownLength()):
-        assert model.evaluate(source, verbose=0) == pytest.approx(expected, rel=1e-6)
-    weighted = model.evaluate(parts(weights=True), verbose=0)
-    assert weighted == pytest.approx(model.evaluate(PHOTOS, CLASSES, 8, sample_weight=WEIGHTS, verbose=0), rel=1e-6)
-    outputs = model.predict(PHOTOS, 8, verbose=0)
-    for source in (parts(), Numbered(), Loader(), (x for x, _ in parts())):
-        np.testing.assert_allclose(model.predict(source, verbose=0), outputs, rtol=0, atol=1e-6)
-    assert model.predict(parts(times=9), steps=2, verbose=0).shape == (16, 10)
-    for source in (Numbered(), Loader()):
-        history = model.fit(PHOTOS, CLASSES, epochs=2, validation_data=source, verbose=0).history
-        assert history["val_loss"] == pytest.approx([expected[0]] * 2, rel=1e-6)
-    steps = model.fit(PHOTOS, CLASSES, epochs=2, validation_data=parts(times=2), validation_steps=3, verbose=0)
-    assert steps.history["val_loss"] == pytest.approx([expected[0]] * 2, rel=1e-6)
-
-
-def test_the_line_of_progress_of_a_stream_that_does_not_say_how_long_it_is():
-    for live in (False, True):
-        stream = io.StringIO()
-        stream.isatty = lambda live=live: live
-        fitted(Loader(), None, callbacks=[ProgressBar(stream=stream)])
-        assert "3/3" in stream.getvalue() and "nan" not in stream.getvalue()
-
-
 class Dictionary(dict):
     def __getitem__(self, key):
         return next(parts())
@@ -383,17 +300,6 @@ def test_with_steps(tmp_path, batches):
     assert interrupted(tmp_path, [batches], steps_per_epoch=2) == uninterrupted(steps_per_epoch=2)
 
 
-@pytest.mark.parametrize("batches", range(1, 6))
-def test_numbered_batches(tmp_path, batches):
-    def fit(*watchers):
-        model = small_network()
-        model.fit(Numbered(), epochs=2, verbose=0, callbacks=list(watchers))
-        return everything(model)
-
-    fit(BackupAndRestore(tmp_path), StopAfter(batches))
-    assert fit(BackupAndRestore(tmp_path)) == fit()
-
-
 def test_other_weights_are_another_run(tmp_path):
     arguments = {"batch_size": BATCH, "epochs": EPOCHS, "verbose": 0}
     new_model().fit(X, Y, **arguments, callbacks=[BackupAndRestore(tmp_path), StopAfter(2)])
@@ -405,6 +311,39 @@ def test_other_weights_are_another_run(tmp_path):
             new_model().fit(X, Y, **arguments, **other, callbacks=[BackupAndRestore(tmp_path)])
 
 
-def test_a_generator_cannot_be_taken_up(tmp_path):
-    with pytest.raises(ValueError, match="a run that reads from a generator cannot be taken up again: pass arrays"):
-        fitted(parts(times=2), None, steps_per_epoch=3, callbacks=[BackupAndRestore(tmp_path)])
+# compile, and helpers that scripts for Keras use
+
+
+def test_arguments_of_compile_that_change_nothing():
+    model = small_network(compiled=False)
+    arguments = {"loss_weights": None, "weighted_metrics": None, "auto_scale_loss": True}
+    speed = {"run_eagerly": True, "jit_compile": False, "steps_per_execution": 8}
+    model.compile(loss="sparse_categorical_crossentropy", optimizer="sgd", metrics=["accuracy"], **arguments, **speed)
+    for name, value in (("loss_weights", [1.0]), ("weighted_metrics", ["accuracy"]), ("target_tensors", None)):
+        with pytest.raises(ValueError, match=f"compile: the argument '{name}' is not supported here"):
+            model.compile("sgd", "mse", **{name: value})
+    with pytest.raises(ValueError, match="loss: expected .*, got None"):
+        model.compile("sgd")
+
+
+def test_to_categorical():
+    for labels in ([0, 2, 1], [[0], [2], [1]], np.array([0.0, 2, 1]), np.array([0, 2, 1], np.uint8)):
+        np.testing.assert_array_equal(utils.to_categorical(labels), np.eye(3)[[0, 2, 1]])
+    assert utils.to_categorical([1], num_classes=4).tolist() == [[0, 1, 0, 0]]
+    assert utils.to_categorical([[0, 1], [1, 0]]).shape == (2, 2, 2)
+    for labels, classes, message in (
+        ([0, 3], 3, "expected whole numbers from 0 to 2, got 3"),
+        ([-1], 3, "got -1"),
+        ([0.5], 3, "got 0.5"),
+        ([], None, "expected class numbers, got shape"),
+        (["a"], None, "expected an array of numbers"),
+        ([1], 0, "num_classes: expected a whole number from 1"),
+    ):
+        with pytest.raises(ValueError, match=f"to_categorical: .*{message}"):
+            utils.to_categorical(labels, classes)
+
+
+def test_normalize():
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    np.testing.assert_allclose(np.linalg.norm(utils.normalize(x), axis=1), 1)
+    np.testing.assert_allclose(np.abs(utils.normalize(x, axis=0, order=1)).sum(axis=0), 1)

@@ -19,10 +19,11 @@ kernels
 cnn cnn.errors cnn.terminal cnn.pretrained
 cnn.checks cnn.datasets cnn.configurable cnn.variables
 cnn.utils
-cnn.initializers cnn.metrics cnn.regularizers cnn.backend
+cnn.initializers cnn.regularizers cnn.backend
 cnn.layers cnn.losses cnn.optimizers
+cnn.metrics
 cnn.weights
-cnn.network cnn.summary
+cnn.activations cnn.network cnn.summary
 cnn.saving
 cnn.callbacks
 cnn.training

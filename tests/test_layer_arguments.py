@@ -140,12 +140,12 @@ BAD_ARGUMENTS = {
     "stride 0": (lambda: layers.Conv2D(1, 3, strides=(1, 0)), "Conv2D: strides: .* got 0"),
     "padding": (lambda: layers.Conv2D(1, 3, padding="full"), "Conv2D: padding: expected 'valid' or 'same', got 'full'"),
     "activation": (
-        lambda: layers.Conv2D(1, 3, activation="tanh"),
-        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'",
+        lambda: layers.Conv2D(1, 3, activation="tan"),
+        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax' or .* got 'tan'",
     ),
     "initializer": (
-        lambda: layers.Dense(1, kernel_initializer="one"),
-        "Dense: kernel_initializer: expected one of 'glorot_uniform', .* got 'one'",
+        lambda: layers.Dense(1, kernel_initializer="twos"),
+        "Dense: kernel_initializer: expected one of 'constant', .* got 'twos'",
     ),
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import random_batch
 
-from cnn import gradcheck, layers, losses, models, utils
+from cnn import gradcheck, layers, losses, metrics, models, utils
 from cnn.gradcheck import relative_error
 from cnn.losses import (
     BinaryCrossentropy,
@@ -211,6 +211,9 @@ ENDS = {
     "softmax, binary": ("softmax", "binary_crossentropy", YES),
     "logits, binary": (None, BinaryCrossentropy(from_logits=True), YES),
     "squares": (None, "mse", Z),
+    "sigmoid, binary": ("sigmoid", BinaryCrossentropy(label_smoothing=0.1), YES),
+    "sigmoid, squares": ("sigmoid", "mse", YES),
+    "sigmoid, categorical": ("sigmoid", "categorical_crossentropy", SOFT),
 }
 
 
@@ -232,6 +235,53 @@ def test_loss_of_evaluate_is_that_of_the_predictions(activation, loss, labels):
     expected = model.loss(labels, model.predict(x, verbose=0))
     assert model.evaluate(x, labels, verbose=0) == pytest.approx(expected, rel=1e-6)
     assert model.loss_and_gradients(x, labels)[0] == pytest.approx(expected, rel=1e-6)
+
+
+ENDINGS = {
+    "in Dense": lambda name: [layers.Dense(3, activation=name)],
+    "as a layer": lambda name: [layers.Dense(3), layers.Activation(name)],
+    "of an inner model": lambda name: [models.Sequential([layers.Dense(3, activation=name)])],
+    "in a subclass": lambda name: [MyDense(3, activation=name)],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", ENDINGS.values(), ids=ENDINGS)
+@pytest.mark.parametrize(
+    ("activation", "loss", "labels"),
+    [("sigmoid", "binary_crossentropy", YES), ("softmax", "categorical_crossentropy", ONE_HOT)],
+)
+def test_logits_are_handed_over_where_the_activation_saturates(activation, loss, labels, make, dtype):
+    """The gradient of a wrong answer of which the network is sure is that of logits: 1 / N, and not 0."""
+    model = models.Sequential([layers.Input((3,)), *make(activation)]).astype(dtype)
+    model.compile("sgd", loss)
+    model.set_weights([40 * np.eye(3), np.zeros(3)])
+    x = np.where(labels > 0, -1.0, 1.0)  # as wrong as can be
+    _, _, dx = model.loss_and_gradients(x, labels, input_gradient=True)
+    assert (np.abs(dx[labels > 0]) > 40 / 5 / 3 * 0.99).all()
+    before = model.evaluate(x, labels, verbose=0)
+    assert before > 26
+    assert model.train_on_batch(x, labels) == pytest.approx(before, rel=1e-6)
+    assert model.evaluate(x, labels, verbose=0) < before
+    p = model.predict(x, verbose=0)
+    np.testing.assert_allclose(p, model(x), rtol=0, atol=1e-6)
+
+
+def test_a_sigmoid_at_the_end_wants_no_logits():
+    with pytest.raises(ValueError, match="the loss expects logits .*, but the model ends in sigmoid"):
+        ending("sigmoid", BinaryCrossentropy(from_logits=True)).fit(np.ones((5, 6)), YES)
+
+
+def test_metrics_see_what_a_sigmoid_makes_of_the_outputs():
+    x, _ = random_batch(5, (6,))
+    model = ending("sigmoid", "binary_crossentropy")
+    model.compile("sgd", "binary_crossentropy", [metrics.BinaryAccuracy(threshold=0.4), metrics.Precision(), "mse"])
+    p = model.predict(x, verbose=0)
+    loss, accuracy, precision, squares = model.evaluate(x, YES, verbose=0)
+    assert loss == pytest.approx(BinaryCrossentropy()(YES, p), rel=1e-5)
+    assert accuracy == metrics.BinaryAccuracy(threshold=0.4)(YES, p)
+    assert precision == metrics.Precision()(YES, p)
+    assert squares == pytest.approx(((p - YES) ** 2).mean(), rel=1e-5)
 
 
 class MyDense(layers.Dense):

@@ -60,6 +60,19 @@ CASES = {
     "top 3, sparse": (SparseTopKCategoricalAccuracy(k=3), CLASSES, P, shares(ranks_of_right() < 3)),
     "squares": (MeanSquaredError(), ONE_HOT, P, shares(((P - ONE_HOT) ** 2).mean(axis=1))),
     "distances": (MeanAbsoluteError(), YES[:, 0], Q, shares(np.abs(Q - YES)[:, 0])),
+    "cross-entropy": (metrics.SparseCategoricalCrossentropy(), CLASSES, P, shares(-np.log(P[np.arange(20), CLASSES]))),
+    "cross-entropy of rows, smoothed": (
+        metrics.CategoricalCrossentropy(label_smoothing=0.2),
+        ONE_HOT,
+        P,
+        shares(-((0.8 * ONE_HOT + 0.05) * np.log(P)).sum(axis=1)),
+    ),
+    "cross-entropy of yes and no, of logits": (
+        metrics.BinaryCrossentropy(from_logits=True),
+        YES,
+        4 * Q,
+        shares((np.log1p(np.exp(4 * Q)) - 4 * Q * YES)[:, 0]),
+    ),
     "precision": (Precision(), YES, Q, hits(Q[:, 0] > 0.5, YES[:, 0] == 1, "yes")),
     "recall": (Recall(thresholds=0.3), YES, Q, hits(Q[:, 0] > 0.3, YES[:, 0] == 1, "right")),
     "precision of a class": (

@@ -26,7 +26,8 @@ from cnn.explain.sentences import Sentence
 from cnn.explain.terms import CAUSES, Tensors, switch_name
 from cnn.explain.trace import Stage, Trace, is_relu
 from cnn.explain.words import WORDS, Code
-from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, place_windows
+from cnn.layers import Activation, Conv2D, Dense, Elementwise, Flatten, MaxPooling2D, place_windows
+from cnn.layers.formulas import FORMULAS
 
 SCHEMA = "cnn-explain-formulas/1"
 
@@ -213,8 +214,8 @@ def filling(t: Trace, step: Step) -> dict:
         return values
     stage = t.stages[step.stage]
     layer, x = stage.layer, t.get(stage, "x")
-    kind = layer.activation.name if step.kind == "through" and kind_of(stage) == "conv" else type(layer).__name__
-    values |= {"layer": stage.name, "type": kind, "doc": (type(layer).__doc__ or "").strip().partition("\n")[0]}
+    kind, about = what_it_is(stage)
+    values |= {"layer": stage.name, "type": kind, "doc": (about.__doc__ or "").strip().partition("\n")[0]}
     values |= {"shape": " x ".join(map(str, x.shape)), "size": x.size} | letters(stage)
     if kind_of(stage) in ("conv", "pool"):
         values |= window_filling(stage)
@@ -225,6 +226,15 @@ def filling(t: Trace, step: Step) -> dict:
     if isinstance(layer, Flatten):
         values |= flat_filling(x.shape)
     return values
+
+
+def what_it_is(stage: Stage) -> tuple[str, Any]:
+    """A layer's name and what documents it; of a convolution the activation that takes a step of its own."""
+    own = isinstance(stage.layer, Activation) or kind_of(stage) == "conv"
+    layer = stage.layer.activation if own else stage.layer
+    if isinstance(layer, Elementwise):
+        return layer.formula, FORMULAS[layer.formula].function
+    return type(layer).__name__, type(layer)
 
 
 def window_filling(stage: Stage) -> dict:

@@ -154,7 +154,7 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
 
 def is_relu(stage: Stage) -> bool:
     """Whether this layer's own activation is a ReLU."""
-    return isinstance(getattr(stage.layer, "activation", None), ReLU)
+    return "z" in stage.names and isinstance(stage.layer.activation, ReLU)
 
 
 def _general_names(layer):
@@ -173,7 +173,7 @@ def run_forward(stages: Sequence[Stage], layers: list[Layer], x: Array) -> tuple
     y, tensors, caches = x, {"x": x[0]}, []
     for stage, layer in zip(stages, layers, strict=True):
         y, cache = layer.forward(y)
-        kept = {role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if hasattr(cache, role)}
+        kept = {role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if role in stage.names}
         tensors |= {stage.names[role]: array for role, array in ({"y": y[0]} | kept | layer.params).items()}
         caches.append(cache)
     tensors["p"] = Softmax().forward(y)[0][0]

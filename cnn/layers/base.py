@@ -46,9 +46,9 @@ class Layer(Configurable):
 
     A check is called as check(where, name, value) and returns the value to keep, or raises ValueError; the cache is a
     NamedTuple; y and dx have x's dtype. `gradcheck.check_layer` tells whether backward is the derivative of forward
-    (its `crossings` must be told of a kink). Then import the layer and its cache in cnn/layers/__init__.py, and give it
-    a line in the TABLE of tests/test_layers.py. If it shall be saved: a line in LAYERS of cnn/saving/document.py, and
-    how many numbers it makes of a photo in cnn/saving/limits.py.
+    (a cache with x and `corners` tells it where the slope jumps). Then import the layer and its cache in
+    cnn/layers/__init__.py, and give it a line in the TABLE of tests/test_layers.py. If it shall be saved: a line in
+    LAYERS of cnn/saving/document.py, and how many numbers it makes of a photo in cnn/saving/limits.py.
 
     >>> class Scale(Layer):
     ...     '''y = factor * x,  so  dx = factor * dy'''
@@ -75,6 +75,7 @@ class Layer(Configurable):
 
     arguments = {"name": checks.layer_name, "trainable": checks.boolean}
     unless = {"trainable": True}
+    at_default = {"dtype": "float32", "autocast": True, "activity_regularizer": None}
     draws = False  # whether forward needs random numbers in training
     least_axes = 1  # of the smallest batch it takes: (N,)
     not_learned: tuple[str, ...] = ()  # the parameters without a gradient: averages that training keeps
@@ -141,7 +142,7 @@ class Layer(Configurable):
         """(dx, grads) from dy and forward's cache; dx may be None where need_dx is not set."""
         raise NotImplementedError
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Any, training: bool = False) -> Array:
         """y for a batch x, as in Keras: the layer is built from x if it is not yet. Raises ValueError.
 
         A layer without parameters takes inputs of any shape that it can compute with, whatever it was built for.
@@ -158,7 +159,8 @@ class Layer(Configurable):
         else:
             self.infer_shape(x.shape[1:])  # raises where a second shape does not fit
         dtype = next((p.dtype for p in self.params.values()), dtype)
-        return self.forward(x.astype(dtype, copy=False))[0]
+        rng = utils.lone_call_generator() if training and self.draws else None
+        return self.forward(x.astype(dtype, copy=False), training, rng)[0]
 
     # ---- weights
 
@@ -242,11 +244,33 @@ class Layer(Configurable):
 
 
 class Input(Layer):
-    """Says the shape of one photo, for the first place in a Sequential.
+    """Says the shape of one photo, for the first place in a Sequential; batch_shape: with the batch axis, (None, ...).
+
+    batch_size is accepted, as in Keras, and has no effect: batches may be of any size.
 
     >>> Input(shape=(28, 28, 1))
     <Input: not built, input (28, 28, 1)>
     """
 
-    def __init__(self, shape: AnyShape, name: str | None = None, **unsupported: Any):
-        super().__init__(name, checks.shape("Input", "shape", shape), **unsupported)
+    at_default = {**Layer.at_default, "sparse": False, "ragged": False, "optional": False}
+    at_default |= dict.fromkeys(("tensor", "input_tensor"))
+
+    def __init__(
+        self,
+        shape: AnyShape | None = None,
+        batch_size: int | None = None,
+        *,
+        batch_shape: Sequence[int | None] | None = None,
+        input_shape: AnyShape | None = None,
+        name: str | None = None,
+        **unsupported: Any,
+    ):
+        given = [one for one in (shape, input_shape, batch_shape and tuple(batch_shape)[1:]) if one is not None]
+        if len(given) > 1:
+            raise ValueError(f"Input: shape: expected one shape, got {' and '.join(map(str, given))}")
+        if batch_size is not None:
+            checks.whole("Input", "batch_size", batch_size)
+        super().__init__(name, checks.shape("Input", "shape", given[0] if given else None), **unsupported)
+
+
+InputLayer = Input  # Keras' name for what its Input makes

@@ -3,15 +3,23 @@
 import copy
 from typing import Any
 
-from cnn.layers.activations import Activation, Linear
+from cnn.layers.activations import ActivationFunction, Elementwise, Linear
 from cnn.layers.base import Array, Grads, Layer
 
 CLOSING = ("softmax", "sigmoid")  # those that a loss may take apart
 
 
-def closes(layer: Any) -> bool:
-    """Whether it is an activation whose input, the logits, a loss may take instead of its output."""
-    return isinstance(layer, Activation) and getattr(layer, "identifier", None) in CLOSING
+def closing_name(layer: Any) -> str | None:
+    """ "softmax" or "sigmoid" for such an activation, None for anything else.
+
+    >>> from cnn.layers import Elementwise, ReLU
+    >>> closing_name(Elementwise("sigmoid")), closing_name(ReLU())
+    ('sigmoid', None)
+    """
+    if not isinstance(layer, ActivationFunction):
+        return None
+    name = layer.formula if isinstance(layer, Elementwise) else getattr(layer, "identifier", None)
+    return name if name in CLOSING else None
 
 
 class OpenEnd:
@@ -37,7 +45,7 @@ class OpenEnd:
     def now(self) -> Layer:
         """A copy that shares the parameters and has no activation."""
         layer = copy.copy(self.layer)
-        layer.activation = Linear()  # type: ignore[attr-defined]  # it has one, says closes
+        layer.activation = Linear()  # type: ignore[attr-defined]  # it has one, says who asks
         return layer
 
     def forward(self, x: Array, training: bool = False, rng: Any = None) -> tuple[Array, Any]:

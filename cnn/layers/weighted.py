@@ -4,7 +4,7 @@ from typing import Any, NoReturn
 
 from cnn import checks, initializers, regularizers
 from cnn.configurable import as_json
-from cnn.layers.activations import Activation, find_activation
+from cnn.layers.activations import ActivationFunction, find_activation
 from cnn.layers.base import Array, Grads, Layer, Shape
 
 
@@ -30,7 +30,12 @@ class Weighted(Layer):
         "bias_regularizer": regularizers.argument,
     }
     unless = {**Layer.unless, "kernel_regularizer": None, "bias_regularizer": None}
-    activation: Activation
+    at_default = {
+        **Layer.at_default,
+        **dict.fromkeys(("kernel_constraint", "bias_constraint")),
+        **dict.fromkeys(("lora_rank", "lora_alpha", "quantization_config")),
+    }
+    activation: ActivationFunction
     use_bias: bool
     kernel_initializer: initializers.Initializer
     bias_initializer: initializers.Initializer

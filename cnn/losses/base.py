@@ -40,7 +40,7 @@ class Loss(Configurable):
     low, high = -np.inf, np.inf  # what a label may be
     least_axes = 2  # of the smallest batch of predictions: (N, classes)
     hint = ""  # what might help somebody whose labels are of another shape
-    keras_defaults = {"reduction": "sum_over_batch_size", "axis": -1, "ignore_class": None, "dtype": None}
+    at_default = {"reduction": "sum_over_batch_size", "axis": -1, "ignore_class": None, "dtype": None}
 
     def __init__(self, *, name: str | None = None, **unsupported: Any):
         self.name = name or self.identifier

@@ -1,8 +1,8 @@
-"""How good predictions are: metrics as compile takes them, in means.py and hits.py; what reports count, in reports.py.
+"""How good predictions are: metrics as compile takes them, and what reports count.
 
 A metric is a formula for each photo, of which the mean is taken, or a count of right and wrong ones. Its numbers add
 up: however a batch is cut, and wherever a run is stopped and taken up again, the result is the same. What metrics
-share, and what one of your own needs, is in base.py.
+share, and what one of your own needs, is in base.py; Keras' metrics are in means.py, crossentropies.py and hits.py.
 """
 
 import copy
@@ -11,6 +11,7 @@ from typing import Any
 
 from cnn.configurable import find, table
 from cnn.metrics.base import Mean, MeanOf, MeanOfFunction, Metric
+from cnn.metrics.crossentropies import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
 from cnn.metrics.hits import Precision, Recall
 from cnn.metrics.means import (
     Accuracy,
@@ -34,7 +35,9 @@ __all__ = [
     "TABLE",
     "Accuracy",
     "BinaryAccuracy",
+    "BinaryCrossentropy",
     "CategoricalAccuracy",
+    "CategoricalCrossentropy",
     "Mean",
     "MeanAbsoluteError",
     "MeanOf",
@@ -44,6 +47,7 @@ __all__ = [
     "Precision",
     "Recall",
     "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy",
     "TopKCategoricalAccuracy",
     "accuracy",
@@ -68,6 +72,9 @@ TABLE: dict[str, type[Metric]] = {
         TopKCategoricalAccuracy,
         MeanSquaredError,
         MeanAbsoluteError,
+        SparseCategoricalCrossentropy,
+        CategoricalCrossentropy,
+        BinaryCrossentropy,
         Precision,
         Recall,
         Mean,

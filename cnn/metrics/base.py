@@ -33,7 +33,7 @@ class Metric(Configurable):
 
     parts: tuple[str, ...] = ("total", "count")
     ranks = False  # whether it only asks which predictions are the largest, which logits tell as well
-    keras_defaults = {"dtype": None}
+    at_default = {"dtype": None}
 
     def __init__(self, name: str | None = None, **unsupported: Any):
         self.name = name or self.identifier

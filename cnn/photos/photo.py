@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from cnn.checks import known
 from cnn.datasets.fashion_mnist import CLASS_NAMES
 from cnn.errors import DataError, ModelFileError, UsageError
-from cnn.layers import Softmax
+from cnn.layers import Rescaling, Softmax
 from cnn.models import Sequential
 from cnn.network import Network
 from cnn.photos import own
@@ -123,8 +123,10 @@ def model_input(model: Network, photos: Array, dtype: DTypeLike | None = None) -
 
 
 def input_scale(model: Network) -> float:
-    """What bytes are multiplied by; 1/255 where the model does not say."""
-    return 1 / 255 if model.input_scale is None else model.input_scale
+    """What bytes are multiplied by; 1/255 where the model does not say, 1 where it does that in a layer of its own."""
+    if model.input_scale is not None:
+        return model.input_scale
+    return 1.0 if any(isinstance(layer, Rescaling) and (layer.scale < 0.1).all() for layer in model.chain) else 1 / 255
 
 
 def class_names(model: Network) -> tuple[str, ...]:

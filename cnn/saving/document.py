@@ -22,15 +22,30 @@ MIN_SCALE, MAX_SCALE = 1e-6, 1e6  # what bytes are multiplied by: 1/255 or 1 is 
 LAYERS = {
     kind.__name__: kind
     for kind in (
+        layers.Activation,
+        layers.AveragePooling2D,
         layers.BatchNormalization,
         layers.Conv2D,
         layers.Dense,
         layers.Dropout,
+        layers.ELU,
         layers.Flatten,
+        layers.GlobalAveragePooling2D,
+        layers.GlobalMaxPooling2D,
+        layers.LeakyReLU,
         layers.Linear,
         layers.MaxPooling2D,
+        layers.Normalization,
+        layers.RandomFlip,
+        layers.RandomRotation,
+        layers.RandomTranslation,
+        layers.RandomZoom,
         layers.ReLU,
+        layers.Rescaling,
+        layers.Reshape,
         layers.Softmax,
+        layers.SpatialDropout2D,
+        layers.ZeroPadding2D,
     )
 }
 NETWORK = "Sequential"  # a network that stands among the layers of another

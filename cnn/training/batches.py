@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnn import checks
+from cnn.layers.closing import closing_name
 from cnn.losses import Loss
 from cnn.network import Network
 
@@ -70,7 +71,7 @@ def check_batch(
     loss = require_loss(network, verb)
     x = check_inputs(network, verb, x)
     if loss.from_logits and network.closing is not None:
-        end = network.closing.identifier
+        end = closing_name(network.closing)
         raise ValueError(f"{network}: {verb}: the loss expects logits (from_logits=True), but the model ends in {end}")
     y = loss.check(y, (len(x), *checks.known(network.result_shape)))
     return Batch(x, y, _weights(network, f"{network}: {verb}", y, sample_weight, class_weight))

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn.checks import known
-from cnn.layers import Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, place_windows
-from cnn.layers.closing import OpenEnd, closes
+from cnn.layers import Activation, Conv2D, Dense, Layer, Linear, MaxPooling2D, ReLU, place_windows
+from cnn.layers.closing import OpenEnd, closing_name
 from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_layers import TwinDense, TwinPool, TwinReLU
@@ -158,19 +158,19 @@ TWINS: dict[type, Callable] = {
 def twin_of(layers: list) -> list:
     """Layers that compute the same logits: a convolution and its pooling are one, a closing activation is left out."""
     twin: list = []
-    todo = list(layers)
+    todo: list = [layer.activation if type(layer) is Activation else layer for layer in layers]
     while todo:
         layer = todo.pop(0)
         if TwinConv.fits(layer):
             pooled = todo and TwinConv.fits_pool(todo[0], known(layer.output_shape))
             twin.append(TwinConv(layer, todo.pop(0) if pooled else None))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
-            closing = not todo and closes(layer.activation)
+            closing = not todo and closing_name(layer.activation) is not None
             twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
-        elif todo or not closes(layer):
-            twin.append(layer if todo or not closes(getattr(layer, "activation", None)) else OpenEnd(layer))
+        elif todo or not closing_name(layer):
+            twin.append(layer if todo or not closing_name(getattr(layer, "activation", None)) else OpenEnd(layer))
     return twin
 
 

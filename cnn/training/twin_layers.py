@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn.checks import known
-from cnn.layers import Activation, Dense, MaxPooling2D, ReLU, place_windows
+from cnn.layers import ActivationFunction, Dense, MaxPooling2D, ReLU, place_windows
 from kernels.dense import outer_into
 from kernels.pooling import max_pool_backward_into, max_pool_into
 
@@ -69,7 +69,7 @@ class TwinDense:
 
     draws = False
 
-    def __init__(self, dense: Dense, activation: Activation, buffer: Any):
+    def __init__(self, dense: Dense, activation: ActivationFunction, buffer: Any):
         self.dense, self.name, self.buffer = dense, dense.name, buffer
         self.activation = TwinReLU(activation, buffer) if type(activation) is ReLU else activation
 
