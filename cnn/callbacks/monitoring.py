@@ -47,7 +47,7 @@ class Best:
 
     def better(self, value: float, than: float) -> bool:
         """Whether it is, by more than min_delta."""
-        return self.sign * (value - than) > self.min_delta
+        return self.sign * value - self.min_delta > self.sign * than
 
     def get_state(self) -> float | None:
         """The best value as JSON can hold it: None for the infinity at the start."""
