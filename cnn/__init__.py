@@ -6,10 +6,10 @@ To understand a network, read kernels/reference.py and kernels/im2col.py, and th
     losses      why softmax and the logarithm belong together
     network     the two loops: forward through the layers, backward in reverse
 
-then initializers, optimizers and metrics; gradcheck (how we know that all of it is right); and models, Keras' words
-over it. The other files that stand flat (errors, checks, utils, terminal, summary, article) are small. What one need
-not read to understand a network is a folder: training, callbacks, saving, photos, datasets, plots, explain, commands,
-and pretrained and refresher, which are made by commands.
+then initializers, regularizers, optimizers and metrics; gradcheck (how we know that all of it is right); and models,
+Keras' words over it. The other files that stand flat (activations, errors, checks, results, utils, terminal, summary,
+article) are small. What one need not read to understand a network is a folder: training, callbacks, saving, photos,
+datasets, plots, explain, commands, and pretrained and refresher, which are made by commands.
 
 The modules are loaded when they are first used, so that `import cnn` is quick.
 """
@@ -28,7 +28,9 @@ if not hasattr(kernels, "blas"):
 __version__ = "0.1.0"
 
 _MODULES = (
+    "activations",
     "article",
+    "backend",
     "callbacks",
     "datasets",
     "errors",
@@ -44,6 +46,7 @@ _MODULES = (
     "photos",
     "plots",
     "pretrained",
+    "regularizers",
     "saving",
     "training",
     "utils",
@@ -55,10 +58,12 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"cnn.{name}")
     if name in ("set_threads", "get_threads"):
         return getattr(importlib.import_module("kernels.threads"), name)
-    if name == "Sequential":
-        return importlib.import_module("cnn.models").Sequential
+    if name == "Input":
+        return importlib.import_module("cnn.layers").Input
+    if name in ("Model", "Sequential"):
+        return getattr(importlib.import_module("cnn.models"), name)
     raise AttributeError(f"module 'cnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_MODULES, "Sequential", "set_threads", "get_threads"]
+    return [*globals(), *_MODULES, "Input", "Model", "Sequential", "set_threads", "get_threads"]

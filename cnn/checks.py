@@ -128,6 +128,20 @@ def _is_masked(value) -> bool:
     return isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ()))
 
 
+def real_numbers(where: str, name: str, value: Any, low: float = -math.inf) -> np.ndarray:
+    """A number or an array of them as a float64 array of its own, all finite and at least low; else ValueError."""
+    array = np.array(numeric_array(where, name, value), np.float64)
+    if array.size == 0 or not (np.isfinite(array) & (array >= low)).all():
+        limit = "" if low == -math.inf else f" of at least {low:g}"
+        raise ValueError(f"{where}: {name}: expected finite numbers{limit}, got {value!r:.100}")
+    return array
+
+
+def seed(where: str, name: str, value: Any) -> int | None:
+    """The key of random draws, a whole number, or None; else ValueError."""
+    return None if value is None else whole(where, name, value, 0, 2**32 - 1)
+
+
 def inputs(
     where: str,
     x: Any,
@@ -185,6 +199,47 @@ def labels(where: str, y: Any, count: int, classes: int) -> np.ndarray:
         at = int(np.argmax(wrong))
         raise ValueError(f"{where}: y: expected whole numbers from 0 to {classes - 1}, got {numbers[at]} at y[{at}]")
     return numbers.astype(np.int64)
+
+
+def targets(
+    where: str, y: Any, shape: tuple[int, ...], low: float = -math.inf, high: float = math.inf, hint: str = ""
+) -> np.ndarray:
+    """y as numbers of the predictions' shape, a last axis of one number added or left out, all from low to high.
+
+    Raises ValueError for anything else; hint: what might help where the shape is another.
+    """
+    numbers = numeric_array(where, "y", y)
+    if numbers.shape[:1] != shape[:1] and numbers.ndim and len(shape) > 1:
+        raise ValueError(
+            f"{where}: x and y: expected as many labels as photos, got {shape[0]} photos and {len(numbers)} labels"
+        )
+    if numbers.shape != shape:
+        same = shape[-1:] == (1,) and numbers.shape == shape[:-1]
+        same |= numbers.shape[-1:] == (1,) and numbers.shape[:-1] == shape
+        if not same:
+            hint = hint and f" ({hint})"
+            raise ValueError(f"{where}: y: expected labels of shape {shape}, got shape {numbers.shape}{hint}")
+        numbers = numbers.reshape(shape)
+    numbers = numbers if numbers.dtype in (np.float32, np.float64) else numbers.astype(np.float32)
+    wrong = ~(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        limits = "finite numbers" if low == -math.inf else f"numbers from {low:g} to {high:g}"
+        raise ValueError(f"{where}: y: expected {limits}, got {numbers[place]} at y[{', '.join(map(str, place))}]")
+    return numbers
+
+
+def weights(where: str, value: Any, count: int, name: str = "sample_weight") -> np.ndarray:
+    """One weight of at least 0 for each of `count` photos, (N,) or (N, 1), as float64 (N,); else ValueError."""
+    numbers = numeric_array(where, name, value)
+    if numbers.shape not in ((count,), (count, 1)):
+        raise ValueError(f"{where}: {name}: expected one weight a photo, shape ({count},), got {numbers.shape}")
+    numbers = numbers.reshape(count).astype(np.float64)
+    wrong = ~(np.isfinite(numbers) & (numbers >= 0))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(f"{where}: {name}: expected numbers of at least 0, got {numbers[at]} at {name}[{at}]")
+    return numbers
 
 
 def batch_shape(input_shape: tuple[int, ...]) -> str:

@@ -36,27 +36,42 @@ class Configurable:
 
     arguments: ClassVar[Mapping[str, Check]] = {}
     identifier: ClassVar[str]  # the name that `find` and files know it by, where they do
+    unless: ClassVar[Mapping[str, Any]] = {}  # get_config leaves these arguments out at these values: so do older files
+    at_default: ClassVar[Mapping[str, Any]] = {}  # arguments of Keras that we have at Keras' own default alone
 
     def set_arguments(self, given: Mapping[str, Any]) -> None:
         """Check and keep those of `given`, a constructor's locals(), that `arguments` lists. Raises ValueError."""
-        for argument in given.get("unsupported", ()):
-            raise ValueError(f"{self}: the argument {argument!r} is not supported here")
+        unsupported = given.get("unsupported", {})
+        others = {key: value for key, value in unsupported.items() if key not in self.arguments}  # taken further up
+        require_defaults(str(self), others, self.at_default)
         for name, check in self.arguments.items():
             if name in given:
                 setattr(self, name, check(str(self), name, given[name]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""
-        return {name: as_json(getattr(self, name)) for name in self.arguments}
+        values = {name: as_json(getattr(self, name)) for name in self.arguments}
+        return {name: value for name, value in values.items() if name not in self.unless or value != self.unless[name]}
+
+    def changed_arguments(self) -> dict[str, Any]:
+        """Of get_config those that are not at their defaults, but for the name."""
+        defaults = {key: as_json(known.default) for key, known in inspect.signature(type(self)).parameters.items()}
+        defaults = {**self.unless, **defaults}
+        changed = {key: value for key, value in self.get_config().items() if key in defaults and value != defaults[key]}
+        return {key: value for key, value in changed.items() if key != "name"}
 
     def arguments_text(self) -> str:
         """The arguments that are not at their defaults, but for the name: "filters=32, kernel_size=(3, 3)"."""
-        defaults = inspect.signature(type(self)).parameters
         return ", ".join(
             f"{name}={tuple(value) if isinstance(value, list) else value!r}"
-            for name, value in self.get_config().items()
-            if name != "name" and name in defaults and value != as_json(defaults[name].default)
+            for name, value in self.changed_arguments().items()
         )
+
+    def as_argument(self) -> str | dict[str, Any]:
+        """How the configuration of another object tells this one: by its name, with its arguments if any is changed."""
+        name = vars(type(self)).get("identifier", type(self).__name__)  # a subclass may compute something else
+        changed = self.changed_arguments()
+        return {"class_name": name, "config": changed} if changed else name
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.arguments_text()})"
@@ -66,11 +81,35 @@ class Configurable:
         return type(self).__name__
 
 
+def require_defaults(where: str, given: Mapping[str, Any], at_default: Mapping[str, Any]) -> None:
+    """Raise ValueError for an argument that we do not have, unless it is one of Keras' and as if it were not given.
+
+    At None, or as several equal numbers for one, it is at its default too: dilation_rate=(1, 1) is 1.
+
+    >>> require_defaults("Conv2D", {"dilation_rate": (2, 2)}, {"dilation_rate": 1})
+    Traceback (most recent call last):
+    ValueError: Conv2D: the argument 'dilation_rate' is not supported here but as 1
+    """
+    for argument, value in given.items():
+        known, default = argument in at_default, at_default.get(argument)
+        once = value[0] if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1] else value
+        if not known or not (once is None or (type(once) is type(default) and once == default)):
+            but = f" but as {default!r}" * known
+            raise ValueError(f"{where}: the argument {argument!r} is not supported here{but}")
+
+
 def as_json(value: Any) -> Any:
-    """An argument as JSON can hold it: a pair as a list, an initializer or activation by its name."""
+    """An argument as JSON can hold it: a pair or an array as a list, an initializer or activation by its name."""
     if isinstance(value, Configurable):
-        return vars(type(value)).get("identifier", type(value).__name__)  # a subclass may compute something else
+        return value.as_argument()
+    if hasattr(value, "tolist"):  # an array
+        return value.tolist()
     return list(value) if isinstance(value, tuple) else value
+
+
+def is_description(value: Any) -> bool:
+    """Whether this is an object with changed arguments as `as_json` tells it: {"class_name": ..., "config": {...}}."""
+    return isinstance(value, dict) and value.keys() == {"class_name", "config"} and isinstance(value["config"], dict)
 
 
 def table(*kinds: type[Thing]) -> dict[str, type[Thing]]:
@@ -79,14 +118,17 @@ def table(*kinds: type[Thing]) -> dict[str, type[Thing]]:
 
 
 def find(known: Mapping[str, type[Thing]], kind: type[Thing], identifier: Any, expected: str) -> Thing:
-    """An object of this kind from its name, its class or itself, as in Keras.
+    """An object of this kind from its name, its class, itself or {"class_name", "config"}, as in Keras.
 
     Raises ValueError, "`expected`, got ...", for what is not in `known` and not of that kind.
     """
     if isinstance(identifier, kind):
         return identifier
+    settings = {}
+    if is_description(identifier):
+        identifier, settings = identifier["class_name"], identifier["config"]
     for name, known_kind in known.items():
         names = (name, known_kind.__name__.lower())
         if identifier is known_kind or (isinstance(identifier, str) and identifier.lower() in names):
-            return known_kind()
+            return known_kind(**settings)
     raise ValueError(f"{expected}, got {identifier!r}")

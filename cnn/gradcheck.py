@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from cnn import checks
 from cnn.checks import known
-from cnn.layers import Layer, MaxPooling2D, ReLUCache, place_windows
+from cnn.layers import GlobalMaxPooling2D, Layer, MaxPooling2D, place_windows
 from cnn.models import Sequential
 from cnn.training.batches import check_batch
 from kernels import blas
@@ -184,7 +184,7 @@ def check_layer(
         y, cache = run(present)
         return float((dy * y).sum()), [Pass(layer, present, cache)]
 
-    tensors = {**{key: (layer.params[key], grads[key]) for key in layer.params}, INPUT: (x, known(dx))}
+    tensors = {**{key: (layer.params[key], grads[key]) for key in layer.learnable}, INPUT: (x, known(dx))}
     return [check_tensor(name, *pair, measure, 1.0, samples, rng, tolerance) for name, pair in tensors.items()]
 
 
@@ -192,13 +192,12 @@ class Problem:
     """A float64 copy of a model with its photos and gradients, whose numbers can be moved and the loss measured."""
 
     def __init__(self, model: Sequential, x: ArrayLike, y: ArrayLike):
-        x, self.y = check_batch(model, "gradcheck", x, y)
+        x, self.y, _ = check_batch(model, "gradcheck", x, y)
         self.model, self.x = model.astype(np.float64), np.array(x, np.float64)
         _, gradients, dx = self.model.loss_and_gradients(self.x, self.y, input_gradient=True)
-        self.arrays = {**self.model.params, INPUT: self.x}
+        self.arrays = {**{key: self.model.params[key] for key in self.model.learnable}, INPUT: self.x}
         self.gradients = {**gradients, INPUT: dx}
         self.layers = self.model.logit_layers()
-        self.from_logits = known(model.loss).from_logits or model.ends_in_softmax
 
     def parts(self, name: str) -> tuple[Array, Array, Measure, float]:
         """A tensor, its gradient, the loss as a function of it, and how far moving it by 1 may move the sums it is in.
@@ -212,8 +211,8 @@ class Problem:
 
         def measure():
             outputs, passes = run_layers(self.layers[first:], start.copy())  # the input itself will be moved again
-            loss, _ = self.model.loss.loss_and_gradient(self.y, outputs, len(outputs), self.from_logits)
-            return loss, passes
+            loss, _ = self.model.loss_and_gradient(self.y, outputs, len(outputs))
+            return loss + self.model.penalty(), passes
 
         return self.arrays[name], self.gradients[name], measure, max(1.0, float(np.abs(start).max()))
 
@@ -283,13 +282,14 @@ def check_entry(
 
 
 def crossings(above: Pass, below: Pass) -> int:
-    """How many ReLUs stand on different sides of 0, and pooling windows have different winners, in two passes."""
-    if isinstance(above.layer, MaxPooling2D):
+    """How many activations stand on other sides of a corner, and pooling windows have other winners, in two passes."""
+    if isinstance(above.layer, MaxPooling2D | GlobalMaxPooling2D):
         return _pool_crossings(above, below)
     a, b = (getattr(p.cache, "activation", p.cache) for p in (above, below))
-    if not isinstance(a, ReLUCache):
-        return 0
-    return int(np.count_nonzero(((a.x > 0) != (b.x > 0)) & (np.abs(a.x - b.x) > ROUNDING)))
+    return sum(
+        int(np.count_nonzero(((a.x > corner) != (b.x > corner)) & (np.abs(a.x - b.x) > ROUNDING)))
+        for corner in getattr(a, "corners", ())
+    )
 
 
 def _pool_crossings(above, below):
@@ -305,6 +305,8 @@ def _pool_crossings(above, below):
 def _winning_cells(pooling, windows):
     """Where in x the winners of these windows (n, i, j, c) lie."""
     layer, (n, i, j, c) = pooling.layer, windows
+    if isinstance(layer, GlobalMaxPooling2D):
+        return n, *np.divmod(pooling.cache.winners[windows], pooling.x.shape[2]), c
     _, _, (top, _, left, _) = place_windows(layer, pooling.x.shape[1:], layer.pool_size)
     u, v = np.divmod(pooling.cache.winners[windows], layer.pool_size[1])
     return n, i * layer.strides[0] + u - top, j * layer.strides[1] + v - left, c

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from typing import Any
 
 from cnn import checks
@@ -11,30 +12,48 @@ WIDTHS = (0.45, 0.80, 1.0)  # where the columns end
 ASCII = str.maketrans("━─┃│┏┳┓┡╇┩├┼┤└┴┘", "=-||" + "+" * 12)  # the same lines where nothing else can be written
 
 
-def summary_table(model: Any, line_length: int | None = None) -> str:
+def summary_table(
+    model: Any, line_length: int | None = None, expand_nested: bool = False, show_trainable: bool = False
+) -> str:
     """The layers of a model, their output shapes and numbers of parameters, as the lines of a table.
 
-    line_length: how many characters wide (default: the terminal's width, 88 at most).
+    line_length: how many characters wide (default: the terminal's width, 88 at most, and 12 for whether layers learn).
     """
-    width = min(88, shutil.get_terminal_size().columns - 4)
+    extra = 12 if show_trainable else 0
+    width = min(88 + extra, shutil.get_terminal_size().columns - 4)
     if line_length is not None:
         width = checks.whole(str(model), "summary: line_length", line_length)
-    ends = [int(width * share) for share in WIDTHS]
+    ends = [int((width - extra) * share) for share in WIDTHS]
     widths = [max(9, ends[0] - 3), max(9, ends[1] - ends[0] - 4), max(7, ends[2] - ends[1] - 3)]
-    rows = [(f"{layer.name} ({type(layer).__name__})", _shape(layer), _count(layer)) for layer in model.layers]
+    widths += [9] if show_trainable else []
     lines = [f'Model: "{model.name}"', _rule("┏━┳┓", widths)]
-    lines += [*_row(("Layer (type)", "Output Shape", "Param #"), widths, "┃"), _rule("┡━╇┩", widths)]
-    for index, row in enumerate(rows):
+    lines += [*_row(("Layer (type)", "Output Shape", "Param #", "Trainable"), widths, "┃"), _rule("┡━╇┩", widths)]
+    for index, row in enumerate(_rows(model, expand_nested)):
         lines += [*([_rule("├─┼┤", widths)] if index else []), *_row(row, widths, "│")]
-    total = sum(value.size for value in model.params.values())
-    size = sum(value.nbytes for value in model.params.values())
-    lines += [
-        _rule("└─┴┘", widths),
-        f" Total params: {total:,} ({_bytes(size)})",
-        f" Trainable params: {total:,} ({_bytes(size)})",
-        " Non-trainable params: 0 (0.00 B)",
+    return "\n".join([*lines, _rule("└─┴┘", widths), *_totals(model)])
+
+
+def _rows(model: Any, expand_nested: bool, indent: str = "") -> list[tuple[str, ...]]:
+    """(name and type, output shape, number of parameters, whether it learns) of each layer."""
+    rows: list[tuple[str, ...]] = []
+    for layer in model.layers:
+        learns = ("Y" if layer.trainable else "N") if layer.params else "-"
+        rows.append((f"{indent}{layer.name} ({type(layer).__name__})", _shape(layer), _count(layer), learns))
+        if expand_nested and hasattr(layer, "layers"):
+            rows += _rows(layer, expand_nested, f"   {indent or '└ '}")
+    return rows
+
+
+def _totals(model: Any) -> list[str]:
+    """How many numbers there are and what room they take; those of the optimizer once it has taken a step."""
+    kinds = {"Trainable": model.trainable_weights, "Non-trainable": model.non_trainable_weights}
+    if model.optimizer is not None and model.optimizer.iterations:
+        kinds["Optimizer"] = model.optimizer.variables
+    kinds = {"Total": [array for arrays in kinds.values() for array in arrays]} | kinds
+    return [
+        f" {kind} params: {sum(a.size for a in arrays):,} ({_bytes(sum(a.nbytes for a in arrays))})"
+        for kind, arrays in kinds.items()
     ]
-    return "\n".join(lines)
 
 
 def for_stdout(table: str) -> str:
@@ -43,7 +62,7 @@ def for_stdout(table: str) -> str:
 
 
 def _shape(layer: Any) -> str:
-    return "?" if layer.output_shape is None else f"(None, {', '.join(map(str, layer.output_shape))})"
+    return "?" if layer.output_shape is None else f"({', '.join(map(str, layer.output.shape))})"
 
 
 def _count(layer: Any) -> str:
@@ -55,15 +74,13 @@ def _rule(corners: str, widths: list[int]) -> str:
     return left + middle.join(line * (width + 2) for width in widths) + right
 
 
-def _row(cells: tuple[str, str, str], widths: list[int], edge: str) -> list[str]:
-    """One row of the table; a cell too long for its column goes on in the next line."""
-    wrapped = [
-        [cell[k : k + width] for k in range(0, len(cell), width)] for cell, width in zip(cells, widths, strict=True)
-    ]
+def _row(cells: tuple[str, ...], widths: list[int], edge: str) -> list[str]:
+    """One row of the table; a cell too long for its column goes on in the next line, between two words if it can."""
+    wrapped = [textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(cells, widths, strict=False)]
     lines = []
     for k in range(max(map(len, wrapped))):
         parts = [column[k] if k < len(column) else "" for column in wrapped]
-        texts = [f"{parts[0]:<{widths[0]}}", f"{parts[1]:<{widths[1]}}", f"{parts[2]:>{widths[2]}}"]
+        texts = [f"{part:{side}{width}}" for part, side, width in zip(parts, "<<>^", widths, strict=False)]
         lines.append(f"{edge} {f' {edge} '.join(texts)} {edge}")
     return lines
 

@@ -10,13 +10,16 @@ import math
 from typing import cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn import checks
 
 INITIALISATION, SHUFFLE, DROPOUT, CALL = 1, 2, 3, 4  # the purposes; CALL: dropout in model(x, training=True)
+LONE = 2**32 - 1  # in the place of a layer's number, for one that is in no model
 
 _default_seed = 0
 _lone_layers = itertools.count()  # layers built outside a model get different weights
+_lone_calls = itertools.count()  # and drop different units each time they are called
 
 
 def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0, layer: int = 0) -> np.random.Generator:
@@ -30,9 +33,9 @@ def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0, layer: int
 
 def set_random_seed(seed: int) -> None:
     """The seed of models made from now on without one of their own, as keras.utils.set_random_seed."""
-    global _default_seed, _lone_layers
+    global _default_seed, _lone_layers, _lone_calls
     _default_seed = checks.whole("set_random_seed", "seed", seed, low=0, high=2**32 - 1)
-    _lone_layers = itertools.count()
+    _lone_layers, _lone_calls = itertools.count(), itertools.count()
 
 
 def default_seed() -> int:
@@ -43,6 +46,80 @@ def default_seed() -> int:
 def lone_layer_generator() -> np.random.Generator:
     """The generator for a layer that is built by calling it, without a model."""
     return generator(_default_seed, INITIALISATION, layer=next(_lone_layers))
+
+
+def lone_call_generator() -> np.random.Generator:
+    """The generator for a layer that draws and is called in training, without a model."""
+    return generator(_default_seed, CALL, step=next(_lone_calls), layer=LONE)
+
+
+def to_categorical(x: ArrayLike, num_classes: int | None = None) -> np.ndarray:
+    """Class numbers (N,) or (N, 1) as one-hot rows (N, num_classes), as keras.utils.to_categorical. Raises ValueError.
+
+    num_classes: the largest number and one more, unless given.
+
+    >>> to_categorical([0, 2], num_classes=3)
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
+    """
+    numbers = checks.numeric_array("to_categorical", "x", x)
+    if numbers.size == 0:
+        raise ValueError(f"to_categorical: x: expected class numbers, got shape {numbers.shape}")
+    if numbers.ndim > 1 and numbers.shape[-1] == 1:
+        numbers = numbers[..., 0]
+    most = int(numbers.max()) + 1 if num_classes is None else num_classes
+    classes = checks.whole("to_categorical", "num_classes", most)
+    wrong = ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
+    if wrong.any():
+        raise ValueError(
+            f"to_categorical: x: expected whole numbers from 0 to {classes - 1}, got {numbers[wrong].ravel()[0]}"
+        )
+    return np.eye(classes)[numbers.astype(np.int64)]
+
+
+def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> np.ndarray:
+    """x divided by its length along an axis, as keras.utils.normalize: by the sum of |x|^order to the 1/order.
+
+    >>> normalize([[3.0, 4.0], [0.0, 0.0]])
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    numbers = checks.numeric_array("normalize", "x", x)
+    length = np.linalg.norm(np.atleast_1d(numbers), checks.whole("normalize", "order", order), axis, keepdims=True)
+    return np.atleast_1d(numbers) / np.where(length == 0, 1, length)
+
+
+class PyDataset:
+    """What to write for fit instead of arrays: your own __len__, the number of batches, and __getitem__, one of them.
+
+    on_epoch_end is called when an epoch is over. Any object with these two methods will do as well.
+
+    >>> class Ones(PyDataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...
+    ...     def __getitem__(self, index):
+    ...         return np.ones((8, 4)), np.zeros(8)
+    >>> len(Ones()), Ones()[0][0].shape
+    (3, (8, 4))
+    """
+
+    def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
+        """Keras' arguments say who reads ahead; here the batches are read one by one."""
+
+    def __len__(self) -> int:
+        """How many batches there are."""
+        raise NotImplementedError(f"{type(self).__name__}: write __len__, which returns the number of batches")
+
+    def __getitem__(self, index: int) -> tuple:
+        """The batch of this number: (x, y) or (x, y, sample_weight)."""
+        raise NotImplementedError(f"{type(self).__name__}: write __getitem__, which returns a batch (x, y)")
+
+    def on_epoch_end(self) -> None:
+        """An epoch is over."""
+
+
+Sequence = PyDataset  # Keras' older name
 
 
 class ShardOfDraws:
@@ -66,7 +143,7 @@ class ShardOfDraws:
         return numbers
 
     def part(self, shard: slice) -> "ShardOfDraws":
-        """The same for a part of this one, which need be that of the whole batch; neither changes what the other draws."""
+        """The same for a part of the batch, from where this one stands; neither changes what the other draws."""
         return ShardOfDraws(copy.deepcopy(self.rng), self.batch_size, shard)
 
 

@@ -17,6 +17,8 @@ from numba import prange
 
 from kernels.compiled import in_threads
 
+LEAST = 2**14  # numbers that are worth a second thread: some microseconds of work
+
 
 def adam_update(
     w: np.ndarray,
@@ -53,7 +55,7 @@ def negligible(dtype: np.dtype, epsilon: float) -> float:
     return max(tiny, min(2**26 * tiny, 2**-50 * epsilon**2))
 
 
-@in_threads(least=2**14, error_model="numpy")
+@in_threads(least=LEAST, error_model="numpy")
 def adam_into(
     w: np.ndarray,
     g: np.ndarray,

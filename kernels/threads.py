@@ -1,7 +1,8 @@
 """The one place that decides how many threads do what.
 
-A batch is cut into shards; each shard runs in a thread of its own, with serial kernels
-and single-threaded BLAS, so two pools of threads never fight for the same cores.
+There are two ways. The kernels of the fast twin share out their loops (kernels/compiled.py: in_threads), and one thread
+of Python runs from kernel to kernel. The plain layers run a shard of the batch in each thread of Python: `run`. Both
+with BLAS single-threaded, so that two pools of threads never fight for the same cores.
 """
 
 import contextvars
@@ -24,7 +25,7 @@ _threads = None  # set by set_threads; None means one for each core
 _crew: tuple[SimpleQueue, list[threading.Thread]] | None = None  # the queue of work, and who looks there for it
 _here = threading.local()  # .helping: whether this thread is a helper; .team: what set_num_threads was told in it
 _team = threading.Lock()  # who holds it may start a kernel in several threads
-_most = config.NUMBA_NUM_THREADS  # threads of a team
+_most: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # threads of a team
 _forked = False
 
 

@@ -12,7 +12,7 @@ from cnn import article
 from cnn.datasets import fashion_mnist
 from cnn.explain import trace
 from cnn.explain.terminal.text import piped
-from cnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D, ReLU, Softmax
+from cnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D, ReLU, Softmax
 from cnn.models import Sequential
 from cnn.terminal import Style
 
@@ -69,7 +69,28 @@ def odd() -> Sequential:
     )
 
 
-MODELS = {"tiny": tiny, "sure": sure, "dense": dense, "odd": odd}
+@cache
+def normalized() -> Sequential:
+    """Batch normalization in front of everything, behind a convolution and between Dense layers."""
+    model = Sequential(
+        [
+            BatchNormalization(input_shape=(28, 28, 1)),
+            Conv2D(3, 3, padding="same", use_bias=False),
+            BatchNormalization(scale=False),
+            ReLU(),
+            MaxPooling2D(4),
+            Flatten(),
+            Dense(7, trainable=False),
+            BatchNormalization(center=False),
+            Dense(10, activation="softmax"),
+        ],
+        seed=4,
+    )
+    model(np.random.default_rng(1).random((5, 28, 28, 1)), training=True)
+    return model
+
+
+MODELS = {"tiny": tiny, "sure": sure, "dense": dense, "odd": odd, "normalized": normalized}
 
 
 @cache

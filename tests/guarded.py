@@ -74,7 +74,7 @@ def train(model, rng) -> None:
             copies[key][:] = value
         layer.params = copies
     photos = int(rng.choice([1, 3]))
-    x, y = rng.random((photos, *model.input_shape), np.float32), rng.integers(0, 4, photos)
+    x, y = rng.random((photos, *model.photo_shape), np.float32), rng.integers(0, 4, photos)
     for input_gradient in (True, False):
         run_batch(model, x, y, fast=True, input_gradient=input_gradient)
 

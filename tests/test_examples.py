@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 import cnn
-from cnn import callbacks, initializers, layers, losses, models, network, optimizers
+from cnn import callbacks, initializers, layers, losses, metrics, models, network, optimizers
 
 MODULES = sorted(
     module.name
@@ -37,7 +37,7 @@ def test_examples_print_what_they_say(name):
     assert not report, "".join(report)
 
 
-PUBLIC = (callbacks, initializers, layers, losses, models, network, optimizers)
+PUBLIC = (callbacks, initializers, layers, losses, metrics, models, network, optimizers)
 CLASSES = [kind for module in PUBLIC for kind in public_classes(module)]
 
 

@@ -64,7 +64,8 @@ def computed(t):
     given = {"x", "p", *(stage.names[key] for stage in t.stages for key in stage.layer.params)}
     given |= {stage.names["winners"] for stage in t.stages if "winners" in stage.names}
     columns = {stage.names["columns"] for stage in t.stages[1:] if "columns" in stage.names}
-    through = {s.names[role] for s in t.stages if formulas.kind_of(s) == "through" for role in ("y", "dx")}
+    stages = [s for s in t.stages if formulas.kind_of(s) == "through"]
+    through = {s.names[role] for s in stages for role in ("y", "dx", *(f"d{key}" for key in s.layer.learnable))}
     return set(t.tensors) - given - columns - through
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cnn.explain import trace
 from cnn.explain.trace import choose_target, decode, loss_with, to_json, update
-from cnn.layers import Conv2D
+from cnn.layers import Conv2D, Dense, Flatten
 from cnn.models import Sequential
 
 ARTICLE = {
@@ -99,7 +99,7 @@ def test_gradients_are_those_of_training(name):
     loss, grads, dx = model.loss_and_gradients(t["x"][None], np.array([t.target]), input_gradient=True)
     assert loss == pytest.approx(t.loss, rel=1e-12)
     np.testing.assert_allclose(t["dx"], dx[0], rtol=1e-9, atol=1e-14)
-    for stage, key in ((s, key) for s in t.stages for key in s.layer.params):
+    for stage, key in ((s, key) for s in t.stages for key in s.layer.learnable):
         np.testing.assert_allclose(t.get(stage, f"d{key}"), grads[f"{stage.layer.name}/{key}"], rtol=1e-9, atol=1e-14)
 
 
@@ -257,6 +257,12 @@ def test_a_photo_that_does_not_fit_is_refused(shape):
 def test_a_network_without_classes_is_refused():
     with pytest.raises(ValueError, match="one number for each class"):
         trace(Sequential([Conv2D(2, 3, input_shape=(28, 28, 1))]), np.zeros((28, 28)))
+
+
+def test_a_network_whose_outputs_are_not_shares_of_one_is_refused():
+    model = Sequential([Conv2D(2, 3, input_shape=(28, 28, 1)), Flatten(), Dense(10, activation="sigmoid")])
+    with pytest.raises(ValueError, match="ends in softmax or in logits, got one that ends in sigmoid"):
+        trace(model, np.zeros((28, 28)))
 
 
 def test_floats_are_taken_as_they_are():

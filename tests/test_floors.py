@@ -17,14 +17,17 @@ ROOT = Path(__file__).parent.parent
 FLOORS = """
 kernels
 cnn cnn.errors cnn.terminal cnn.pretrained
-cnn.checks cnn.datasets cnn.configurable
+cnn.checks cnn.datasets cnn.configurable cnn.results cnn.variables
 cnn.utils
-cnn.initializers cnn.metrics
+cnn.initializers cnn.regularizers cnn.backend
 cnn.layers cnn.losses cnn.optimizers
-cnn.network cnn.summary
+cnn.metrics
+cnn.weights
+cnn.activations cnn.network cnn.summary
 cnn.saving
 cnn.callbacks
 cnn.training
+cnn.feature_maps
 cnn.models
 cnn.saving.__init__
 cnn.gradcheck cnn.article cnn.photos

@@ -273,7 +273,7 @@ def loads_or_refuses(path, data: bytes) -> None:
         assert str(error).startswith(str(path)) and str(error).isprintable()
     else:
         assert all(np.isfinite(w).all() for w in model.get_weights())
-        model.predict(np.zeros((1, *model.input_shape), np.float32), verbose=0)
+        model.predict(np.zeros((1, *model.photo_shape), np.float32), verbose=0)
 
 
 FUZZ = settings(max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,9 +14,16 @@ import cnn.layers
 import cnn.layers.convolution
 import cnn.layers.pooling
 import cnn.training.step
-from cnn import losses
+from cnn import losses, regularizers
 
-GATES = [gates.layer_gate, gates.network_gate, gates.corner_gate, gates.independence_gate]
+GATES = [
+    gates.layer_gate,
+    gates.network_gate,
+    gates.corner_gate,
+    gates.independence_gate,
+    gates.whole_batch_gate,
+    gates.penalty_gate,
+]
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -158,15 +165,15 @@ def dropout_forgotten_on_the_way_back(patch):
 
 
 def a_shards_bias_left_out(patch):
-    original = cnn.training.step.threads.run
+    original = cnn.training.step.together
 
-    def faulty(task, parts):
-        results = original(task, parts)
+    def faulty(tasks):
+        results = original(tasks)
         for result in results[1:]:
             result.grads["dense/bias"][:] = 0
         return results
 
-    patch.setattr(cnn.training.step.threads, "run", faulty)
+    patch.setattr(cnn.training.step, "together", faulty)
 
 
 def activation_left_out_of_the_convolution(patch):
@@ -208,6 +215,71 @@ def a_column_buffer_used_twice(patch):
     patch.setattr(cnn.layers.convolution, "im2col", faulty)
 
 
+def normalization_with(patch, change):
+    """A fault in what backward adds up over the batch: change(totals) -> the totals that it is told."""
+    original = cnn.layers.BatchNormalization.backward_of_part
+
+    def faulty(self, dy, cache):
+        task = original(self, dy, cache)
+        return (yield from _answered(task, change))
+
+    patch.setattr(cnn.layers.BatchNormalization, "backward_of_part", faulty)
+
+
+def _answered(task, change):
+    shares = next(task, None)
+    try:
+        task.send(change((yield shares)))
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it asked for more")
+
+
+def moments_taken_for_constants(patch):
+    """The gradient that does not go through mean and variance."""
+    normalization_with(patch, lambda totals: (0 * totals[0], 0 * totals[1]))
+
+
+def variance_taken_for_a_constant(patch):
+    normalization_with(patch, lambda totals: (0 * totals[0], totals[1]))
+
+
+def each_shard_normalizes_by_itself(patch):
+    """By moments of its own photos alone."""
+    original = cnn.layers.BatchNormalization.forward_of_part
+
+    def faulty(self, x, training=False):
+        y, cache = cnn.layers.whole_batch.together([original(self, x, training)])[0]
+        return y, cache
+        yield
+
+    patch.setattr(cnn.layers.BatchNormalization, "forward_of_part", faulty)
+
+
+def dgamma_of_what_was_not_normalized(patch):
+    original = cnn.layers.BatchNormalization.backward_of_part
+
+    def faulty(self, dy, cache):
+        dx, grads = yield from original(self, dy, cache)
+        x = cache.normal * cache.deviation
+        return dx, grads | {"gamma": (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)}
+
+    patch.setattr(cnn.layers.BatchNormalization, "backward_of_part", faulty)
+
+
+def penalty_added_in_each_shard(patch):
+    original = regularizers.L1L2.gradient
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: 2 * original(self, w))  # by two shards
+
+
+def square_without_its_two(patch):
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: self.l1 * np.sign(w) + self.l2 * w)
+
+
+def absolute_value_without_its_sign(patch):
+    patch.setattr(regularizers.L1L2, "gradient", lambda self, w: self.l1 + 2 * self.l2 * w)
+
+
 FAULTS = [
     (loss_gradient_without_the_mean, gates.network_gate),
     (each_shard_divides_by_its_own_size, gates.network_gate),
@@ -231,6 +303,13 @@ FAULTS = [
     (activation_left_out_of_the_convolution, gates.network_gate),
     (a_layer_that_remembers_its_last_input, gates.independence_gate),
     (a_column_buffer_used_twice, gates.independence_gate),
+    (moments_taken_for_constants, gates.layer_gate),
+    (variance_taken_for_a_constant, gates.layer_gate),
+    (dgamma_of_what_was_not_normalized, gates.layer_gate),
+    (each_shard_normalizes_by_itself, gates.whole_batch_gate),
+    (penalty_added_in_each_shard, gates.penalty_gate),
+    (square_without_its_two, gates.penalty_gate),
+    (absolute_value_without_its_sign, gates.penalty_gate),
 ]
 
 

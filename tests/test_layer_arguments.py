@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cnn import layers
+from cnn import layers, regularizers
 
 # Weights
 
@@ -100,6 +100,14 @@ CONFIGS = {
     "pool": (layers.MaxPooling2D(3), '{"pool_size": [3, 3], "strides": [3, 3], "padding": "valid", "name": null}'),
     "dropout": (layers.Dropout(0), '{"rate": 0.0, "name": null}'),
     "flatten": (layers.Flatten(name="f"), '{"name": "f"}'),
+    "regularized": (
+        layers.Dense(3, kernel_regularizer="l1_l2", bias_regularizer=regularizers.l2(0.5)),
+        '{"units": 3, "name": null, "activation": "linear", "use_bias": true, "kernel_initializer": "glorot_uniform", '
+        '"bias_initializer": "zeros", '
+        '"kernel_regularizer": {"class_name": "L1L2", "config": {"l1": 0.01, "l2": 0.01}}, '
+        '"bias_regularizer": {"class_name": "L2", "config": {"l2": 0.5}}}',
+    ),
+    "frozen": (layers.Flatten(trainable=False), '{"name": null, "trainable": false}'),
 }
 
 
@@ -132,12 +140,12 @@ BAD_ARGUMENTS = {
     "stride 0": (lambda: layers.Conv2D(1, 3, strides=(1, 0)), "Conv2D: strides: .* got 0"),
     "padding": (lambda: layers.Conv2D(1, 3, padding="full"), "Conv2D: padding: expected 'valid' or 'same', got 'full'"),
     "activation": (
-        lambda: layers.Conv2D(1, 3, activation="tanh"),
-        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax', got 'tanh'",
+        lambda: layers.Conv2D(1, 3, activation="tan"),
+        "Conv2D: activation: expected 'linear' or 'relu' or 'softmax' or .* got 'tan'",
     ),
     "initializer": (
-        lambda: layers.Dense(1, kernel_initializer="ones"),
-        "Dense: kernel_initializer: expected one of 'glorot_uniform', .* got 'ones'",
+        lambda: layers.Dense(1, kernel_initializer="twos"),
+        "Dense: kernel_initializer: expected one of 'constant', .* got 'twos'",
     ),
     "name": (lambda: layers.Dense(1, name="a/b"), "name: expected a word without '/', got 'a/b'"),
     "input_shape": (lambda: layers.Dense(1, input_shape=(0,)), "Dense: input_shape: .* got 0"),
@@ -149,11 +157,36 @@ BAD_ARGUMENTS = {
     ),
     "groups": (lambda: layers.Conv2D(1, 3, groups=2), "Conv2D: the argument 'groups' is not supported here"),
     "regularizer": (
-        lambda: layers.Dense(1, kernel_regularizer="l2"),
-        "Dense: the argument 'kernel_regularizer' is not supported here",
+        lambda: layers.Dense(1, kernel_regularizer="l3"),
+        r"Dense: kernel_regularizer: expected None, 'l1', 'l2', 'l1_l2' or an object such as .*, got 'l3'",
+    ),
+    "regularizer of a function": (
+        lambda: layers.Conv2D(1, 3, bias_regularizer=abs),
+        "Conv2D: bias_regularizer: expected None, 'l1', .*, got <built-in function abs>",
+    ),
+    "regularizer's factor": (lambda: regularizers.L2(-1), "L2: l2: expected a number in .*, got -1"),
+    "regularizer's argument": (lambda: regularizers.L1(l2=1), "L1: the argument 'l2' is not supported here"),
+    "regularizer of activity": (
+        lambda: layers.Dense(1, activity_regularizer="l2"),
+        "Dense: the argument 'activity_regularizer' is not supported here",
     ),
     "use_bias": (lambda: layers.Dense(1, use_bias="no"), "Dense: use_bias: expected True or False, got 'no'"),
     "activation 0": (lambda: layers.Dense(1, activation=0), "Dense: activation: expected 'linear' or .*, got 0"),
+    "trainable": (lambda: layers.Dense(1, trainable="no"), "Dense: trainable: expected True or False, got 'no'"),
+    "trainable later": (
+        lambda: setattr(layers.Flatten(), "trainable", None),
+        "Flatten: trainable: expected True or False, got None",
+    ),
+    "axis": (
+        lambda: layers.BatchNormalization(axis=1)(np.zeros((2, 3, 3, 1))),
+        "BatchNormalization: axis: expected -1 or 3, the channels, got 1",
+    ),
+    "momentum": (
+        lambda: layers.BatchNormalization(momentum=1.5),
+        r"BatchNormalization: momentum: expected a number in \[0, 1\], got 1.5",
+    ),
+    "epsilon": (lambda: layers.BatchNormalization(epsilon=-1), "BatchNormalization: epsilon: expected .*, got -1"),
+    "renorm": (lambda: layers.BatchNormalization(renorm=True), "the argument 'renorm' is not supported here"),
     "weights": (lambda: layers.Flatten().set_weights(3), "Flatten: set_weights: expected 0 arrays, got 3"),
     "dropout without rng": (
         lambda: layers.Dropout(0.5).forward(np.ones((1, 2)), training=True),

@@ -1,6 +1,7 @@
 """Every layer: its gradients over a table of shapes, its shapes as in Keras, and what it must not do."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cnn import layers
 from cnn.gradcheck import check_layer
 
+FLIPS, FILL_MODES = ("horizontal", "vertical", "horizontal_and_vertical"), ("constant", "nearest", "reflect", "wrap")
 # name: (layer, shape of one photo). Kernels 1 to 7, strides 1 to 3, both paddings, rectangles, every activation.
 TABLE = {
     "conv 1x1": (lambda: layers.Conv2D(3, 1), (4, 5, 2)),
@@ -48,11 +50,52 @@ TABLE = {
     "relu": (lambda: layers.ReLU(), (3, 4, 2)),
     "softmax": (lambda: layers.Softmax(), (6,)),
     "softmax on the last axis": (lambda: layers.Softmax(), (2, 2, 3)),
+    **{f"{name} alone": (partial(layers.Activation, name), (3, 4)) for name in layers.ACTIVATIONS},
+    "leaky relu": (lambda: layers.LeakyReLU(0.1), (3, 4)),
+    "elu": (lambda: layers.ELU(0.5), (3, 4)),
+    "dense sigmoid": (lambda: layers.Dense(4, activation="sigmoid"), (5,)),
+    "conv elu": (lambda: layers.Conv2D(2, 3, activation=layers.ELU(0.5)), (5, 6, 2)),
     "flatten": (lambda: layers.Flatten(), (3, 4, 2)),
     "flatten of a row": (lambda: layers.Flatten(), (3,)),
+    "batch normalization": (lambda: layers.BatchNormalization(), (3, 2, 2)),
+    "batch normalization of rows": (lambda: layers.BatchNormalization(axis=1, momentum=0.5, epsilon=0.1), (3,)),
+    "batch normalization, frozen": (lambda: layers.BatchNormalization(trainable=False), (2, 2)),
+    "batch normalization, no scale": (lambda: layers.BatchNormalization(scale=False), (2, 2, 3)),
+    "batch normalization, no center": (lambda: layers.BatchNormalization(center=False), (3, 4)),
     "dropout": (lambda: layers.Dropout(0.4), (4, 3)),
     "dropout of nothing": (lambda: layers.Dropout(0), (4, 3)),
+    "dropout of maps": (lambda: layers.SpatialDropout2D(0.4), (3, 2, 5)),
+    "mean 2x2": (lambda: layers.AveragePooling2D(), (6, 4, 3)),
+    "mean 2x2, odd": (lambda: layers.AveragePooling2D(), (5, 7, 2)),
+    "mean 2x2 same, odd": (lambda: layers.AveragePooling2D(padding="same"), (5, 7, 2)),
+    "mean 3x3 stride 2, overlapping": (lambda: layers.AveragePooling2D(3, 2), (7, 7, 2)),
+    "mean 3x3 stride 1 same": (lambda: layers.AveragePooling2D(3, 1, "same"), (4, 5, 1)),
+    "mean 2x3, strides 1x2": (lambda: layers.AveragePooling2D((2, 3), (1, 2)), (5, 7, 2)),
+    "mean 5x4 same, larger than the photo": (lambda: layers.AveragePooling2D((5, 4), 2, "same"), (3, 2, 2)),
+    "mean 1x1 stride 3": (lambda: layers.AveragePooling2D(1, 3), (7, 5, 1)),
+    "mean of maps": (lambda: layers.GlobalAveragePooling2D(), (3, 4, 2)),
+    "mean of maps, kept": (lambda: layers.GlobalAveragePooling2D(keepdims=True), (3, 4, 2)),
+    "maximum of maps": (lambda: layers.GlobalMaxPooling2D(), (3, 4, 2)),
+    "maximum of maps, kept": (lambda: layers.GlobalMaxPooling2D(keepdims=True), (3, 4, 2)),
+    "zeros around": (lambda: layers.ZeroPadding2D(((1, 0), (2, 3))), (3, 4, 2)),
+    "reshape": (lambda: layers.Reshape((2, -1)), (3, 4)),
+    "reshape to a row": (lambda: layers.Reshape((-1,)), (3, 4, 2)),
+    "rescaling": (lambda: layers.Rescaling(-0.5, offset=3), (3, 4)),
+    "rescaling of channels": (lambda: layers.Rescaling((0.5, 2), offset=(0, 1)), (3, 2)),
+    "normalization": (lambda: layers.Normalization(mean=(1, 2), variance=(4, 0.25)), (3, 2)),
+    "normalization, inverted": (lambda: layers.Normalization(None, 1, 4, invert=True), (3, 2)),
+    "normalization of places": (lambda: layers.Normalization((1, 2), [[1, 2]] * 3, [[4, 1]] * 3), (3, 2, 4)),
+    **{f"random flip, {mode}": (partial(layers.RandomFlip, mode), (3, 4, 2)) for mode in FLIPS},
+    **{f"random rotation, {mode}": (partial(layers.RandomRotation, 0.4, mode), (4, 3, 2)) for mode in FILL_MODES},
+    **{f"random zoom, {mode}": (partial(layers.RandomZoom, 0.6, None, mode), (4, 3, 2)) for mode in FILL_MODES},
+    "random zoom of both": (lambda: layers.RandomZoom((-0.5, -0.2), (0.1, 0.9), "nearest", "nearest"), (4, 3, 2)),
+    "random translation": (lambda: layers.RandomTranslation(0.6, (-0.1, 0.9)), (4, 3, 2)),
+    "random translation, filled": (lambda: layers.RandomTranslation(0, 0.9, "constant", fill_value=2), (4, 3, 2)),
 }
+FOR_PHOTOS = (
+    *(layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D),
+    *(layers.ZeroPadding2D, layers.SpatialDropout2D, layers.RandomLayer),
+)
 EVERY_LAYER = pytest.mark.parametrize(("make", "shape"), TABLE.values(), ids=TABLE)
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -69,8 +112,8 @@ def built(make, shape, dtype=np.float64, seed=3):
     layer = make()
     rng = np.random.default_rng(seed)
     layer.build(shape, rng, dtype)
-    if "bias" in layer.params:
-        layer.params["bias"][:] = rng.uniform(-0.5, 0.5, layer.params["bias"].shape)
+    for key in {"bias", "gamma", "beta", "moving_mean", "moving_variance"} & layer.params.keys():
+        layer.params[key] += rng.uniform(-0.5, 0.5, layer.params[key].shape).astype(dtype)
     return layer
 
 
@@ -149,7 +192,7 @@ def test_shapes_are_those_that_were_announced(make, shape):
     dx, grads = layer.backward(y, cache)
     assert y.shape == (3, *layer.output_shape)
     assert dx.shape == (3, *shape)
-    assert {key: grad.shape for key, grad in grads.items()} == {key: value.shape for key, value in layer.params.items()}
+    assert {key: grad.shape for key, grad in grads.items()} == {key: layer.params[key].shape for key in layer.learnable}
 
 
 @EVERY_LAYER
@@ -160,7 +203,8 @@ def test_a_layer_can_be_called_alone(make, shape):
     assert y.dtype == np.float32
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
     second = np.zeros((2, *shape, 7), np.float32)
-    if isinstance(layer, layers.Weighted) or hasattr(layer, "strides"):  # which need the axes that they were made for
+    for_channels = any(np.ndim(getattr(layer, name, 0)) == 1 for name in ("scale", "mean"))
+    if layer.params or for_channels or isinstance(layer, FOR_PHOTOS):  # which need the axes that they were made for
         with pytest.raises(ValueError, match=type(layer).__name__):
             layer(second)
     else:  # what has no weights takes any shape that it can compute with, as in Keras

@@ -125,9 +125,10 @@ def test_slots_of_another_shape_are_refused_and_nothing_changes(make, shape, dty
         (lambda: Adam(beta_1=1), r"adam: beta_1: expected a number in \[0, 1\), got 1"),
         (lambda: Adam(beta_2=-0.1), "adam: beta_2: .* got -0.1"),
         (lambda: Adam(epsilon=-1), "adam: epsilon: .* got -1"),
-        (lambda: Adam(amsgrad=True), "adam: the argument 'amsgrad' is not supported here"),
-        (lambda: SGD(clipnorm=1), "sgd: the argument 'clipnorm' is not supported here"),
-        (lambda: optimizers.get("rmsprop"), "optimizer: expected 'adam', 'sgd' or an optimizer, got 'rmsprop'"),
+        (lambda: Adam(amsgrad="yes"), "adam: amsgrad: expected True or False, got 'yes'"),
+        (lambda: Adam(centered=True), "adam: the argument 'centered' is not supported here"),
+        (lambda: SGD(clipnorm=0), "sgd: clipnorm: expected a number above 0, got 0"),
+        (lambda: optimizers.get("lion"), "optimizer: expected one of 'sgd', 'adam', .* or an optimizer, got 'lion'"),
         (lambda: optimizers.get(None), "optimizer: .* got None"),
     ],
 )

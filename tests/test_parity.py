@@ -8,7 +8,13 @@ import torch
 from conftest import random_batch
 
 from cnn import layers, models, optimizers
-from cnn.losses import SparseCategoricalCrossentropy
+from cnn.losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
 from kernels.geometry import window_geometry
 
 F = torch.nn.functional
@@ -112,6 +118,38 @@ def test_softmax_and_dense(dtype, tolerance):
         close(ours, theirs, tolerance)
 
 
+@pytest.mark.parametrize("shape", [(5,), (4, 3, 5)])
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@DTYPES
+def test_batch_normalization(shape, scale, training, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    layer = layers.BatchNormalization(scale=scale)
+    layer.build(shape, rng, dtype)
+    for value in layer.params.values():
+        value[:] = rng.uniform(0.5, 1.5, value.shape)
+    x = (3 + 2 * rng.standard_normal((7, *shape))).astype(dtype)
+    y, cache = layer.forward(x, training)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx, grads = layer.backward(dy, cache)
+    tx, given = tensor(x), {key: tensor(value) for key, value in layer.params.items()}
+    moving = [given[key].detach().clone() for key in ("moving_mean", "moving_variance")]
+    rows = tx.reshape(-1, 5)
+    ty = F.batch_norm(rows, *moving, given.get("gamma"), given["beta"], training, 0.01, 1e-3).reshape(x.shape)
+    ty.backward(torch.tensor(dy))
+    close(y, ty, tolerance)
+    close(dx, tx.grad, tolerance)
+    for key, grad in grads.items():
+        close(grad, given[key].grad, 10 * tolerance)
+    if training:  # PyTorch keeps the variance of a sample, Keras that of the numbers themselves
+        averages, count = layer.averages(cache), rows.shape[0]
+        close(averages["moving_mean"], moving[0], tolerance)
+        old = 0.99 * layer.params["moving_variance"]
+        close(averages["moving_variance"], old + (moving[1].numpy() - old) * ((count - 1) / count), tolerance)
+    else:
+        assert layer.averages(cache) == {}
+
+
 @pytest.mark.parametrize("size", [1, 100, 1e4])
 @DTYPES
 def test_cross_entropy_of_logits(size, dtype, tolerance):
@@ -124,6 +162,61 @@ def test_cross_entropy_of_logits(size, dtype, tolerance):
     theirs.backward()
     assert loss == pytest.approx(theirs.item(), rel=max(tolerance, 1e-6 if dtype == np.float32 else 0))
     close(dz, tz.grad, tolerance)
+
+
+LABELS = np.random.default_rng(5).dirichlet(np.ones(10), size=7)
+YES = (np.random.default_rng(6).random((7, 10)) < 0.5).astype(float)
+SPREAD = np.random.default_rng(7).uniform(0.01, 0.99, (7, 10))
+PHOTOS_COUNT = np.random.default_rng(8).random(7)
+
+
+def weighted(losses, weights):
+    return (losses if weights is None else losses * torch.tensor(weights)).sum() / len(losses)
+
+
+FAMILY = {
+    "categorical": (
+        lambda: CategoricalCrossentropy(label_smoothing=0.1),
+        LABELS,
+        True,
+        lambda z, y: F.cross_entropy(z, y, label_smoothing=0.1, reduction="none"),
+    ),
+    "categorical of probabilities": (
+        CategoricalCrossentropy,
+        LABELS,
+        False,
+        lambda p, y: -(y * torch.log(p / p.sum(dim=1, keepdim=True))).sum(dim=1),
+    ),
+    "binary": (
+        lambda: BinaryCrossentropy(label_smoothing=0.1),
+        YES,
+        True,
+        lambda z, y: F.binary_cross_entropy_with_logits(z, 0.9 * y + 0.05, reduction="none").mean(dim=1),
+    ),
+    "binary of probabilities": (
+        BinaryCrossentropy,
+        YES,
+        False,
+        lambda p, y: F.binary_cross_entropy(p, y, reduction="none").mean(dim=1),
+    ),
+    "squares": (MeanSquaredError, LABELS, False, lambda p, y: F.mse_loss(p, y, reduction="none").mean(dim=1)),
+    "distances": (MeanAbsoluteError, LABELS, False, lambda p, y: F.l1_loss(p, y, reduction="none").mean(dim=1)),
+}
+
+
+@pytest.mark.parametrize("weights", [None, PHOTOS_COUNT], ids=["plain", "weighted"])
+@pytest.mark.parametrize(("make", "labels", "from_logits", "formula"), FAMILY.values(), ids=FAMILY)
+@DTYPES
+def test_the_family_of_losses(make, labels, from_logits, formula, weights, dtype, tolerance):
+    values = (20 * (SPREAD - 0.5) if from_logits else SPREAD).astype(dtype)
+    labels = labels.astype(dtype)
+    weights = None if weights is None else weights.astype(dtype)
+    loss, gradient = make().loss_and_gradient(labels, values, 7, from_logits, weights)
+    theirs = tensor(values)
+    expected = weighted(formula(theirs, torch.tensor(labels)), weights)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=max(tolerance, 1e-6 if dtype == np.float32 else 0))
+    close(gradient, theirs.grad, tolerance)
 
 
 # A whole network
@@ -231,3 +324,61 @@ def test_with_a_fixed_epsilon_adam_would_differ():
     theirs.grad = torch.tensor([1e-6], dtype=torch.float64)
     adam.step()
     assert abs(w["w"].item() - theirs.item()) > 1e-4
+
+
+# With epsilon 0 the formulas of all of them coincide; where PyTorch adds it elsewhere, it would make the difference.
+FAMILY = {
+    "adamw": (
+        lambda: optimizers.AdamW(0.01, weight_decay=0.2, epsilon=0),
+        lambda w: torch.optim.AdamW([w], 0.01, weight_decay=0.2, eps=0),
+    ),
+    "amsgrad": (
+        lambda: optimizers.Adam(0.01, beta_2=0.5, amsgrad=True, epsilon=0),
+        lambda w: torch.optim.Adam([w], 0.01, (0.9, 0.5), amsgrad=True, eps=0),
+    ),
+    "rmsprop": (
+        lambda: optimizers.RMSprop(0.01, epsilon=0),
+        lambda w: torch.optim.RMSprop([w], 0.01, alpha=0.9, eps=0),
+    ),
+    "rmsprop, centered, momentum": (
+        lambda: optimizers.RMSprop(0.01, rho=0.5, momentum=0.8, centered=True, epsilon=0),
+        lambda w: torch.optim.RMSprop([w], 0.01, alpha=0.5, momentum=0.8, centered=True, eps=0),
+    ),
+    "nadam": (lambda: optimizers.Nadam(0.01), lambda w: torch.optim.NAdam([w], 0.01, eps=1e-7, momentum_decay=1)),
+    "adagrad": (
+        lambda: optimizers.Adagrad(0.01, initial_accumulator_value=0.3, epsilon=0),
+        lambda w: torch.optim.Adagrad([w], 0.01, initial_accumulator_value=0.3, eps=0),
+    ),
+    "adamax": (
+        lambda: optimizers.Adamax(0.01, beta_2=0.9, epsilon=0),
+        lambda w: torch.optim.Adamax([w], 0.01, (0.9, 0.9), eps=0),
+    ),
+    "adadelta": (
+        lambda: optimizers.Adadelta(1.0, epsilon=1e-4),
+        lambda w: torch.optim.Adadelta([w], 1.0, rho=0.95, eps=1e-4),
+    ),
+}
+
+
+@pytest.fixture
+def double_scalars():
+    """PyTorch keeps NAdam's product of momenta in its default type."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(("make", "theirs"), FAMILY.values(), ids=FAMILY)
+@DTYPES
+def test_ten_steps_of_each_optimizer(make, theirs, dtype, tolerance, double_scalars):
+    rng = np.random.default_rng(0)
+    w, ours = rng.normal(size=(6, 5)).astype(dtype), make()
+    parameter = tensor(w)
+    other, start = theirs(parameter), w.copy()
+    for _ in range(10):
+        g = rng.normal(size=w.shape).astype(dtype)
+        ours.update({"w": w}, {"w": g})
+        parameter.grad = torch.tensor(g)
+        other.step()
+    assert np.abs(w - start).max() > 1e-3
+    close(w, parameter, 10 * tolerance)

@@ -339,7 +339,7 @@ def forgets_the_means(monkeypatch):
 
     def restore(run, saved, state, where):
         original(run, saved, state, where)
-        run.mean = RunningMean()
+        run.mean = RunningMean(run.model)
 
     monkeypatch.setattr(Run, "restore", restore)
 

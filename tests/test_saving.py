@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cnn import checks, layers, losses, models, optimizers, saving
+from cnn import checks, initializers, layers, losses, models, optimizers, saving
 from cnn.errors import DivergedError, ModelFileError
 from cnn.saving import document
 
@@ -75,7 +75,7 @@ def test_all_of_a_model_comes_back(tmp_path, optimizer):
         "input_shape",
         "output_shape",
         "epoch",
-        "metrics",
+        "metrics_names",
         "class_names",
         "input_scale",
         "made_by",
@@ -331,8 +331,30 @@ def test_get_config_and_constructor_are_inverse():
     things = [
         *(layer for layer in small_model(trained=False).layers),
         layers.Dropout(0.1, name="drop"),
+        layers.BatchNormalization(momentum=0.5, epsilon=0.1, center=False, gamma_initializer="zeros"),
+        layers.Dense(3, trainable=False, activation=layers.ELU(0.5), kernel_initializer=initializers.HeUniform(seed=3)),
+        layers.Activation("gelu"),
+        layers.LeakyReLU(0.1),
+        layers.ELU(0.5),
+        layers.AveragePooling2D((2, 3), 1, "same"),
+        layers.GlobalAveragePooling2D(keepdims=True),
+        layers.GlobalMaxPooling2D(keepdims=True),
+        layers.ZeroPadding2D(((1, 2), (3, 4))),
+        layers.Reshape((-1, 2)),
+        layers.SpatialDropout2D(0.1, seed=3),
+        layers.Rescaling((0.5, 2), offset=(1, 0)),
+        layers.Normalization((1, 3), mean=[[1, 2]], variance=[[3, 4]], invert=True),
+        layers.RandomFlip("vertical", seed=3),
+        layers.RandomRotation((0.1, 0.2), "wrap"),
+        layers.RandomTranslation(0.1, 0.2, "nearest", "nearest"),
+        layers.RandomZoom(0.1, (0, 0.2), "constant", fill_value=0.5),
         *OPTIMIZERS,
+        *(kind(0.02, weight_decay=0.3, use_ema=True) for kind in optimizers.TABLE.values()),
         losses.SparseCategoricalCrossentropy(from_logits=True, name="mine"),
+        losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
+        losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
+        losses.MeanSquaredError(name="mine"),
+        losses.MeanAbsoluteError(name="mine"),
     ]
     assert {type(thing).__name__ for thing in things} == {*document.LAYERS, *document.OPTIMIZERS, *document.LOSSES}
     for thing in things:

@@ -43,7 +43,14 @@ def run_again(files: list[str], *options, **environment) -> int:
 
 @pytest.mark.slow
 def test_kernels_layers_and_the_fast_twin_without_the_compiler():
-    files = ["test_kernels.py", "test_layers.py", "test_layer_arguments.py", "test_vectors.py", *TWIN]
+    files = [
+        "test_kernels.py",
+        "test_optimizer_kernels.py",
+        "test_layers.py",
+        "test_layer_arguments.py",
+        "test_vectors.py",
+        *TWIN,
+    ]
     assert run_again(files, "-k", "not any_shape and not pools", NUMBA_DISABLE_JIT="1") > 600
 
 

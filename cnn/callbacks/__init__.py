@@ -4,6 +4,15 @@ from cnn.callbacks.base import Callback, CallbackList, History
 from cnn.callbacks.keeping import BackupAndRestore, CSVLogger
 from cnn.callbacks.monitoring import EarlyStopping, ModelCheckpoint
 from cnn.callbacks.progress import ProgressBar
+from cnn.callbacks.steering import (
+    LambdaCallback,
+    LearningRateScheduler,
+    ReduceLROnPlateau,
+    RemoteMonitor,
+    SwapEMAWeights,
+    TerminateOnNaN,
+)
+from cnn.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
@@ -12,6 +21,13 @@ __all__ = [
     "CallbackList",
     "EarlyStopping",
     "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
     "ModelCheckpoint",
     "ProgressBar",
+    "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "SwapEMAWeights",
+    "TensorBoard",
+    "TerminateOnNaN",
 ]

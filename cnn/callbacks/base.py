@@ -34,6 +34,8 @@ class Run(Protocol):
 class Callback:
     """Override the moments you want to see. self.model is the model, self.params {"epochs", "steps", "verbose"}.
 
+    logs is a dict; at moments that begin something it is empty.
+
     Beyond Keras: on_restore(run) and on_safe_point(run), where fit can be taken up and where it may be left: between
     two batches, when all callbacks have seen all that happened. A callback that remembers something which decides the
     future gives it away in get_state, as JSON can hold it (and weights as {parameter's name: array}), and takes it
@@ -59,6 +61,14 @@ class Callback:
     model: Network = None  # type: ignore[assignment]  # fit hands it over before the first moment
     params: dict = {}
 
+    def set_model(self, model: Network) -> None:
+        """Takes the model, before the first moment."""
+        self.model = model
+
+    def set_params(self, params: dict) -> None:
+        """Takes the params, before the first moment."""
+        self.params = params
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """fit begins."""
 
@@ -73,9 +83,17 @@ class Callback:
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """A batch begins, counted from 0 in its epoch."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """A batch has been learned; logs: the means of the epoch so far."""
+        self.on_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """The short name of on_train_batch_begin."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """The short name of on_train_batch_end."""
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """evaluate begins, or a validation."""
@@ -98,8 +116,8 @@ class Callback:
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """A batch of it begins."""
 
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """A batch of it is done."""
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """A batch of it is done; logs: {"outputs": (N, ...)}."""
 
     def on_restore(self, run: Run) -> None:
         """fit has begun and may be taken up from an earlier state: see run.restore."""
@@ -133,7 +151,8 @@ class CallbackList:
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 raise ValueError(f"callbacks: expected instances of Callback, got {callback!r}")
-            callback.model, callback.params = model, params
+            callback.set_params(params)
+            callback.set_model(model)
         self.callbacks = callbacks
 
     def require(self, names: list[str], validation: bool) -> None:
@@ -146,13 +165,17 @@ class CallbackList:
                     where, known = f"{type(callback).__name__}: {argument}", ", ".join(sorted(names))
                     raise ValueError(f"{where}: expected one of {known}, got {name!r} (no validation data?)")
 
-    def call(self, moment: str, *args: Any) -> None:
-        """Tell all callbacks. Most leave most moments alone; one may set them on itself, even while fit runs."""
-        idle = getattr(Callback, moment)
+    def call(self, moment: str, *args: Any, without: Sequence[Callback] = ()) -> None:
+        """Tell all callbacks; one may set moments on itself, even while fit runs. Logs that do not exist are {}."""
+        if moment.endswith("_begin") or moment == "on_predict_end":
+            args = (*args, {})
         for callback in self.callbacks:
-            watch = getattr(callback, moment)
-            if getattr(watch, "__func__", watch) is not idle:
-                watch(*args)
+            if callback not in without:
+                getattr(callback, moment)(*args)
+
+    def waiting(self) -> list[Callback]:
+        """Those that read what a validation gives, and have nothing to do in an epoch without one."""
+        return [c for c in self.callbacks if any(name.startswith("val_") for _, name in c.reads())]
 
 
 class History(Callback):

@@ -36,9 +36,18 @@ class BackupAndRestore(Callback):
         self,
         backup_dir: str | os.PathLike,
         save_freq: str | int = "epoch",
+        *,
+        double_checkpoint: bool = False,
         delete_checkpoint: bool = True,
         extra: dict | None = None,
     ):
+        if not os.fspath(backup_dir):
+            raise ValueError("BackupAndRestore: backup_dir: expected the name of a folder, got ''")
+        if double_checkpoint:
+            raise ValueError(
+                "BackupAndRestore: double_checkpoint: True is not supported here, nor needed: whatever happens, "
+                "the folder holds the old file or the new one, whole"
+            )
         self.every = (
             None if save_freq == "epoch" else checks.whole("BackupAndRestore", "save_freq", save_freq, high=2**40)
         )

@@ -8,6 +8,9 @@ import numpy as np
 
 from cnn import checks
 from cnn.callbacks.base import Callback, Logs
+from cnn.saving import model_file
+
+GROWING = ("acc", "precision", "recall", "auc", "top_k")  # in the names of metrics that are better when larger
 
 
 class Best:
@@ -23,7 +26,8 @@ class Best:
         if baseline is not None:
             baseline = checks.number(f"monitoring {monitor!r}", "baseline", baseline, low=-math.inf)
         self.monitor, self.min_delta, self.baseline = monitor, min_delta, baseline
-        self.sign = 1 if mode == "max" or (mode == "auto" and "acc" in monitor) else -1
+        grows = any(word in monitor for word in GROWING)
+        self.sign = 1 if mode == "max" or (mode == "auto" and grows) else -1
         self.reset()
 
     def reset(self) -> None:
@@ -36,10 +40,14 @@ class Best:
             raise ValueError(
                 f"monitor: expected one of {', '.join(sorted(logs))}, got {self.monitor!r} (no validation data?)"
             )
-        if self.sign * (logs[self.monitor] - self.value) <= self.min_delta:
+        if not self.better(logs[self.monitor], self.value):
             return False
         self.value = logs[self.monitor]
         return True
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether it is, by more than min_delta."""
+        return self.sign * value - self.min_delta > self.sign * than
 
     def get_state(self) -> float | None:
         """The best value as JSON can hold it: None for the infinity at the start."""
@@ -52,8 +60,30 @@ class Best:
             self.value = checks.number(f"monitoring {self.monitor!r}", "best", value, low=-math.inf)
 
 
-class EarlyStopping(Callback):
+class Monitoring(Callback):
+    """What callbacks share that watch one value.
+
+    >>> Monitoring("val_loss").best is None
+    True
+    """
+
+    def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, initial: float | None = None) -> None:
+        self.watched = Best(monitor, mode, min_delta, initial)
+
+    @property
+    def best(self) -> float | None:
+        """The best value so far; None before the first."""
+        return self.watched.get_state()
+
+    def reads(self) -> list[tuple[str, str]]:
+        return [("monitor", self.watched.monitor)]
+
+
+class EarlyStopping(Monitoring):
     """Stop when the monitored value has not improved by more than min_delta for `patience` epochs.
+
+    Epochs that are no better than a baseline count as no improvement. restore_best_weights: end with the weights of
+    the best epoch, be it better than the baseline or not. start_from_epoch: do not look before that epoch.
 
     >>> import numpy as np
     >>> from cnn import layers, models
@@ -79,16 +109,14 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ):
         min_delta = abs(checks.number("EarlyStopping", "min_delta", min_delta, low=-math.inf))
-        self.best = Best(monitor, mode, min_delta, baseline)
+        super().__init__(monitor, mode, min_delta)
+        self.baseline = Best(monitor, mode, baseline=baseline).value
         self.patience = checks.whole("EarlyStopping", "patience", patience, low=0)
         self.start_from_epoch = checks.whole("EarlyStopping", "start_from_epoch", start_from_epoch, low=0)
         self.verbose, self.restore_best_weights = verbose, restore_best_weights
 
-    def reads(self) -> list[tuple[str, str]]:
-        return [("monitor", self.best.monitor)]
-
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.best.reset()
+        self.watched.reset()
         self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
         self.best_weights: list[np.ndarray] | None = None
 
@@ -96,9 +124,11 @@ class EarlyStopping(Callback):
         if epoch < self.start_from_epoch:
             return
         self.wait += 1
-        if self.best.improved_by(logs or {}):
-            self.wait, self.best_epoch = 0, epoch
-        if self.restore_best_weights and (self.wait == 0 or self.best_weights is None):
+        if self.watched.improved_by(logs or {}):
+            self.best_epoch = epoch
+            if self.watched.better(self.watched.value, than=self.baseline):
+                self.wait = 0
+        if self.restore_best_weights and (self.best_epoch == epoch or self.best_weights is None):
             self.best_weights = self.model.get_weights()
         if self.wait >= self.patience and self.wait > 0:
             self.stopped_epoch, self.model.stop_training = epoch, True
@@ -112,23 +142,26 @@ class EarlyStopping(Callback):
                 print(f"Restoring the weights of epoch {self.best_epoch + 1}, the best")
 
     def get_state(self) -> dict:
-        state = {"best": self.best.get_state(), **{name: getattr(self, name) for name in self.COUNTERS}}
+        state = {"best": self.watched.get_state(), **{name: getattr(self, name) for name in self.COUNTERS}}
         if self.best_weights is not None:
             state["best_weights"] = dict(zip(self.model.params, self.best_weights, strict=True))
         return state
 
     def set_state(self, state: dict) -> None:
-        self.best.set_state(state["best"])
+        self.watched.set_state(state["best"])
         for name in self.COUNTERS:
             setattr(self, name, checks.whole("EarlyStopping", name, state[name], low=0))
         weights = state.get("best_weights")
         self.best_weights = None if weights is None else [weights[key] for key in self.model.params]
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpoint(Monitoring):
     """Save the model after each epoch, or with save_best_only after each that improves the monitored value.
 
     filepath may hold fields such as 'model-{epoch:02d}-{val_loss:.2f}.npz'; epoch counts from 1.
+    save_weights_only: without what the optimizer remembers. save_freq: "epoch", or after how many batches to save, with
+    the means of the epoch so far as values, and {batch}, from 1, as another field. initial_value_threshold: what the
+    first value must improve on.
 
     >>> import tempfile
     >>> import numpy as np
@@ -149,25 +182,62 @@ class ModelCheckpoint(Callback):
         monitor: str = "val_loss",
         verbose: int = 0,
         save_best_only: bool = False,
+        save_weights_only: bool = False,
         mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
     ):
         self.filepath = os.fspath(filepath)
         if not self.filepath.endswith(".npz"):
             raise ValueError(f"ModelCheckpoint: filepath: expected a name that ends in .npz, got {self.filepath!r}")
-        self.best = Best(monitor, mode)
-        self.verbose, self.save_best_only = verbose, save_best_only
+        threshold = initial_value_threshold
+        if threshold is not None:
+            threshold = checks.number("ModelCheckpoint", "initial_value_threshold", threshold, low=-math.inf)
+        super().__init__(monitor, mode, initial=threshold)
+        self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
+        self.every = (
+            None if save_freq == "epoch" else checks.whole("ModelCheckpoint", "save_freq", save_freq, high=2**40)
+        )
+        self.epoch, self.batches = 0, 0  # the epoch that runs; batches since the last that was due to be saved
 
     def reads(self) -> list[tuple[str, str]]:
         fields = [("filepath", name) for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None]
-        return [*fields, ("monitor", self.best.monitor)] if self.save_best_only else fields
+        return [*fields, *super().reads()] if self.save_best_only else fields
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.batches = 0
+        for argument, name in self.reads():
+            if name == "batch" if self.every is None else name.startswith("val_"):
+                when = "an epoch" if self.every is None else "a batch"
+                raise ValueError(f"ModelCheckpoint: {argument}: expected what is known after {when}, got {name!r}")
+        folder = os.path.dirname(self.filepath)
+        if "{" not in folder:  # a folder that cannot be made is better known now than after an epoch
+            os.makedirs(folder or ".", exist_ok=True)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.batches += 1
+        if self.every is not None and self.batches >= self.every:
+            self.batches = 0
+            self._save_if_due({**(logs or {}), "batch": batch + 1})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self.save_best_only and not self.best.improved_by(logs or {}):
+        if self.every is None:
+            self._save_if_due(logs or {})
+
+    def _save_if_due(self, values):
+        if self.save_best_only and not self.watched.improved_by(values):
             return
-        path = self._path(epoch, logs or {})
-        self.model.save(path)  # type: ignore[attr-defined]  # a Sequential, which can
+        path = self._path(self.epoch, values)
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if self.save_weights_only:
+            model_file.save_model(self.model, path, include_optimizer=False)
+        else:
+            self.model.save(path)  # type: ignore[attr-defined]  # a Sequential, which can
         if self.verbose:
-            print(f"Epoch {epoch + 1}: saved {path}")
+            print(f"Epoch {self.epoch + 1}: saved {path}")
 
     def _path(self, epoch, logs):
         try:
@@ -179,7 +249,8 @@ class ModelCheckpoint(Callback):
             ) from None
 
     def get_state(self) -> dict:
-        return {"best": self.best.get_state()}
+        return {"best": self.watched.get_state(), "batches": self.batches}
 
     def set_state(self, state: dict) -> None:
-        self.best.set_state(state["best"])
+        self.watched.set_state(state["best"])
+        self.batches = checks.whole("ModelCheckpoint", "batches", state.get("batches", 0), low=0, high=2**40)

@@ -67,7 +67,7 @@ class ProgressBar(Callback):
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         self._begin()
 
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._update(batch + 1, {})
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
@@ -81,33 +81,33 @@ class ProgressBar(Callback):
 
     def _begin(self):
         self.started = self.shown = time.monotonic()
+        self.done = 0  # steps of this epoch
         self.done_before = None  # steps of this epoch that an earlier process did
 
     def _update(self, step, logs):
-        now = time.monotonic()
+        now, self.done = time.monotonic(), step
         if self.done_before is None:
             self.done_before = step - 1
         pace = (now - self.started) / (step - self.done_before)
         if self.verbose == 1 and now - self.shown >= 0.05:
             self.shown = now
-            left = pace * (self.params["steps"] - step)
+            left = f"{_clock(pace * (self.params['steps'] - step))} " if self.params["steps"] else ""
             self.open = True
-            self._write(f"\r{self._line(step, f'{_clock(left)} {_pace(pace)}', logs)}\x1b[K")
+            self._write(f"\r{self._line(step, f'{left}{_pace(pace)}', logs, self.params['steps'])}\x1b[K")
 
     def _end(self, logs):
-        steps, spent = self.params["steps"], time.monotonic() - self.started
+        steps, spent = self.params["steps"] or self.done, time.monotonic() - self.started
         pace = spent / max(steps - (self.done_before or 0), 1)
         self.open = False
         if self.verbose == 1:
-            self._write(f"\r{self._line(steps, f'{spent:.0f}s {_pace(pace)}', logs)}\x1b[K\n")
+            self._write(f"\r{self._line(steps, f'{spent:.0f}s {_pace(pace)}', logs, steps)}\x1b[K\n")
         elif self.verbose == 2:
             self._write(" - ".join([f"{steps}/{steps}", f"{spent:.0f}s", _pace(pace), *_values(logs)]) + "\n")
 
-    def _line(self, step, timing, logs):
-        steps = self.params["steps"]
-        done = self.WIDTH * step // steps
+    def _line(self, step, timing, logs, steps):
+        done = self.WIDTH * step // steps if steps else 0
         full, empty = ("━", "─") if can_write(self.stream, "━─") else ("=", ".")
-        counter = f"{step:>{len(str(steps))}}/{steps}"
+        counter = f"{step:>{len(str(steps))}}/{steps}" if steps else f"{step}/?"  # a generator does not say how many
         return " ".join(
             [counter, full * done + empty * (self.WIDTH - done), timing, "- " * bool(logs) + " - ".join(_values(logs))]
         )

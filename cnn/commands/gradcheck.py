@@ -81,7 +81,9 @@ def draw_batch(model: "Sequential", args: argparse.Namespace) -> tuple["np.ndarr
     from cnn.checks import known
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
+    from cnn.losses import SparseCategoricalCrossentropy
     from cnn.photos import model_input, probabilities
+    from cnn.utils import to_categorical
 
     photos, _ = fashion_mnist.load_split("test", args.data)
     if args.photos > len(photos):
@@ -89,7 +91,10 @@ def draw_batch(model: "Sequential", args: argparse.Namespace) -> tuple["np.ndarr
     rng = np.random.default_rng(args.seed)
     chosen = photos[rng.choice(len(photos), args.photos, replace=False)]
     probabilities(model, chosen)  # in float64 alone, numbers that overflow would not be noticed
-    return model_input(model, chosen, np.float64), rng.integers(known(model.output_shape)[-1], size=args.photos)
+    count = known(model.result_shape)[-1]
+    classes = rng.integers(count, size=args.photos)
+    by_number = isinstance(model.loss, SparseCategoricalCrossentropy)
+    return model_input(model, chosen, np.float64), classes if by_number else to_categorical(classes, count)
 
 
 def table(results: Sequence["TensorCheck"]) -> str:

@@ -287,8 +287,9 @@ def losses(t: Trace, rate: float, steps: int = STEPS) -> list[float]:
         found.append(loss)
         if step < steps:
             grads = run_backward(t.stages, layers, caches, dlogits)
-            named = [(stage, key) for stage in t.stages for key in stage.layer.params]
-            sgd.update(model.params, {f"{s.layer.name}/{key}": grads[s.names[f"d{key}"]] for s, key in named})
+            named = [(stage, key) for stage in t.stages for key in stage.layer.learnable]
+            slopes = {f"{s.layer.name}/{key}": grads[s.names[f"d{key}"]] for s, key in named}
+            sgd.update({key: model.params[key] for key in slopes}, slopes)
     return found
 
 

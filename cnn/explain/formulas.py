@@ -26,7 +26,8 @@ from cnn.explain.sentences import Sentence
 from cnn.explain.terms import CAUSES, Tensors, switch_name
 from cnn.explain.trace import Stage, Trace, is_relu
 from cnn.explain.words import WORDS, Code
-from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, place_windows
+from cnn.layers import Activation, Conv2D, Dense, Elementwise, Flatten, MaxPooling2D, place_windows
+from cnn.layers.formulas import FORMULAS
 
 SCHEMA = "cnn-explain-formulas/1"
 
@@ -99,9 +100,9 @@ def twin(t: Trace, step: Step) -> Step:
 
 
 def first_stage(t: Trace) -> int:
-    """The place of the first convolution; of the first layer with parameters where there is none."""
+    """The place of the first convolution; of the first layer with a kernel where there is none."""
     found = [k for k, stage in enumerate(t.stages) if isinstance(stage.layer, Conv2D)]
-    return found[0] if found else next((k for k, stage in enumerate(t.stages) if stage.layer.params), 0)
+    return found[0] if found else next((k for k, stage in enumerate(t.stages) if "kernel" in stage.layer.params), 0)
 
 
 def kind_of(stage: Stage) -> str:
@@ -147,7 +148,8 @@ def formula(t: Trace, step: Step) -> Formula:
 def through_code(t: Trace, step: Step) -> tuple[Code, ...]:
     """The layer's own functions, for a layer that has no step of its own."""
     kind = {"through": "forward", "through-back": "backward"}.get(step.kind)
-    return (Code(getattr(type(t.stages[step.stage].layer), kind), ""),) if kind else ()
+    layer = type(t.stages[step.stage].layer)
+    return (Code(getattr(layer, f"{kind}_of_part", getattr(layer, kind)), ""),) if kind else ()
 
 
 def has_step(t: Trace, step: Step) -> bool:
@@ -212,8 +214,8 @@ def filling(t: Trace, step: Step) -> dict:
         return values
     stage = t.stages[step.stage]
     layer, x = stage.layer, t.get(stage, "x")
-    kind = layer.activation.name if step.kind == "through" and kind_of(stage) == "conv" else type(layer).__name__
-    values |= {"layer": stage.name, "type": kind, "doc": (type(layer).__doc__ or "").strip().partition("\n")[0]}
+    kind, about = what_it_is(stage)
+    values |= {"layer": stage.name, "type": kind, "doc": (about.__doc__ or "").strip().partition("\n")[0]}
     values |= {"shape": " x ".join(map(str, x.shape)), "size": x.size} | letters(stage)
     if kind_of(stage) in ("conv", "pool"):
         values |= window_filling(stage)
@@ -224,6 +226,15 @@ def filling(t: Trace, step: Step) -> dict:
     if isinstance(layer, Flatten):
         values |= flat_filling(x.shape)
     return values
+
+
+def what_it_is(stage: Stage) -> tuple[str, Any]:
+    """A layer's name and what documents it; of a convolution the activation that takes a step of its own."""
+    own = isinstance(stage.layer, Activation) or kind_of(stage) == "conv"
+    layer = stage.layer.activation if own else stage.layer
+    if isinstance(layer, Elementwise):
+        return layer.formula, FORMULAS[layer.formula].function
+    return type(layer).__name__, type(layer)
 
 
 def window_filling(stage: Stage) -> dict:

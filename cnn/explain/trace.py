@@ -17,6 +17,7 @@ from cnn import models, photos
 from cnn.checks import known
 from cnn.datasets import fingerprint
 from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, Weighted
+from cnn.layers.closing import closing_name
 from cnn.losses import SparseCategoricalCrossentropy
 
 Array = np.ndarray
@@ -121,10 +122,15 @@ def trace(
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
     """The photo as the network takes it, float64 with a batch axis: bytes are scaled, a missing channel is added."""
-    if not model.built or len(known(model.output_shape)) != 1:
+    if closing_name(model.closing) == "sigmoid":
+        raise ValueError(
+            f"{model}: expected a network that ends in softmax or in logits, got one that ends in sigmoid, "
+            "whose outputs are not shares of one: the step-through has no view of them"
+        )
+    if not model.built or len(known(model.result_shape)) != 1:
         expected = "expected a built network that ends in one number for each class"
-        raise ValueError(f"{model}: {expected}, got output {model.output_shape}")
-    photo, shape = np.asarray(photo), known(model.input_shape)
+        raise ValueError(f"{model}: {expected}, got output {model.result_shape}")
+    photo, shape = np.asarray(photo), known(model.photo_shape)
     fits = photo.shape[:2] == shape[:2] or len(shape) == 1
     if photo.size != np.prod(shape) or not fits:
         raise ValueError(f"{model}: expected a photo of shape {shape}, got {photo.shape}")
@@ -145,7 +151,7 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
         if "z" in names:
             same = names["z"] == names["y"]
             names["dz"] = names["dy"] if same else f"d{names['z']}" if article else f"{layer.name}:dz"
-        for role in layer.params:
+        for role in layer.learnable:
             names[f"d{role}"] = f"d{names[role]}" if article else f"{names[role]}:gradient"
         stages.append(Stage(layer, names, ARTICLE_LAYERS[k] if article else known(layer.name)))
         x, dx = names["y"], names["dy"]
@@ -154,7 +160,7 @@ def name_stages(layers: list[Layer]) -> tuple[Stage, ...]:
 
 def is_relu(stage: Stage) -> bool:
     """Whether this layer's own activation is a ReLU."""
-    return isinstance(getattr(stage.layer, "activation", None), ReLU)
+    return "z" in stage.names and isinstance(stage.layer.activation, ReLU)
 
 
 def _general_names(layer):
@@ -173,7 +179,7 @@ def run_forward(stages: Sequence[Stage], layers: list[Layer], x: Array) -> tuple
     y, tensors, caches = x, {"x": x[0]}, []
     for stage, layer in zip(stages, layers, strict=True):
         y, cache = layer.forward(y)
-        kept = {role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if hasattr(cache, role)}
+        kept = {role: getattr(cache, role)[0] for role in ("columns", "z", "winners") if role in stage.names}
         tensors |= {stage.names[role]: array for role, array in ({"y": y[0]} | kept | layer.params).items()}
         caches.append(cache)
     tensors["p"] = Softmax().forward(y)[0][0]
@@ -214,8 +220,8 @@ def loss_and_gradient(logits: Array, target: int) -> tuple[float, Array]:
 def loss_with(t: Trace, changed: dict[str, Array]) -> float:
     """The loss of a full forward pass in float64 in which these parameters ("conv2d/kernel": array) are replaced."""
     model = t.model64.astype(np.float64)
-    for layer in model.layers:
-        layer.params = {key: changed.get(f"{layer.name}/{key}", value) for key, value in layer.params.items()}
+    for name, layer in model.flat():
+        layer.params = {key: changed.get(f"{name}/{key}", value) for key, value in layer.params.items()}
     logits, _ = models.forward(model.logit_layers(), t["x"][None])
     return loss_and_gradient(logits[0], t.target)[0]
 
@@ -236,8 +242,8 @@ def update(t: Trace, stage: Stage, index: tuple[int, ...], learning_rate: float 
     """The step for the weight at `index` of this stage's kernel (or bias). Both new losses are full forward passes."""
     moved = {}
     for other in t.stages:
-        for key, value in other.layer.params.items():
-            moved[f"{other.layer.name}/{key}"] = value - learning_rate * t.get(other, f"d{key}")
+        for key in other.layer.learnable:
+            moved[f"{other.layer.name}/{key}"] = t.get(other, key) - learning_rate * t.get(other, f"d{key}")
     name = f"{stage.layer.name}/{role}"
     one = t.get(stage, role).copy()
     one[index] = moved[name][index]

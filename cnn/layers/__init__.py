@@ -9,31 +9,61 @@ Photos are (N, H, W, C), as in Keras: photo, row, column, channel.
 
 In this order they are read best:
 1. dense.py - Dense: every input times a weight, added up
-2. activations.py - ReLU, Softmax, Linear
+2. activations.py - ReLU, Softmax, Linear; the other activations, whose formulas are a table in formulas.py
 3. convolution.py - Conv2D: the same product, over windows laid out by im2col
-4. pooling.py - MaxPooling2D
-5. reshaping.py - Flatten
-6. regularization.py - Dropout
-What they share, and what a layer of your own needs, is in base.py (Layer), weighted.py (kernel, bias, activation) and
-windows.py (where a window fits).
+4. pooling.py - MaxPooling2D; average_pooling.py - AveragePooling2D, and pooling over whole maps
+5. reshaping.py - Flatten, Reshape, ZeroPadding2D
+6. regularization.py - Dropout, SpatialDropout2D
+7. normalization.py - BatchNormalization; scaling.py - Rescaling, Normalization
+8. augmentation.py - RandomFlip, RandomTranslation, RandomZoom, RandomRotation
+What they share, and what a layer of your own needs, is in base.py (Layer), weighted.py (kernel, bias, activation),
+windows.py (where a window fits) and whole_batch.py (what adds up over a batch that is cut into shards).
 """
 
-from cnn.layers.activations import ACTIVATIONS, Activation, Linear, LinearCache, ReLU, ReLUCache, Softmax, SoftmaxCache
-from cnn.layers.base import Array, Input, Layer
+from cnn.layers.activations import (
+    ACTIVATIONS,
+    ELU,
+    Activation,
+    ActivationCache,
+    ActivationFunction,
+    Elementwise,
+    ElementwiseCache,
+    LeakyReLU,
+    Linear,
+    LinearCache,
+    ReLU,
+    ReLUCache,
+    Softmax,
+    SoftmaxCache,
+)
+from cnn.layers.augmentation import RandomFlip, RandomLayer, RandomRotation, RandomTranslation, RandomZoom
+from cnn.layers.average_pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D
+from cnn.layers.base import Array, Input, InputLayer, Layer, Symbol
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
+from cnn.layers.normalization import BatchNormalization, BatchNormalizationCache
 from cnn.layers.pooling import MaxPooling2D, MaxPooling2DCache
-from cnn.layers.regularization import Dropout, DropoutCache
-from cnn.layers.reshaping import Flatten, FlattenCache
+from cnn.layers.regularization import Dropout, DropoutCache, SpatialDropout2D
+from cnn.layers.reshaping import Flatten, FlattenCache, Reshape, ZeroPadding2D
+from cnn.layers.scaling import Normalization, Rescaling
 from cnn.layers.weighted import Weighted
+from cnn.layers.whole_batch import WholeBatch
 from cnn.layers.windows import place_windows
 
-Convolution2D, MaxPool2D = Conv2D, MaxPooling2D  # Keras' other names for them
+Convolution2D, MaxPool2D, AvgPool2D = Conv2D, MaxPooling2D, AveragePooling2D  # Keras' other names for them
+GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 
 __all__ = [
     "ACTIVATIONS",
+    "ELU",
     "Activation",
+    "ActivationCache",
+    "ActivationFunction",
     "Array",
+    "AveragePooling2D",
+    "AvgPool2D",
+    "BatchNormalization",
+    "BatchNormalizationCache",
     "Conv2D",
     "Conv2DCache",
     "Convolution2D",
@@ -41,19 +71,39 @@ __all__ = [
     "DenseCache",
     "Dropout",
     "DropoutCache",
+    "Elementwise",
+    "ElementwiseCache",
     "Flatten",
     "FlattenCache",
+    "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPooling2D",
     "Input",
+    "InputLayer",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "LinearCache",
     "MaxPool2D",
     "MaxPooling2D",
     "MaxPooling2DCache",
+    "Normalization",
+    "RandomFlip",
+    "RandomLayer",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "ReLUCache",
+    "Rescaling",
+    "Reshape",
     "Softmax",
     "SoftmaxCache",
+    "SpatialDropout2D",
+    "Symbol",
     "Weighted",
+    "WholeBatch",
+    "ZeroPadding2D",
     "place_windows",
 ]

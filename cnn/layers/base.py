@@ -1,12 +1,14 @@
 """What all layers share: a name, parameters, building, calling, weights in and out. No formula stands here."""
 
-from collections.abc import Sequence, Sized
-from typing import Any
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from cnn import checks, utils
 from cnn.configurable import Configurable
+from cnn.regularizers import Regularizer
+from cnn.variables import Variable, named
 
 Array = np.ndarray
 Grads = dict[str, Array]  # the gradient of each parameter, under the parameter's name
@@ -14,19 +16,39 @@ Shape = tuple[int, ...]
 AnyShape = int | Sequence[int]  # a shape as users may write it
 
 
+class Symbol(NamedTuple):
+    """What stands for the photos at a place of a network while there are none: layer.output, model.inputs[0].
+
+    >>> from cnn.layers import Dense
+    >>> layer = Dense(3)
+    >>> y = layer([[1.0, 2.0]])
+    >>> layer.output
+    <Symbol: (None, 3), the output of Dense>
+    """
+
+    shape: tuple[int | None, ...]  # None is the batch axis
+    owner: Any  # the layer whose output it is, or the network whose input
+    kind: str = "output"
+    dtype: str = "float32"
+
+    def __repr__(self) -> str:
+        return f"<Symbol: {self.shape}, the {self.kind} of {self.owner}>"
+
+
 class Layer(Configurable):
     """A layer of your own is its formula, forward and backward, and what it is made from:
 
     - `arguments`, each with its check, and a constructor that shows them and hands them to set_arguments;
-    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says;
+    - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says; what
+      an argument kernel_regularizer asks for is added to the loss;
     - `infer_shape(input_shape)`, if the output has another shape than the input;
     - `forward` and `backward`, as the head of cnn/layers/__init__.py says; `draws = True` if forward needs `rng`.
 
     A check is called as check(where, name, value) and returns the value to keep, or raises ValueError; the cache is a
     NamedTuple; y and dx have x's dtype. `gradcheck.check_layer` tells whether backward is the derivative of forward
-    (its `crossings` must be told of a kink). Then import the layer and its cache in cnn/layers/__init__.py, and give it
-    a line in the TABLE of tests/test_layers.py. If it shall be saved: a line in LAYERS of cnn/saving/document.py, and
-    how many numbers it makes of a photo in cnn/saving/limits.py.
+    (a cache with x and `corners` tells it where the slope jumps). Then import the layer and its cache in
+    cnn/layers/__init__.py, and give it a line in the TABLE of tests/test_layers.py. If it shall be saved: a line in
+    LAYERS of cnn/saving/document.py, and how many numbers it makes of a photo in cnn/saving/limits.py.
 
     >>> class Scale(Layer):
     ...     '''y = factor * x,  so  dx = factor * dy'''
@@ -51,11 +73,16 @@ class Layer(Configurable):
     [True]
     """
 
-    arguments = {"name": checks.layer_name}
+    arguments = {"name": checks.layer_name, "trainable": checks.boolean}
+    unless = {"trainable": True}
+    at_default = {"dtype": "float32", "autocast": True, "activity_regularizer": None}
     draws = False  # whether forward needs random numbers in training
     least_axes = 1  # of the smallest batch it takes: (N,)
+    not_learned: tuple[str, ...] = ()  # the parameters without a gradient: averages that training keeps
 
-    def __init__(self, name: str | None = None, input_shape: AnyShape | None = None, **unsupported: Any):
+    def __init__(
+        self, name: str | None = None, input_shape: AnyShape | None = None, trainable: bool = True, **unsupported: Any
+    ):
         self.name: str | None = None
         self.params: dict[str, Array] = {}
         self.input_shape: Shape | None = None  # one photo's, known once built
@@ -84,6 +111,27 @@ class Layer(Configurable):
         """The shape of each parameter, before any is allocated."""
         return {}
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for this shape of the input, both with the batch axis. Raises ValueError."""
+        return input_shape[0], *self.infer_shape(checks.shape(str(self), "input_shape", tuple(input_shape[1:])))
+
+    @property
+    def input(self) -> Symbol:
+        """What stands for its input. AttributeError before the layer is built."""
+        return self.output._replace(shape=(None, *checks.known(self.input_shape)), kind="input")
+
+    @property
+    def output(self) -> Symbol:
+        """What stands for its output, for Model(outputs=...). AttributeError before the layer is built."""
+        if self.output_shape is None:
+            raise AttributeError(f"{self}: output: not built yet: give it a place in a model that knows its input")
+        return Symbol((None, *self.output_shape), self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer that get_config described, without its weights. Raises ValueError."""
+        return cls(**config)
+
     # ---- passes
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, Any]:
@@ -94,11 +142,16 @@ class Layer(Configurable):
         """(dx, grads) from dy and forward's cache; dx may be None where need_dx is not set."""
         raise NotImplementedError
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Any, training: bool = False) -> Array:
         """y for a batch x, as in Keras: the layer is built from x if it is not yet. Raises ValueError.
 
         A layer without parameters takes inputs of any shape that it can compute with, whatever it was built for.
         """
+        if isinstance(x, Symbol | Layer):
+            raise ValueError(
+                f"{self}: call: expected a batch of photos, got {x}: the functional API is not supported here, "
+                "a Sequential takes its layers in a row"
+            )
         x = checks.inputs(str(self), x, self.input_shape if self.params else None, least_axes=self.least_axes)
         dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         if self.input_shape is None:
@@ -106,9 +159,53 @@ class Layer(Configurable):
         else:
             self.infer_shape(x.shape[1:])  # raises where a second shape does not fit
         dtype = next((p.dtype for p in self.params.values()), dtype)
-        return self.forward(x.astype(dtype, copy=False))[0]
+        rng = utils.lone_call_generator() if training and self.draws else None
+        return self.forward(x.astype(dtype, copy=False), training, rng)[0]
 
     # ---- weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the parameters. False freezes them, from the next step on."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.boolean(str(self), "trainable", value)
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """The names of the parameters that have a gradient, frozen or not."""
+        return tuple(key for key in self.params if key not in self.not_learned)
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The parameters themselves, kernel before bias, each with its name."""
+        return [named(f"{self.name or type(self).__name__}/{key}", value) for key, value in self.params.items()]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """Those that training changes by their gradients: none where the layer is frozen."""
+        return [weight for weight in self.weights if self.trainable and weight.name in self.learnable]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The others."""
+        return [weight for weight in self.weights if not (self.trainable and weight.name in self.learnable)]
+
+    @property
+    def regularized(self) -> dict[str, Regularizer]:
+        """{"kernel": its regularizer}, of the parameters that training changes and that have one."""
+        keys = self.learnable if self.params and self.trainable else ()
+        found = {key: getattr(self, f"{key}_regularizer", None) for key in keys}
+        return {key: regularizer for key, regularizer in found.items() if regularizer is not None}
+
+    @property
+    def losses(self) -> list[float]:
+        """What its parameters cost: a number for each that has a regularizer."""
+        return [regularizer(self.params[key]) for key, regularizer in self.regularized.items()]
+
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
     def get_weights(self) -> list[Array]:
         """Copies of the parameters, kernel before bias."""
@@ -128,7 +225,7 @@ class Layer(Configurable):
         self.params = checked
 
     def count_params(self) -> int:
-        """How many numbers there are to learn."""
+        """How many numbers the parameters hold."""
         return sum(value.size for value in self.params.values())
 
     # ---- names
@@ -147,11 +244,33 @@ class Layer(Configurable):
 
 
 class Input(Layer):
-    """Says the shape of one photo, for the first place in a Sequential.
+    """Says the shape of one photo, for the first place in a Sequential; batch_shape: with the batch axis, (None, ...).
+
+    batch_size is accepted, as in Keras, and has no effect: batches may be of any size.
 
     >>> Input(shape=(28, 28, 1))
     <Input: not built, input (28, 28, 1)>
     """
 
-    def __init__(self, shape: AnyShape, name: str | None = None, **unsupported: Any):
-        super().__init__(name, checks.shape("Input", "shape", shape), **unsupported)
+    at_default = {**Layer.at_default, "sparse": False, "ragged": False, "optional": False}
+    at_default |= dict.fromkeys(("tensor", "input_tensor"))
+
+    def __init__(
+        self,
+        shape: AnyShape | None = None,
+        batch_size: int | None = None,
+        *,
+        batch_shape: Sequence[int | None] | None = None,
+        input_shape: AnyShape | None = None,
+        name: str | None = None,
+        **unsupported: Any,
+    ):
+        given = [one for one in (shape, input_shape, batch_shape and tuple(batch_shape)[1:]) if one is not None]
+        if len(given) > 1:
+            raise ValueError(f"Input: shape: expected one shape, got {' and '.join(map(str, given))}")
+        if batch_size is not None:
+            checks.whole("Input", "batch_size", batch_size)
+        super().__init__(name, checks.shape("Input", "shape", given[0] if given else None), **unsupported)
+
+
+InputLayer = Input  # Keras' name for what its Input makes

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from cnn import checks, initializers, utils
-from cnn.layers.activations import Activation
+from cnn import checks, initializers, regularizers, utils
+from cnn.layers.activations import ActivationFunction
 from cnn.layers.base import AnyShape, Array, Grads, Shape
 from cnn.layers.weighted import Weighted
 from cnn.layers.windows import Size, place_windows
@@ -77,6 +77,7 @@ class Conv2D(Weighted):
         "padding": checks.padding,
         **Weighted.arguments,
     }
+    at_default = {**Weighted.at_default, "data_format": "channels_last", "dilation_rate": 1, "groups": 1}
 
     def __init__(
         self,
@@ -84,10 +85,13 @@ class Conv2D(Weighted):
         kernel_size: Size,
         strides: Size = (1, 1),
         padding: str = "valid",
-        activation: str | Activation | None = None,
+        *,
+        activation: str | ActivationFunction | None = None,
         use_bias: bool = True,
         kernel_initializer: initializers.Identifier = "glorot_uniform",
         bias_initializer: initializers.Identifier = "zeros",
+        kernel_regularizer: regularizers.Identifier = None,
+        bias_regularizer: regularizers.Identifier = None,
         input_shape: AnyShape | None = None,
         name: str | None = None,
         **unsupported: Any,

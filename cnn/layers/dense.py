@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from cnn import checks, initializers, utils
-from cnn.layers.activations import Activation
+from cnn import checks, initializers, regularizers, utils
+from cnn.layers.activations import ActivationFunction
 from cnn.layers.base import AnyShape, Array, Grads, Shape
 from cnn.layers.weighted import Weighted
 
@@ -53,14 +53,19 @@ class Dense(Weighted):
     def __init__(
         self,
         units: int,
-        activation: str | Activation | None = None,
+        activation: str | ActivationFunction | None = None,
         use_bias: bool = True,
         kernel_initializer: initializers.Identifier = "glorot_uniform",
         bias_initializer: initializers.Identifier = "zeros",
+        kernel_regularizer: regularizers.Identifier = None,
+        bias_regularizer: regularizers.Identifier = None,
+        *,
         input_shape: AnyShape | None = None,
+        input_dim: int | None = None,
         name: str | None = None,
         **unsupported: Any,
     ):
+        input_shape = input_dim if input_shape is None else input_shape  # Keras' older name, of rows
         super().__init__(name, input_shape, **unsupported)
         self.set_arguments(locals())
 

@@ -52,12 +52,14 @@ class MaxPooling2D(Layer):
     strides: tuple[int, int]
     padding: str
     arguments = {"pool_size": checks.pair, "strides": checks.pair, "padding": checks.padding, **Layer.arguments}
+    at_default = {**Layer.at_default, "data_format": "channels_last"}
 
     def __init__(
         self,
         pool_size: Size = (2, 2),
         strides: Size | None = None,
         padding: str = "valid",
+        *,
         input_shape: AnyShape | None = None,
         name: str | None = None,
         **unsupported: Any,

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn import checks, utils
-from cnn.layers.base import AnyShape, Array, Grads, Layer
+from cnn.layers.base import AnyShape, Array, Grads, Layer, Shape
+from cnn.layers.windows import require_photo
 
 
 class DropoutCache(NamedTuple):
@@ -18,6 +19,8 @@ class DropoutCache(NamedTuple):
 class Dropout(Layer):
     """y = x * factor,  factor = 0 with probability `rate`, else 1/(1 - rate), so that the mean of y stays that of x;
     outside training y = x
+
+    seed: as in Keras, and without effect: every draw has a key of its own here (utils.py), so a run repeats without it.
 
     Backward: the factor does not depend on x, so ∂y/∂x is the factor, and dx = dy * factor.
 
@@ -35,7 +38,7 @@ class Dropout(Layer):
             return x, DropoutCache(None)
         if rng is None:
             raise ValueError(f"{self}: forward: expected rng, a generator of random numbers, in training, got None")
-        kept = rng.random(x.shape) >= self.rate  # a rate of 1 keeps nothing
+        kept = rng.random(self.noise_shape(x.shape)) >= self.rate  # a rate of 1 keeps nothing
         factor = kept.astype(x.dtype) / x.dtype.type(max(1 - self.rate, np.finfo(x.dtype).tiny))
         return x * factor, DropoutCache(factor)
 
@@ -45,8 +48,43 @@ class Dropout(Layer):
     # ---- what it is made from
 
     rate: float
-    arguments = {"rate": partial(checks.number, low=0, high=1), **Layer.arguments}
+    seed: int | None
+    arguments = {"rate": partial(checks.number, low=0, high=1), "seed": checks.seed, **Layer.arguments}
+    unless = {"seed": None, **Layer.unless}
+    at_default = {**Layer.at_default, "noise_shape": None}
 
-    def __init__(self, rate: float, input_shape: AnyShape | None = None, name: str | None = None, **unsupported: Any):
+    def __init__(
+        self,
+        rate: float,
+        *,
+        seed: int | None = None,
+        input_shape: AnyShape | None = None,
+        name: str | None = None,
+        **unsupported: Any,
+    ):
         super().__init__(name, input_shape, **unsupported)
         self.set_arguments(locals())
+
+    def noise_shape(self, x_shape: Shape) -> Shape:
+        """How many draws there are for a batch: one for each number of x."""
+        return x_shape
+
+
+class SpatialDropout2D(Dropout):
+    """y = x * factor, as Dropout, but a map is dropped as a whole or kept as a whole: its cells tell much the same
+
+    Backward: dx = dy * factor.
+
+    >>> x = np.ones((1, 2, 2, 3))
+    >>> SpatialDropout2D(0.5).forward(x, training=True, rng=np.random.default_rng(0))[0][0, :, 0]
+    array([[2., 0., 0.],
+           [2., 0., 0.]])
+    """
+
+    at_default = {**Dropout.at_default, "data_format": "channels_last"}
+
+    def noise_shape(self, x_shape: Shape) -> Shape:
+        return x_shape[0], 1, 1, x_shape[3]
+
+    def infer_shape(self, input_shape: Shape) -> Shape:
+        return require_photo(self, input_shape)

@@ -2,9 +2,9 @@
 
 from typing import Any, NoReturn
 
-from cnn import checks, initializers
+from cnn import checks, initializers, regularizers
 from cnn.configurable import as_json
-from cnn.layers.activations import Activation, find_activation
+from cnn.layers.activations import ActivationFunction, find_activation
 from cnn.layers.base import Array, Grads, Layer, Shape
 
 
@@ -26,11 +26,21 @@ class Weighted(Layer):
         "use_bias": checks.boolean,
         "kernel_initializer": initializers.argument,
         "bias_initializer": initializers.argument,
+        "kernel_regularizer": regularizers.argument,
+        "bias_regularizer": regularizers.argument,
     }
-    activation: Activation
+    unless = {**Layer.unless, "kernel_regularizer": None, "bias_regularizer": None}
+    at_default = {
+        **Layer.at_default,
+        **dict.fromkeys(("kernel_constraint", "bias_constraint")),
+        **dict.fromkeys(("lora_rank", "lora_alpha", "quantization_config")),
+    }
+    activation: ActivationFunction
     use_bias: bool
     kernel_initializer: initializers.Initializer
     bias_initializer: initializers.Initializer
+    kernel_regularizer: regularizers.Regularizer | None
+    bias_regularizer: regularizers.Regularizer | None
     least_axes = 2
 
     def add_bias(self, z: Array) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from cnn.checks import known
 from cnn.datasets.fashion_mnist import CLASS_NAMES
 from cnn.errors import DataError, ModelFileError, UsageError
-from cnn.layers import Softmax
+from cnn.layers import Rescaling, Softmax
 from cnn.models import Sequential
 from cnn.network import Network
 from cnn.photos import own
@@ -100,10 +100,12 @@ def own_photo(path: str, count: int) -> Photo:
 def probabilities(model: Sequential, photos: Array) -> Array:
     """p[n, k], float32: how probable the model finds class k for photo n of photos (N, 28, 28), uint8.
 
+    They add up to 1, but for a model that ends in sigmoid, which answers for each class alone.
+
     Raises ValueError for a model that takes no such photos, ModelFileError for one whose numbers overflow.
     """
     y = model.predict(model_input(model, photos), batch_size=250, verbose=0)
-    return require_numbers(model, y if model.ends_in_softmax else Softmax().forward(y)[0])
+    return require_numbers(model, Softmax().forward(y)[0] if model.closing is None else y)
 
 
 def require_numbers(model: Network, outputs: Array) -> Array:
@@ -123,8 +125,10 @@ def model_input(model: Network, photos: Array, dtype: DTypeLike | None = None) -
 
 
 def input_scale(model: Network) -> float:
-    """What bytes are multiplied by; 1/255 where the model does not say."""
-    return 1 / 255 if model.input_scale is None else model.input_scale
+    """What bytes are multiplied by; 1/255 where the model does not say, 1 where it does that in a layer of its own."""
+    if model.input_scale is not None:
+        return model.input_scale
+    return 1.0 if any(isinstance(layer, Rescaling) and (layer.scale < 0.1).all() for layer in model.chain) else 1 / 255
 
 
 def class_names(model: Network) -> tuple[str, ...]:
@@ -132,7 +136,7 @@ def class_names(model: Network) -> tuple[str, ...]:
 
     Raises ValueError where there are more or fewer of its own than outputs.
     """
-    outputs = known(model.output_shape)[-1]
+    outputs = known(model.result_shape)[-1]
     if model.class_names is not None and len(model.class_names) != outputs:
         raise ValueError(f"{model}: class_names: expected {outputs}, one for each output, got {len(model.class_names)}")
     default = CLASS_NAMES if outputs == len(CLASS_NAMES) else (f"class {k}" for k in range(outputs))

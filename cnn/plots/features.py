@@ -84,7 +84,7 @@ def journey(model: Sequential, photo: Photo, maps: int = 6) -> Figure:
     Raises ValueError for a model without a convolution.
     """
     convolutions(model)
-    stages = [layer for layer in model.layers if isinstance(layer, Conv2D | MaxPooling2D)]
+    stages = [layer for layer in model.chain if isinstance(layer, Conv2D | MaxPooling2D)]
     values = activations(model, photo.pixels)
     figure = new_figure(2.1 * (len(stages) + 1), 1.62 * maps + 0.9)
     grid = figure.subplots(maps, len(stages) + 1, squeeze=False)
@@ -111,7 +111,7 @@ def activations(model: Sequential, pixels: Array) -> dict[str, Array]:
     """What every layer makes of one photo (28, 28), uint8, by the layer's name; without the batch axis."""
     x = model_input(model, pixels[None])
     values: dict[str, Array] = {}
-    for layer in model.layers:
+    for layer in model.chain:
         x, _ = layer.forward(x)
         values[known(layer.name)] = x[0]
     return values
@@ -119,7 +119,7 @@ def activations(model: Sequential, pixels: Array) -> dict[str, Array]:
 
 def convolutions(model: Sequential) -> list[Conv2D]:
     """The convolutions of a model. Raises ValueError where there is none."""
-    found = [layer for layer in model.layers if isinstance(layer, Conv2D)]
+    found = [layer for layer in model.chain if isinstance(layer, Conv2D)]
     if not found:
         raise ValueError(f"{model}: expected a model with a convolution")
     return found

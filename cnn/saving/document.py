@@ -22,18 +22,38 @@ MIN_SCALE, MAX_SCALE = 1e-6, 1e6  # what bytes are multiplied by: 1/255 or 1 is 
 LAYERS = {
     kind.__name__: kind
     for kind in (
+        layers.Activation,
+        layers.AveragePooling2D,
+        layers.BatchNormalization,
         layers.Conv2D,
         layers.Dense,
         layers.Dropout,
+        layers.ELU,
         layers.Flatten,
+        layers.GlobalAveragePooling2D,
+        layers.GlobalMaxPooling2D,
+        layers.LeakyReLU,
         layers.Linear,
         layers.MaxPooling2D,
+        layers.Normalization,
+        layers.RandomFlip,
+        layers.RandomRotation,
+        layers.RandomTranslation,
+        layers.RandomZoom,
         layers.ReLU,
+        layers.Rescaling,
+        layers.Reshape,
         layers.Softmax,
+        layers.SpatialDropout2D,
+        layers.ZeroPadding2D,
     )
 }
+NETWORK = "Sequential"  # a network that stands among the layers of another
 OPTIMIZERS = {kind.__name__: kind for kind in optimizers.TABLE.values()}
-LOSSES = {"SparseCategoricalCrossentropy": losses.SparseCategoricalCrossentropy}
+LOSSES = {kind.__name__: kind for kind in losses.TABLE.values()}
+METRICS = {kind.__name__: kind for kind in metrics.TABLE.values()}
+ACCURACIES = ("accuracy", "acc")
+MAX_METRICS = 50
 DTYPES = ("float32", "float64")
 
 N = TypeVar("N", bound=Network)
@@ -44,16 +64,25 @@ Shapes = dict[str, tuple[int, ...]]
 
 def describe_model(model: Network) -> dict:
     """The network as JSON can hold it. Raises ValueError for layers of other people."""
-    network = [_describe_object(model, "layer", layer, LAYERS) for layer in model.layers]
-    shape = None if model.input_shape is None else list(model.input_shape)
+    shape = None if model.photo_shape is None else list(model.photo_shape)
     return {
         "name": model.name,
         "seed": model.seed,
         "shards": model.shards,
         "dtype": model.dtype.name,
         "input_shape": shape,
-        "layers": network,
+        "layers": _describe_layers(model, model.layers),
     }
+
+
+def _describe_layers(model, found):
+    """Layers, and networks that stand among them."""
+    return [
+        {"class": NETWORK, "config": {"name": layer.name, "layers": _describe_layers(model, layer.layers)}}
+        if isinstance(layer, Network)
+        else _describe_object(model, "layer", layer, LAYERS)
+        for layer in found
+    ]
 
 
 def describe_run(model: Network) -> dict:
@@ -69,7 +98,7 @@ def describe_compile(model: Network) -> dict:
     return {
         "optimizer": optimizer,
         "loss": _describe_object(model, "loss", model.loss, LOSSES),
-        "metrics": list(model.metrics),
+        "metrics": [_describe_metric(model, metric) for metric in model.metrics],
     }
 
 
@@ -79,6 +108,12 @@ def describe_class_names(model: Network) -> list[str] | None:
     if names is not None and not isinstance(names, list | tuple | np.ndarray):
         raise ValueError(f"{model}: save: class_names: expected a list of names, got {names!r:.100}")
     return None if names is None else list(names)
+
+
+def _describe_metric(model, metric):
+    """Its name alone where that says all: "accuracy", as files have had it from the beginning."""
+    by_name = type(metric) is metrics.Accuracy and metric.name in ACCURACIES
+    return metric.name if by_name else _describe_object(model, "metric", metric, METRICS)
 
 
 def _describe_object(model, what, thing, table):
@@ -128,7 +163,7 @@ def read(document: Any, kind: type[N]) -> tuple[N, Shapes, TrainingState | None]
     model.class_names = None if class_names is None else _read_class_names(model, class_names)
     model.input_scale = None if scale is None else _read_input_scale(scale)
     model.made_by = None if made_by is None else strict_json.text("made_by", made_by, 2000)
-    return model, shapes, None if training is None else read_training(training, model.metrics)
+    return model, shapes, None if training is None else read_training(training, model.metrics_names)
 
 
 def _read_model(described, kind: type[N]) -> tuple[N, Shapes]:
@@ -138,22 +173,41 @@ def _read_model(described, kind: type[N]) -> tuple[N, Shapes]:
     model = kind(name=strict_json.text("model: name", name), seed=checks.whole("model", "seed", seed, 0, 2**32 - 1))
     model.shards = checks.whole("model", "shards", shards, 1, 1024)
     model.dtype = np.dtype(checks.choice("model", "dtype", dtype, DTYPES))
-    right = isinstance(found, list) and 1 <= len(found) <= MAX_LAYERS and isinstance(shape, list) and len(shape) <= 8
-    if not right:
-        raise ModelFileError(f"model: expected 1 to {MAX_LAYERS} layers, and an input shape of at most 8 numbers")
-    read_layers = [_read_object("layer", item, LAYERS) for item in found]
-    for layer in read_layers:
-        strict_json.text("layer: name", layer.name)
-    if len({layer.name for layer in read_layers}) != len(read_layers):
-        raise ModelFileError("model: two layers have the same name")
-    model.lay_out(read_layers, checks.shape("model", "input_shape", shape))
+    if not isinstance(shape, list) or len(shape) > 8:
+        raise ModelFileError("model: expected an input shape of at most 8 numbers")
+    model.layers = _read_layers(found, model)
+    if len(list(model.flat())) > MAX_LAYERS:
+        raise ModelFileError(f"model: expected at most {MAX_LAYERS} layers")
+    model.lay_out(model.layers, checks.shape("model", "input_shape", shape))
     shapes = {
-        f"{layer.name}/{key}": shape
-        for layer in model.layers
+        f"{name}/{key}": shape
+        for name, layer in model.flat()
         for key, shape in layer.param_shapes(checks.known(layer.input_shape)).items()
     }
     limits.check(model, weights=sum(map(math.prod, shapes.values())))
     return model, shapes
+
+
+def _read_layers(found, model: Network) -> list:
+    """Layers, and networks of the model's kind among them."""
+    if not isinstance(found, list) or not 1 <= len(found) <= MAX_LAYERS:
+        raise ModelFileError(f"model: expected 1 to {MAX_LAYERS} layers")
+    read_layers = [_read_layer(item, model) for item in found]
+    for layer in read_layers:
+        checks.layer_name("layer", "name", strict_json.text("layer: name", layer.name))
+    if len({layer.name for layer in read_layers}) != len(read_layers):
+        raise ModelFileError("model: two layers have the same name")
+    return read_layers
+
+
+def _read_layer(item, model: Network):
+    if not isinstance(item, dict) or item.get("class") != NETWORK:
+        return _read_object("layer", item, LAYERS)
+    _, config = strict_json.values("layer", item, "class", "config")
+    name, found = strict_json.values("layer", config, "name", "layers")
+    network = type(model)(name=strict_json.text("layer: name", name), seed=model.seed)
+    network.dtype, network.layers = model.dtype, _read_layers(found, model)
+    return network
 
 
 def _read_compile(model, described) -> None:
@@ -163,7 +217,19 @@ def _read_compile(model, described) -> None:
             raise ModelFileError(f"compile: metrics: expected a list, got {names!r}")
         model.optimizer = _read_object("optimizer", optimizer, OPTIMIZERS)
         model.loss = _read_object("loss", loss, LOSSES)
-        model.metrics = metrics.check_names(names)
+        model.metrics = metrics.get_all([_read_metric(described) for described in names[:MAX_METRICS]])
+        if model.metrics_names[1:] != [_name_of(described) for described in names]:
+            raise ModelFileError(f"compile: metrics: expected at most {MAX_METRICS}, each with a name of its own")
+
+
+def _read_metric(described):
+    if isinstance(described, str):
+        return checks.choice("compile", "metrics", described, ACCURACIES)
+    return _read_object("metric", described, METRICS)
+
+
+def _name_of(described):
+    return described if isinstance(described, str) else strict_json.text("metric", described["config"]["name"])
 
 
 def _read_object(what, described, table):
@@ -186,8 +252,8 @@ def _read_input_scale(scale) -> float:
 
 
 def _read_class_names(model, names) -> tuple[str, ...]:
-    if not isinstance(names, list) or len(names) != model.output_shape[-1]:
-        raise ModelFileError(f"class_names: expected {model.output_shape[-1]} names, one for each output")
+    if not isinstance(names, list) or len(names) != model.result_shape[-1]:
+        raise ModelFileError(f"class_names: expected {model.result_shape[-1]} names, one for each output")
     for name in names:
         strict_json.text("class_names", name)
     if len(set(names)) != len(names):

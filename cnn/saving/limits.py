@@ -9,7 +9,17 @@ its activation, and what its windows lay out. VGG16 makes 774 of each number of 
 import math
 
 from cnn.errors import ModelFileError
-from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D
+from cnn.layers import (
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPooling2D,
+    Reshape,
+)
 from cnn.network import Network
 
 FREE = 10_000_000  # 40 MB in float32, fifty times the article's network: anybody may have that
@@ -23,13 +33,13 @@ AT_ONCE = 50_000_000  # lets only so many numbers be made at once in each thread
 
 def numbers_of(layer: Layer) -> int:
     """How many numbers a photo becomes in this layer."""
-    if isinstance(layer, Flatten | Linear):
+    if isinstance(layer, Flatten | Linear | Reshape):
         return 0  # the same numbers
     shape, photo = layer.output_shape or (), layer.input_shape or (0,)
     numbers = math.prod(shape)
-    if isinstance(layer, Conv2D | Dense):
-        numbers *= 2  # before and after the activation
-    if isinstance(layer, Conv2D | MaxPooling2D):
+    if isinstance(layer, BatchNormalization | Conv2D | Dense):
+        numbers *= 2  # before and after the activation; before and after gamma and beta
+    if isinstance(layer, AveragePooling2D | Conv2D | MaxPooling2D):
         window = layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
         numbers += math.prod(shape[:-1]) * math.prod(window) * photo[-1]
     return numbers
@@ -37,9 +47,9 @@ def numbers_of(layer: Layer) -> int:
 
 def check(network: Network, weights: int) -> None:
     """Raise ModelFileError where a network, laid out but not yet allocated, makes too many numbers of one photo."""
-    allowed = min(MOST, max(FREE, PER_INPUT * math.prod(network.input_shape or ()), weights))
+    allowed = min(MOST, max(FREE, PER_INPUT * math.prod(network.photo_shape or ()), weights))
     numbers = 0
-    for layer in network.layers:
+    for layer in network.chain:
         numbers += numbers_of(layer)
         if numbers > allowed:
             raise ModelFileError(
@@ -50,5 +60,5 @@ def check(network: Network, weights: int) -> None:
 
 def photos_at_once(network: Network, asked: int) -> int:
     """How many photos may pass together where `asked` would be one batch: fewer only in a network that is large."""
-    numbers = sum(map(numbers_of, network.layers))
+    numbers = sum(map(numbers_of, network.chain))
     return asked if numbers <= LARGE else min(asked, max(1, AT_ONCE // numbers))

@@ -1,6 +1,7 @@
 """Model files: save and load. npz.py is the container, document.py the text that describes the network.
 
-Format 1 holds one array a parameter, named <layer>/<param>; the optimizer's slots as
+Format 1 holds one array a parameter, named <layer>/<param> (<network>/<layer>/<param> for a layer of a network that
+stands among the layers); the optimizer's slots as
 optimizer/<slot>/<layer>/<param>; weights that a callback keeps as callbacks/<callback>/<key>/<layer>/<param>; and
 `json`, the rest as text in uint8.
 
@@ -16,7 +17,6 @@ import numpy as np
 
 from cnn.errors import DivergedError, ModelFileError
 from cnn.network import Network
-from cnn.optimizers import Adam
 from cnn.saving import document, npz, strict_json
 from cnn.saving.document import N, Shapes
 from cnn.saving.state import WEIGHTS, TrainingState
@@ -64,9 +64,9 @@ def _describe(model, state, include_optimizer) -> tuple[bytes, dict[str, Array]]
     arrays = dict(params)
     for slot in _slots(model) if include_optimizer else ():
         values = model.optimizer.state.get(slot, {})
-        for key, param in params.items():  # a layer added since has no slots yet: they start as zeros
+        for key, param in _learnable(model, params).items():  # a layer added since has no slots yet
             fits = key in values and values[key].shape == param.shape
-            arrays[f"optimizer/{slot}/{key}"] = values[key] if fits else np.zeros_like(param)
+            arrays[f"optimizer/{slot}/{key}"] = values[key] if fits else model.optimizer.fresh_slot(slot, param)
     iterations = model.optimizer.iterations if include_optimizer and model.optimizer is not None else 0
     described = {
         "format": document.FORMAT,
@@ -157,16 +157,23 @@ def _read(reader: npz.Reader, kind: type[N]) -> tuple[N, TrainingState | None]:
     _check_names(set(reader.members) - {"json"}, set(expected))
     arrays = {name: _read_weights(reader, name, shape, model.dtype) for name, shape in expected.items()}
     _put(model, shapes, state, arrays)
-    if isinstance(model.optimizer, Adam):
-        _check_squares(model.optimizer.state.get("velocity", {}))
+    _check_squares({name: array for name, array in arrays.items() if name.endswith("/moving_variance")})
+    for slot in model.optimizer.squares if model.optimizer else ():
+        _check_squares({name: array for name, array in arrays.items() if name.startswith(f"optimizer/{slot}/")})
     return model, state
 
 
-def _check_squares(velocity) -> None:
-    """Adam takes the root of its means of squares."""
-    for name, values in velocity.items():
+def _check_squares(arrays) -> None:
+    """Adam and BatchNormalization take the root of their means of squares."""
+    for name, values in arrays.items():
         if (values < 0).any():
-            raise ModelFileError(f"optimizer/velocity/{name}: expected means of squares, got a number below 0")
+            raise ModelFileError(f"{name}: expected means of squares, got a number below 0")
+
+
+def _learnable(model, by_name: dict) -> dict:
+    """Those of {"conv2d/kernel": ...} that have a gradient, and so a place in the optimizer's slots."""
+    averages = {f"{name}/{key}" for name, layer in model.flat() for key in layer.not_learned}
+    return {name: value for name, value in by_name.items() if name not in averages}
 
 
 def _check_names(found: set[str], expected: set[str]) -> None:
@@ -178,15 +185,16 @@ def _check_names(found: set[str], expected: set[str]) -> None:
 
 def _expected_arrays(model, shapes: Shapes, state) -> Shapes:
     """Name and shape of every array that the document implies."""
-    prefixes = ["", *(f"optimizer/{slot}/" for slot in _slots(model))]
+    learnable, prefixes = _learnable(model, shapes), [""]
+    slots = {f"optimizer/{slot}/{key}": shape for slot in _slots(model) for key, shape in learnable.items()}
     for name, values in (state.callbacks if state else {}).items():
         prefixes += [f"callbacks/{name}/{slot}/" for slot, value in values.items() if value is WEIGHTS]
-    return {prefix + key: shape for prefix in prefixes for key, shape in shapes.items()}
+    return {prefix + key: shape for prefix in prefixes for key, shape in shapes.items()} | slots
 
 
 def _slots(model) -> tuple[str, ...]:
     """The optimizer's slots, once it has taken a step."""
-    return model.optimizer.slots if model.optimizer is not None and model.optimizer.iterations else ()
+    return model.optimizer.all_slots if model.optimizer is not None and model.optimizer.iterations else ()
 
 
 def _read_weights(reader, name, shape, dtype) -> Array:
@@ -201,10 +209,10 @@ def _read_weights(reader, name, shape, dtype) -> Array:
 
 def _put(model, shapes, state, arrays) -> None:
     """Hand the arrays to their owners."""
-    for layer in model.layers:
-        layer.params = {key: arrays[f"{layer.name}/{key}"] for key in layer.param_shapes(layer.input_shape)}
+    for name, layer in model.flat():
+        layer.params = {key: arrays[f"{name}/{key}"] for key in layer.param_shapes(layer.input_shape)}
     for slot in _slots(model):
-        model.optimizer.state[slot] = {key: arrays[f"optimizer/{slot}/{key}"] for key in shapes}
+        model.optimizer.state[slot] = {key: arrays[f"optimizer/{slot}/{key}"] for key in _learnable(model, shapes)}
     for name, values in (state.callbacks if state else {}).items():
         for slot in [slot for slot, value in values.items() if value is WEIGHTS]:
             values[slot] = {key: arrays[f"callbacks/{name}/{slot}/{key}"] for key in shapes}

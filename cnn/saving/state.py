@@ -37,8 +37,8 @@ class TrainingState:
         return self.stopped or self.epoch >= self.settings["epochs"]
 
 
-def read_training(described: Any, metrics: Sequence[str] = ()) -> TrainingState:
-    """The state in a document, of a network compiled with these metrics. Raises ModelFileError, ValueError."""
+def read_training(described: Any, logged: Sequence[str] = ("loss",)) -> TrainingState:
+    """The state in a document, of a network that logs the loss and these metrics. Raises ModelFileError, ValueError."""
     values = dict(
         zip(
             names := [field.name for field in dataclasses.fields(TrainingState)],
@@ -68,13 +68,14 @@ def read_training(described: Any, metrics: Sequence[str] = ()) -> TrainingState:
     )
     kept = state.callbacks.get("History", {})
     check_history(kept.get("epoch"), kept.get("history"))
-    _check_columns(state.history, len(kept["epoch"]), ("loss", *metrics))
+    each_epoch = ("", "val_") if state.settings.get("validation_freq", 1) == 1 else ("",)
+    _check_columns(state.history, len(kept["epoch"]), {f"{prefix}{name}" for prefix in each_epoch for name in logged})
     return state
 
 
 def _check_columns(history, epochs, names) -> None:
     """Raise for a history of uneven length. Callbacks may add a number now and then, fit adds its own each epoch."""
-    for key in history.keys() & {f"{prefix}{name}" for prefix in ("", "val_") for name in names}:
+    for key in history.keys() & names:
         if len(history[key]) != epochs:
             raise ModelFileError(f"History: {key}: expected {epochs} numbers, one an epoch, got {len(history[key])}")
 

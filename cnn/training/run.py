@@ -4,66 +4,48 @@ Random draws are keyed by epoch and step (utils.py), so no generator has a state
 the network with its optimizer, and what stands in TrainingState.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from cnn import datasets
 from cnn.callbacks import Callback
+from cnn.checks import known
 from cnn.errors import ModelFileError
 from cnn.network import Network
 from cnn.saving.state import TrainingState
+from cnn.training.means import RunningMean
+from cnn.training.sources import Source
 
 FREE_TO_CHANGE = ("epochs",)  # a run that goes on may be made longer or shorter
 MOST_STEPS = 2**39  # a file holds twice as many, so that a run which goes on can be saved; no machine does as many
 
 
-class RunningMean:
-    """Means over the photos seen so far, from means over batches of different sizes."""
-
-    def __init__(self, sums: dict[str, float] | None = None, count: int = 0):
-        self.sums, self.count = dict(sums or {}), count
-
-    def add(self, logs: dict[str, float], count: int) -> None:
-        """The means over one more batch of `count` photos."""
-        self.count += count
-        for key, value in logs.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value * count
-
-    def logs(self) -> dict[str, float]:
-        """The means over all."""
-        return {key: value / self.count for key, value in self.sums.items()}
-
-
 class Run:
     """One call of fit: what callbacks get in on_restore and on_safe_point."""
 
-    def __init__(self, network: Network, arrays: list[np.ndarray], settings: dict, callbacks: Sequence[Callback]):
-        self.model, self.arrays, self.settings, self.callbacks = network, arrays, settings, _names(callbacks)
-        self.epoch, self.step, self.mean = settings["initial_epoch"], 0, RunningMean()
+    def __init__(
+        self, network: Network, source: Source, validation: Source | None, settings: dict, callbacks: Sequence[Callback]
+    ):
+        self.model, self.settings, self.callbacks = network, settings, _names(callbacks)
+        self.source, self.validation = source, validation
+        self.epoch, self.step, self.mean = settings["initial_epoch"], 0, RunningMean(network)
         self._data: str | None = None
 
     def next_epoch(self) -> None:
         """The epoch is over."""
-        self.epoch, self.step, self.mean = self.epoch + 1, 0, RunningMean()
+        self.epoch, self.step, self.mean = self.epoch + 1, 0, RunningMean(self.model)
 
     @property
-    def photos(self) -> int:
-        """How many photos an epoch goes through."""
-        return len(self.arrays[0])
-
-    @property
-    def steps(self) -> int:
-        """How many batches an epoch has."""
-        return math.ceil(self.photos / self.settings["batch_size"])
+    def steps(self) -> int | None:
+        """How many batches an epoch has; None for a stream that does not say."""
+        return self.source.steps
 
     @property
     def data(self) -> str:
         """The fingerprint of all that fit reads, computed when somebody first asks."""
         if self._data is None:
-            self._data = datasets.fingerprint(*self.arrays)
+            sources = [self.source, self.validation] if self.validation else [self.source]
+            self._data = datasets.fingerprint(*(array for source in sources for array in source.contents()))
         return self._data
 
     def state(self) -> TrainingState:
@@ -71,9 +53,7 @@ class Run:
         states = {name: callback.get_state() for name, callback in self.callbacks.items()}
         states = {name: state for name, state in states.items() if state}
         mean, stopped = self.mean, self.model.stop_training
-        return TrainingState(
-            self.epoch, self.step, dict(mean.sums), mean.count, stopped, self.settings, self.data, states
-        )
+        return TrainingState(self.epoch, self.step, mean.sums(), mean.count, stopped, self.settings, self.data, states)
 
     def restore(self, saved: Network, state: TrainingState, where: str) -> None:
         """Go on from this state, with the weights and the optimizer of the saved network.
@@ -85,7 +65,8 @@ class Run:
         self.model.set_weights(saved.get_weights())
         vars(self.model.optimizer).update(vars(saved.optimizer))
         self.model.epoch, self.model.shards, self.model.stop_training = saved.epoch, saved.shards, state.stopped
-        self.epoch, self.step, self.mean = state.epoch, state.step, RunningMean(state.sums, state.count)
+        self.epoch, self.step, self.mean = state.epoch, state.step, RunningMean(self.model)
+        self.mean.take(state.sums, state.count)
         for name, values in state.callbacks.items():
             try:
                 self.callbacks[name].set_state(values)
@@ -105,12 +86,12 @@ class Run:
 
     def _check_place(self, saved, state, where):
         """Raise ModelFileError where no run of these photos and this batch size can stand."""
-        if state.step > self.steps:
+        if state.step > known(self.steps):
             raise ModelFileError(f"{where}: expected at most {self.steps} batches in an epoch, got {state.step}")
-        count = min(state.step * self.settings["batch_size"], self.photos)
-        if state.count != count:
+        count = self.source.photos_in(saved, state.step)
+        if count is not None and state.count != count:
             raise ModelFileError(f"{where}: expected {count} photos in {state.step} batches, got {state.count}")
-        names = {"loss", *self.model.metrics} if state.step else set()
+        names = self.mean.names() if state.step else set()
         if state.sums.keys() != names:
             raise ModelFileError(f"{where}: expected sums of {sorted(names)}, got {_short(sorted(state.sums))}")
         if max(state.epoch, saved.epoch, saved.optimizer.iterations) > MOST_STEPS:

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn import checks, metrics, utils
+from cnn import checks, utils
 from cnn.checks import known
 from cnn.errors import DivergedError
-from cnn.network import Network, backward, forward
+from cnn.layers.whole_batch import together
+from cnn.network import Network, averages, forward
 from cnn.saving.limits import photos_at_once
 from cnn.training import twin
+from cnn.training.shard import backward_of_part, forward_of_part
 from kernels import threads
 
 Array = np.ndarray
@@ -27,9 +29,10 @@ class ShardResult(NamedTuple):
     """What one pass over a shard gives; those of a batch add up."""
 
     loss: float  # this shard's part of the batch's loss
-    correct: int  # photos whose most probable class is the right one
+    outputs: Array  # what the network put out before the step, without its closing activation
     grads: dict[str, Array]
     dx: Array | None
+    averages: dict[str, Array]  # what layers keep of all batches becomes this: the same from each shard
 
 
 def run_batch(
@@ -40,27 +43,31 @@ def run_batch(
     training: bool = True,
     input_gradient: bool = False,
     fast: bool = False,
+    weights: Array | None = None,
 ) -> ShardResult:
     """One forward and backward pass over checked x and y, in shards, added up in their order.
 
-    fast: run the network's twin (see twin.py), whose gradients are valid until its next pass.
+    fast: run the network's twin (see twin.py), whose gradients are valid until its next pass, and leave out those of
+    the frozen layers before the first that learns.
     """
     shards = shard_slices(len(x), network.shards)
-    loss_of = known(network.loss)
-    from_logits = loss_of.from_logits or network.ends_in_softmax
+    frozen = network.frozen if fast else ()
 
     def run(layers, part):
         rngs = generators(network, step, len(x), part) if training else {}
-        outputs, caches = forward(layers, x[part].astype(network.dtype, copy=False), training, rngs)
-        loss, dy = loss_of.loss_and_gradient(y[part], outputs, len(x), from_logits)
-        grads, dx = backward(layers, caches, dy, input_gradient)
-        return ShardResult(loss, metrics.count_correct(y[part], outputs), grads, dx)
+        outputs, caches = yield from forward_of_part(layers, x[part].astype(network.dtype, copy=False), training, rngs)
+        loss, dy = network.loss_and_gradient(y[part], outputs, len(x), None if weights is None else weights[part])
+        grads, dx = yield from backward_of_part(layers, caches, dy, input_gradient, frozen)
+        return ShardResult(loss, outputs, grads, dx, averages(layers, caches))
 
-    if fast and network.dtype == np.float32:  # the twin knows of the shards
+    if fast and network.dtype == np.float32:  # the twin takes the batch whole: it knows of the shards
         with twin.lend(network, shards) as layers:
-            return threads.run(lambda whole: run(layers, whole), [slice(0, len(x))])[0]
-    layers = network.logit_layers()
-    return _add_up(threads.run(lambda shard: run(layers, shard), shards))
+            (result,) = together([run(layers, slice(0, len(x)))])
+    else:
+        layers = network.logit_layers()
+        result = _add_up(together([run(layers, shard) for shard in shards]))
+    penalty = network.penalty(result.grads)  # once, and not in each shard
+    return result._replace(loss=result.loss + penalty)
 
 
 def _add_up(results: list[ShardResult]) -> ShardResult:
@@ -68,22 +75,26 @@ def _add_up(results: list[ShardResult]) -> ShardResult:
     for result in others:
         for key, grad in result.grads.items():
             first.grads[key] += grad
-    loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
+    loss, outputs = sum(r.loss for r in results), np.concatenate([r.outputs for r in results])
     dx = None if first.dx is None else np.concatenate([r.dx for r in results if r.dx is not None])
-    return ShardResult(loss, correct, first.grads, dx)
+    return ShardResult(loss, outputs, first.grads, dx, first.averages)
 
 
-def train_step(network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch") -> dict[str, float]:
-    """One pass over one checked batch and one step of the optimizer; {"loss": ..., "accuracy": ...} before that step.
+def train_step(
+    network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch", weights: Array | None = None
+) -> tuple[float, Array]:
+    """One pass over one checked batch and one step of the optimizer; the loss and the outputs before that step.
 
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
     optimizer = known(network.optimizer)
     optimizer.belong_to(network)
-    result = run_batch(network, x, y, step, fast=True)
+    result = run_batch(network, x, y, step, fast=True, weights=weights)
     require_finite(network, result.loss, where)
-    optimizer.update(network.params, result.grads)
-    return batch_logs(network, result.loss, result.correct, len(x))
+    learned = network.trainable_params
+    optimizer.update(learned, {key: result.grads[key] for key in learned})
+    network.keep(result.averages)
+    return result.loss, result.outputs
 
 
 def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[tuple[slice, Array]]:
@@ -112,11 +123,6 @@ def require_finite(network: Network, loss: float, where: str) -> None:
         raise DivergedError(f"{network}: {where}: the loss became {loss}: {hint}")
 
 
-def batch_logs(network: Network, loss: float, correct: int, count: int) -> dict[str, float]:
-    """The loss and the metrics that the network was compiled with, by their names."""
-    return {"loss": loss, **dict.fromkeys(network.metrics, correct / count)}
-
-
 def shard_slices(count: int, shards: int) -> list[slice]:
     """`count` photos cut into at most `shards` parts that differ by one photo at most; none is empty."""
     shards = min(checks.whole("shard_slices", "shards", shards), count)
@@ -127,7 +133,7 @@ def generators(network: Network, step: int, batch_size: int, shard: slice) -> di
     """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""
     draws = (
         (known(layer.name), utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k))
-        for k, layer in enumerate(network.layers)
+        for k, layer in enumerate(network.chain)
         if layer.draws
     )
     return {name: utils.ShardOfDraws(rng, batch_size, shard) for name, rng in draws}
@@ -137,6 +143,6 @@ def call_generators(network: Network, call: int) -> dict[str, np.random.Generato
     """The same for the call-th model(x, training=True): each call drops other units, as in Keras."""
     return {
         known(layer.name): utils.generator(network.seed, utils.CALL, network.epoch, call, k)
-        for k, layer in enumerate(network.layers)
+        for k, layer in enumerate(network.chain)
         if layer.draws
     }

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn.checks import known
-from cnn.layers import Conv2D, Dense, Dropout, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, place_windows
+from cnn.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, Linear, MaxPooling2D, ReLU, place_windows
+from cnn.layers.closing import OpenEnd, closing_name
 from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
@@ -131,7 +132,7 @@ class TwinConv:
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvCache]:
         """(y, cache), valid until the next pass."""
-        photos, height, width, _ = x.shape
+        photos = len(x)
         kernel, bias = self.contiguous_params()
         conv, (top, _, left, _) = self.conv, self.pads
         beyond = max(0, conv.last_start + self.kernel_gradient.blocks.reach - conv.size)
@@ -165,23 +166,24 @@ WHOLE = (Flatten, Dropout)  # one pass over the whole batch takes no time, and g
 
 
 def twin_of(layers: list) -> list:
-    """Layers that compute the same logits: a convolution and its pooling are one, a closing softmax is left out."""
+    """Layers that compute the same logits: a convolution and its pooling are one, a closing activation is left out."""
     twin: list = []
-    todo = list(layers)
+    todo: list = [layer.activation if type(layer) is Activation else layer for layer in layers]
     while todo:
         layer = todo.pop(0)
         if TwinConv.fits(layer):
             pooled = todo and TwinConv.fits_pool(todo[0], known(layer.output_shape))
             twin.append(TwinConv(layer, todo.pop(0) if pooled else None))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
-            closing = not todo and isinstance(layer.activation, Softmax)
+            closing = not todo and closing_name(layer.activation) is not None
             twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
         elif type(layer) in WHOLE:
             twin.append(layer)
-        elif todo or not isinstance(layer, Softmax):
-            twin.append(InShards(layer, Buffers()))
+        elif todo or not closing_name(layer):
+            is_closed = not todo and closing_name(getattr(layer, "activation", None))
+            twin.append(InShards(OpenEnd(layer) if is_closed else layer, Buffers()))
     return twin
 
 
@@ -208,11 +210,11 @@ def lend(model: Network, shards: list[slice] | None = None) -> Iterator[list]:
     if model.dtype != np.float32:
         yield model.logit_layers()
         return
-    parts = _parts(model.layers)
+    parts = _parts(model.chain)
     pool = _pools.get(model)
     if pool is None or len(parts) != len(pool.made_from) or not all(map(operator.is_, parts, pool.made_from)):
         pool = _pools[model] = Pool(parts, [])
-    twin = _take(pool.free) or twin_of(model.layers)
+    twin = _take(pool.free) or twin_of(model.chain)
     bounds = shards and np.array([0, *(shard.stop for shard in shards)])
     for layer in twin:
         if hasattr(layer, "buffer"):

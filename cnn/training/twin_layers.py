@@ -1,4 +1,4 @@
-"""The twins of the layers that are no convolutions: the plain formulas in arrays kept from pass to pass, in all threads.
+"""The twins of the layers that are no convolutions: plain formulas in arrays kept from pass to pass, in all threads.
 
 The system takes as long to give new memory of 100 kB and more as these layers take to fill it. Each layer is given
 `buffer`, the Buffers of twin.py; what it returns lies there, and is valid until the next pass.
@@ -12,7 +12,9 @@ import numpy as np
 
 from cnn import utils
 from cnn.checks import known
-from cnn.layers import Activation, Dense, Layer, MaxPooling2D, ReLU, place_windows
+from cnn.layers import ActivationFunction, Dense, Layer, MaxPooling2D, ReLU, WholeBatch, place_windows
+from cnn.layers.closing import OpenEnd
+from cnn.layers.whole_batch import together
 from kernels import elementwise, threads
 from kernels.pooling import max_pool_backward_into, max_pool_into
 from kernels.simd import dense as simd
@@ -27,7 +29,7 @@ LARGEST_DEPTH = 1024  # and what may lie in the second
 class InShards:
     """A layer that has no twin: itself, over each shard in a thread of its own."""
 
-    def __init__(self, layer: Layer, buffer: Any):
+    def __init__(self, layer: Layer | OpenEnd, buffer: Any):
         self.layer, self.name, self.draws, self.buffer = layer, layer.name, layer.draws, buffer
 
     @property
@@ -37,17 +39,28 @@ class InShards:
 
     def forward(self, x: Array, training: bool = False, rng: utils.ShardOfDraws | None = None) -> tuple[Array, list]:
         """(y, the cache of each shard)"""
-        shards = [slice(*bounds) for bounds in pairwise(self.buffer.shards(len(x)).tolist())]
-        run = lambda shard: self.layer.forward(x[shard], training, rng and rng.part(shard))
-        ys, caches = zip(*threads.run(run, shards), strict=True)
+        shards, layer = [slice(*bounds) for bounds in pairwise(self.buffer.shards(len(x)).tolist())], self.layer
+        if isinstance(layer, WholeBatch):
+            results = together([layer.forward_of_part(x[shard], training) for shard in shards])
+        else:
+            results = threads.run(lambda shard: layer.forward(x[shard], training, rng and rng.part(shard)), shards)
+        ys, caches = zip(*results, strict=True)
         return ys[0] if len(ys) == 1 else np.concatenate(ys), list(zip(shards, caches, strict=True))
 
     def backward(self, dy: Array, cache: list, need_dx: bool = True) -> tuple[Array | None, Grads]:
         """(dx, grads); the gradients of the shards are added in their order."""
-        run = lambda part: self.layer.backward(dy[part[0]], part[1], need_dx)
-        dxs, grads = zip(*threads.run(run, cache), strict=True)
+        layer = self.layer
+        if isinstance(layer, WholeBatch):
+            results = together([layer.backward_of_part(dy[shard], own) for shard, own in cache])
+        else:
+            results = threads.run(lambda part: layer.backward(dy[part[0]], part[1], need_dx), cache)
+        dxs, grads = zip(*results, strict=True)
         total = {key: functools.reduce(np.add, (some[key] for some in grads)) for key in grads[0]}
         return (np.concatenate(dxs) if need_dx else None), total
+
+    def averages(self, cache: list) -> dict[str, Array]:
+        """The layer's own, if it keeps any: the same from each shard."""
+        return self.layer.averages(cache[0][1]) if isinstance(self.layer, WholeBatch) else {}
 
 
 class TwinReLU:
@@ -104,7 +117,7 @@ class TwinDense:
 
     draws = False
 
-    def __init__(self, dense: Dense, activation: Activation, buffer: Any):
+    def __init__(self, dense: Dense, activation: ActivationFunction, buffer: Any):
         self.dense, self.name, self.buffer = dense, dense.name, buffer
         self.is_relu, self.activation = type(activation) is ReLU, activation
         inputs, units = known(dense.input_shape)[-1], dense.units

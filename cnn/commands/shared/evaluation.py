@@ -78,10 +78,10 @@ class Result(NamedTuple):
 
 
 def evaluate(model: Network, photos: np.ndarray, labels: np.ndarray) -> Result:
-    """The model's result on photos (N, 28, 28) of bytes and their classes (N,), with the loss of model.evaluate."""
-    loss = losses.SparseCategoricalCrossentropy(
-        from_logits=model.ends_in_softmax or getattr(model.loss, "from_logits", True)
-    )
+    """The model's result on photos (N, 28, 28) of bytes and their classes (N,); the loss is their cross-entropy."""
+    kinds = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
+    probabilities = isinstance(model.loss, kinds) and not model.loss.from_logits and model.closing is None
+    loss = losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
     predicted, total = np.empty(len(photos), np.int64), 0.0
     for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
         x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]

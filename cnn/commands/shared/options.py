@@ -93,7 +93,7 @@ def open_model(given: str | None) -> tuple["Sequential", "Path"]:
     path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else file_in(given)
     model = models.load_model(path)
     model.file = str(path)
-    shapes = model.input_shape, model.output_shape
+    shapes = model.photo_shape, model.result_shape
     if shapes != ((28, 28, 1), (10,)):
         raise ModelFileError(
             f"{path}: expected a model that makes (10,) of (28, 28, 1), got {shapes[1]} of {shapes[0]}"

@@ -214,7 +214,8 @@ def prepare_kernels(model: Sequential, x: np.ndarray, y: np.ndarray, batch_size:
     try:
         result = step.run_batch(model, x[few], y[few].astype(np.int64), fast=True)
         rehearsal = copy.deepcopy(known(model.optimizer))
-        rehearsal.update({key: value.copy() for key, value in model.params.items()}, result.grads)
+        learned = {key: value.copy() for key, value in model.trainable_params.items()}
+        rehearsal.update(learned, {key: result.grads[key] for key in learned})
     finally:
         patience.cancel()
 

@@ -282,8 +282,8 @@ class Walk:
         """All weights take one step of plain gradient descent for this photo and target."""
         before = self.trace
         model = self.model.astype(self.model.dtype)
-        grads = {f"{s.layer.name}/{key}": before.get(s, f"d{key}") for s in before.stages for key in s.layer.params}
-        optimizers.SGD(self.cursor.learning_rate).update(model.params, grads)
+        grads = {f"{s.layer.name}/{key}": before.get(s, f"d{key}") for s in before.stages for key in s.layer.learnable}
+        optimizers.SGD(self.cursor.learning_rate).update({key: model.params[key] for key in grads}, grads)
         self.model, self.target = model, before.target
         self.retrace()
         loss = f"loss {before.loss:.6g} -> {self.trace.loss:.6g}"

@@ -1,24 +1,18 @@
-"""The loss: how wrong the predictions of a batch are, as one number, and its gradient.
-
-The mean over the batch lives here and nowhere else: every gradient behind it is a plain
-sum over the photos.
-"""
+"""The loss of the article: how wrong the probabilities of a batch are, as one number, and its gradient."""
 
 from typing import Any
 
 import numpy as np
 
 from cnn import checks
-from cnn.configurable import Configurable, find, table
+from cnn.losses.base import EPSILON, Array, Loss
 
-Array = np.ndarray
-EPSILON = 1e-7  # how close to 0 or 1 a probability is taken at most, as in Keras
 # Times the smallest normal number: 5e-20 in float32. A gradient below it is 0, for it moves no weight, and its products
 # on the way back would be denormal numbers, over which many processors take a hundred times as long.
 NEGLIGIBLE = 2.0**62
 
 
-class SparseCategoricalCrossentropy(Configurable):
+class SparseCategoricalCrossentropy(Loss):
     """L = -1/N * sum_n log p[n, y_n]        p (N, C): probabilities, y (N,): the right class of each photo
 
     With from_logits=True the network ends in logits z, and p = softmax(z).
@@ -36,22 +30,13 @@ class SparseCategoricalCrossentropy(Configurable):
     """
 
     identifier = name = "sparse_categorical_crossentropy"
+    logits_of = "softmax"
     from_logits: bool
     arguments = {"from_logits": checks.boolean}
 
-    def __init__(self, from_logits: bool = False, name: str | None = None, **unsupported: Any):
+    def __init__(self, from_logits: bool = False, *, name: str | None = None, **unsupported: Any):
+        super().__init__(name=name, **unsupported)
         self.set_arguments(locals())
-        self.name = name or self.name
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **super().get_config()}
-
-    def __call__(self, y_true: Any, y_pred: Any) -> float:
-        """The loss of predictions y_pred (N, C) for the classes y_true (N,). Raises ValueError."""
-        y_pred = checks.inputs(str(self), y_pred, None, name="y_pred")
-        y_true = self.check(y_true, y_pred.shape)
-        y_pred = y_pred if y_pred.dtype == np.float64 else y_pred.astype(np.float32)
-        return self.loss_and_gradient(y_true, y_pred, len(y_pred), self.from_logits)[0]
 
     def check(self, y_true: Any, shape: tuple[int, ...]) -> Array:
         """y_true as class numbers (N,) for predictions of this shape. Raises ValueError for what does not fit."""
@@ -62,13 +47,9 @@ class SparseCategoricalCrossentropy(Configurable):
             )
         return checks.labels(self.name, y_true, shape[0], shape[1])
 
-    def loss_and_gradient(
-        self, y_true: Array, y_pred: Array, batch_size: int, from_logits: bool
-    ) -> tuple[float, Array]:
-        """(L, dL/dy_pred) for a part of a batch of batch_size photos: the parts' losses and gradients add up."""
+    def formula(self, y_true: Array, y_pred: Array, from_logits: bool = False) -> tuple[Array, Array]:
         per_photo = cross_entropy_of_logits if from_logits else cross_entropy_of_probabilities
-        losses, gradient = per_photo(y_true, y_pred)
-        return float(losses.sum()) / batch_size, gradient / y_pred.dtype.type(batch_size)
+        return per_photo(y_true, y_pred)
 
 
 def cross_entropy_of_logits(y_true: Array, z: Array) -> tuple[Array, Array]:
@@ -110,10 +91,6 @@ def cross_entropy_of_probabilities(y_true: Array, p: Array) -> tuple[Array, Arra
     return -np.log(clipped), gradient * (q == clipped)[:, None]
 
 
-TABLE: dict[str, type[SparseCategoricalCrossentropy]] = table(SparseCategoricalCrossentropy)
-
-
-def get(identifier: Any) -> SparseCategoricalCrossentropy:
-    """A loss from its name, its class or itself, as in Keras. Raises ValueError for anything else."""
-    expected = "loss: expected 'sparse_categorical_crossentropy' or SparseCategoricalCrossentropy()"
-    return find(TABLE, SparseCategoricalCrossentropy, identifier, expected)
+def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, **unsupported: Any) -> Array:
+    """-log p_y of each photo (N,), as Keras' function of this name. Raises ValueError."""
+    return SparseCategoricalCrossentropy(from_logits, **unsupported).per_photo(y_true, y_pred)

@@ -1,28 +1,10 @@
-"""How good predictions are: counts of right ones, the confusion matrix, and how sure a share is."""
+"""What reports count: which classes are taken for which, and how sure a share is."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from cnn import checks
-
 Array = np.ndarray
-
-
-def check_names(names: str | Sequence[str] | None) -> list[str]:
-    """The metrics that compile accepts: 'accuracy' or 'acc', or none. Raises ValueError for others."""
-    names = [names] if isinstance(names, str) else list(names or [])
-    return [checks.choice("compile", "metrics", name, ("accuracy", "acc")) for name in names]
-
-
-def count_correct(y_true: Array, y_pred: Array) -> int:
-    """How many photos have their right class as the largest of y_pred (N, C); of equal ones the first counts.
-
-    >>> count_correct(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
-    2
-    """
-    return int(np.count_nonzero(y_pred.argmax(axis=1) == y_true))
 
 
 def confusion_matrix(y_true: Array, predicted: Array, classes: int) -> Array:

@@ -1,0 +1,112 @@
+"""How good predictions are: metrics as compile takes them, and what reports count.
+
+A metric is a formula for each photo, of which the mean is taken, or a count of right and wrong ones. Its numbers add
+up: however a batch is cut, and wherever a run is stopped and taken up again, the result is the same. What metrics
+share, and what one of your own needs, is in base.py; Keras' metrics are in means.py, crossentropies.py and hits.py.
+"""
+
+import copy
+from types import FunctionType
+from typing import Any
+
+from cnn.configurable import find, table
+from cnn.metrics.base import Mean, MeanOf, MeanOfFunction, Metric
+from cnn.metrics.crossentropies import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+from cnn.metrics.hits import Precision, Recall
+from cnn.metrics.means import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+    accuracy,
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
+from cnn.metrics.reports import confusion_matrix, wilson_interval
+
+__all__ = [
+    "TABLE",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "CategoricalAccuracy",
+    "CategoricalCrossentropy",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanOf",
+    "MeanOfFunction",
+    "MeanSquaredError",
+    "Metric",
+    "Precision",
+    "Recall",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "TopKCategoricalAccuracy",
+    "accuracy",
+    "binary_accuracy",
+    "categorical_accuracy",
+    "confusion_matrix",
+    "get",
+    "get_all",
+    "sparse_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy",
+    "top_k_categorical_accuracy",
+    "wilson_interval",
+]
+
+TABLE: dict[str, type[Metric]] = {
+    **table(
+        Accuracy,
+        SparseCategoricalAccuracy,
+        CategoricalAccuracy,
+        BinaryAccuracy,
+        SparseTopKCategoricalAccuracy,
+        TopKCategoricalAccuracy,
+        MeanSquaredError,
+        MeanAbsoluteError,
+        SparseCategoricalCrossentropy,
+        CategoricalCrossentropy,
+        BinaryCrossentropy,
+        Precision,
+        Recall,
+        Mean,
+    ),
+    "acc": Accuracy,
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+}
+
+
+def get(identifier: Any) -> Metric:
+    """A metric from its name, which the logs will call it by, its class, itself, or a function. Raises ValueError."""
+    if isinstance(identifier, FunctionType):
+        return MeanOfFunction(identifier)
+    expected = f"compile: metrics: expected {', '.join(map(repr, TABLE))}, a Metric or a function of y_true and y_pred"
+    metric = find(TABLE, Metric, identifier, expected)
+    if isinstance(identifier, str):
+        metric.name = identifier
+    return metric
+
+
+def get_all(identifiers: Any) -> list[Metric]:
+    """Those that compile is given, one alone or a list, each with a name of its own. Raises ValueError."""
+    if identifiers is None or isinstance(identifiers, str | Metric) or callable(identifiers):
+        identifiers = [] if identifiers is None else [identifiers]
+    if not isinstance(identifiers, list | tuple):
+        raise ValueError(f"compile: metrics: expected a list of metrics, got {identifiers!r}")
+    found: list[Metric] = []
+    for metric in map(get, identifiers):
+        metric = copy.deepcopy(metric)  # two models may share the object given
+        taken = {"loss", *(other.name for other in found)}
+        names = [metric.name, *(f"{metric.name}_{k}" for k in range(1, len(taken) + 1))]
+        metric.name = next(name for name in names if name not in taken)
+        found.append(metric)
+    return found

@@ -1,0 +1,251 @@
+"""Metrics: values by hand, batches that add up, names in the logs, files and runs that were stopped."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import random_batch, small_network
+from test_resume import BATCH, EPOCHS, STEPS, StopAfter, X, Y, everything, new_model
+
+from cnn import layers, metrics, models, utils
+from cnn.callbacks import BackupAndRestore
+from cnn.metrics import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    Mean,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Precision,
+    Recall,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from cnn.saving import document
+
+RNG = np.random.default_rng(0)
+CLASSES = RNG.integers(4, size=20)
+ONE_HOT = np.eye(4)[CLASSES]
+P = RNG.dirichlet(np.ones(4), size=20)
+YES, Q = RNG.integers(2, size=(20, 1)), RNG.random((20, 1))
+WEIGHTS = RNG.random(20)
+
+
+def ranks_of_right():
+    """0 where the right class is the largest, 1 where it is the second ..."""
+    return np.array([sorted(row, reverse=True).index(row[c]) for row, c in zip(P, CLASSES, strict=True)])
+
+
+def shares(right):
+    return lambda weights: float(np.average(right, weights=weights))
+
+
+def hits(yes, right, over):
+    return lambda weights: float(((yes & right) * weights).sum() / ((yes if over == "yes" else right) * weights).sum())
+
+
+TOP = (np.sort(P, axis=1)[:, [-2]] <= P).ravel()
+CASES = {
+    "accuracy, sparse": (Accuracy(), CLASSES, P, shares(ranks_of_right() == 0)),
+    "accuracy, categorical": (Accuracy(), ONE_HOT, P, shares(ranks_of_right() == 0)),
+    "accuracy, binary": (Accuracy(), YES, Q, shares(((Q > 0.5) == YES)[:, 0])),
+    "accuracy, binary, flat labels": (Accuracy(), YES[:, 0], Q, shares(((Q > 0.5) == YES)[:, 0])),
+    "sparse": (SparseCategoricalAccuracy(), CLASSES, P, shares(ranks_of_right() == 0)),
+    "sparse, in a column": (SparseCategoricalAccuracy(), CLASSES[:, None], P, shares(ranks_of_right() == 0)),
+    "categorical": (CategoricalAccuracy(), ONE_HOT, P, shares(ranks_of_right() == 0)),
+    "binary": (BinaryAccuracy(threshold=0.3), YES, Q, shares(((Q > 0.3) == YES)[:, 0])),
+    "binary, four answers": (BinaryAccuracy(), ONE_HOT, P, shares(((P > 0.5) == ONE_HOT).mean(axis=1))),
+    "top 2": (TopKCategoricalAccuracy(2), ONE_HOT, P, shares(ranks_of_right() < 2)),
+    "top 3, sparse": (SparseTopKCategoricalAccuracy(k=3), CLASSES, P, shares(ranks_of_right() < 3)),
+    "squares": (MeanSquaredError(), ONE_HOT, P, shares(((P - ONE_HOT) ** 2).mean(axis=1))),
+    "distances": (MeanAbsoluteError(), YES[:, 0], Q, shares(np.abs(Q - YES)[:, 0])),
+    "cross-entropy": (metrics.SparseCategoricalCrossentropy(), CLASSES, P, shares(-np.log(P[np.arange(20), CLASSES]))),
+    "cross-entropy of rows, smoothed": (
+        metrics.CategoricalCrossentropy(label_smoothing=0.2),
+        ONE_HOT,
+        P,
+        shares(-((0.8 * ONE_HOT + 0.05) * np.log(P)).sum(axis=1)),
+    ),
+    "cross-entropy of yes and no, of logits": (
+        metrics.BinaryCrossentropy(from_logits=True),
+        YES,
+        4 * Q,
+        shares((np.log1p(np.exp(4 * Q)) - 4 * Q * YES)[:, 0]),
+    ),
+    "precision": (Precision(), YES, Q, hits(Q[:, 0] > 0.5, YES[:, 0] == 1, "yes")),
+    "recall": (Recall(thresholds=0.3), YES, Q, hits(Q[:, 0] > 0.3, YES[:, 0] == 1, "right")),
+    "precision of a class": (
+        Precision(class_id=2, thresholds=0.2),
+        ONE_HOT,
+        P,
+        hits(P[:, 2] > 0.2, CLASSES == 2, "yes"),
+    ),
+    "recall in the top 2": (
+        Recall(top_k=2),
+        ONE_HOT,
+        P,
+        lambda weights: hits(TOP, ONE_HOT.ravel() == 1, "right")(np.repeat(weights, 4)),
+    ),
+}
+
+
+@pytest.mark.parametrize("weights", [np.ones(20), WEIGHTS], ids=["plain", "weighted"])
+@pytest.mark.parametrize(("metric", "labels", "values", "expected"), CASES.values(), ids=CASES)
+def test_value_in_one_piece_and_in_parts(metric, labels, values, expected, weights):
+    metric.reset_state()
+    assert metric(labels, values, weights) == pytest.approx(expected(weights), rel=1e-12)
+    metric.reset_state()
+    for part in (slice(3), slice(3, 11), slice(11, 20)):
+        metric.update_state(labels[part].tolist(), values[part].tolist(), weights[part].tolist())
+    assert metric.result() == pytest.approx(expected(weights), rel=1e-12)
+
+
+@pytest.mark.parametrize(("metric", "labels", "values", "expected"), CASES.values(), ids=CASES)
+def test_configuration_and_a_fresh_start(metric, labels, values, expected):
+    again = type(metric)(**json.loads(json.dumps(metric.get_config())))
+    assert again.get_config() == metric.get_config()
+    assert again.result() == 0
+
+
+def test_equal_predictions():
+    """The first of equal ones is the largest, and equal ones are all among the top."""
+    assert SparseCategoricalAccuracy()([0, 1], [[0.5, 0.5], [0.5, 0.5]]) == 0.5
+    assert SparseTopKCategoricalAccuracy(1)([0, 1], [[0.5, 0.5], [0.5, 0.5]]) == 1
+
+
+def test_mean_of_numbers():
+    mean = Mean("rate")
+    assert mean.name == "rate" and mean.result() == 0
+    mean.update_state([1.0, 3.0], sample_weight=[1, 3])
+    assert mean.result() == 2.5
+    mean.update_state(2.5)
+    assert mean.result() == 2.5
+    mean.reset_state()
+    assert mean.result() == 0
+
+
+BAD = {
+    "count": (lambda: Accuracy()([0, 1], [[0.5, 0.5]]), "accuracy: expected as many labels as predictions, got shapes"),
+    "class numbers": (lambda: Precision()([0, 1], np.ones((2, 3))), r"precision: y: expected .*to_categorical"),
+    "weights": (lambda: Accuracy()([0], [[1.0, 0]], [1, 2]), "accuracy: sample_weight: expected one weight a photo"),
+    "k": (lambda: TopKCategoricalAccuracy(k=0), "k: expected a whole number from 1"),
+    "thresholds": (lambda: Precision(thresholds=[0.1, 0.2]), r"thresholds: expected a number in \[0, 1\]"),
+    "dtype": (lambda: Recall(dtype="float16"), "the argument 'dtype' is not supported here"),
+}
+
+
+@pytest.mark.parametrize(("action", "message"), BAD.values(), ids=BAD)
+def test_what_cannot_be_right_is_named(action, message):
+    with pytest.raises(ValueError, match=message):
+        action()
+
+
+# In compile
+
+
+def one_hot_network(*chosen, shards=2):
+    model = small_network(compiled=False, shards=shards)
+    model.compile("adam", "categorical_crossentropy", list(chosen))
+    return model
+
+
+def double(y_true, y_pred):
+    return 2 * (y_pred.argmax(axis=1) == y_true.argmax(axis=1))
+
+
+def test_names_in_the_logs_are_those_of_keras():
+    model = one_hot_network(
+        "acc", "mse", Precision(), Precision(class_id=1), Recall(name="found"), TopKCategoricalAccuracy(k=3), double
+    )
+    expected = ["acc", "mse", "precision", "precision_1", "found", "top_k_categorical_accuracy", "double"]
+    assert model.metrics_names == ["loss", *expected]
+    x, y = random_batch(20)
+    y = utils.to_categorical(y, 10)
+    history = model.fit(x, y, validation_split=0.5, epochs=2, verbose=0).history
+    assert set(history) == {f"{prefix}{name}" for prefix in ("", "val_") for name in ("loss", *expected)}
+    values = model.evaluate(x, y, verbose=0)
+    assert len(values) == 8
+    named = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert list(named) == sorted(named) and [named[name] for name in model.metrics_names] == values
+    p = model.predict(x, verbose=0)
+    assert named["mse"] == pytest.approx(((p - y) ** 2).mean(), rel=1e-6)
+    assert named["precision"] == Precision()(y, p) and named["found"] == Recall()(y, p)
+    assert named["double"] == 2 * named["acc"] == 2 * CategoricalAccuracy()(y, p)
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, 20])
+def test_exact_however_the_photos_are_cut(batch_size):
+    x, y = random_batch(20)
+    y = utils.to_categorical(y, 10)
+    results = []
+    for shards in (1, 2, 3):
+        model = one_hot_network("accuracy", Precision(0.1), Recall(0.1), shards=shards)
+        model.optimizer.learning_rate = 0
+        results.append(model.fit(x, y, batch_size=batch_size, verbose=0, shuffle=False).history)
+        evaluated = model.evaluate(x, y, batch_size=batch_size, verbose=0, return_dict=True)
+        p = model.predict(x, verbose=0)
+        assert evaluated["precision"] == Precision(0.1)(y, p) and evaluated["recall"] == Recall(0.1)(y, p)
+    for name in ("accuracy", "precision", "recall"):
+        assert results[0][name] == results[1][name] == results[2][name]
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "labels"),
+    [("binary_crossentropy", 1, YES[:5, 0]), ("mse", 1, YES[:5]), ("mse", 3, np.eye(3)[[0, 1, 2, 0, 1]])],
+)
+def test_accuracy_is_chosen_by_the_shapes(loss, units, labels):
+    model = models.Sequential([layers.Input((6,)), layers.Dense(units, activation="softmax" if units > 1 else None)])
+    model.compile("sgd", "mse", ["accuracy"])
+    x, _ = random_batch(5, (6,))
+    p = model.predict(x, verbose=0)
+    kind = BinaryAccuracy() if units == 1 else CategoricalAccuracy()
+    assert model.evaluate(x, labels, verbose=0)[1] == kind(labels, p)
+
+
+def test_one_metric_object_in_two_models_counts_for_each():
+    shared = CategoricalAccuracy()
+    first, second = one_hot_network(shared), one_hot_network(shared)
+    x, y = random_batch(20)
+    y = utils.to_categorical(y, 10)
+    alone = first.evaluate(x, y, verbose=0)
+    second.fit(x, y, verbose=0)
+    assert first.evaluate(x, y, verbose=0) == alone
+    assert shared.result() == 0
+
+
+# In files
+
+
+def test_metrics_come_back_from_a_file(tmp_path):
+    model = one_hot_network("acc", "mse", Precision(0.3, class_id=1), Recall(top_k=2), TopKCategoricalAccuracy(k=3))
+    model.save(tmp_path / "m.npz")
+    again = models.load_model(tmp_path / "m.npz")
+    assert [(type(m), m.get_config()) for m in again.metrics] == [(type(m), m.get_config()) for m in model.metrics]
+    assert {kind.__name__ for kind in metrics.TABLE.values()} == set(document.METRICS)
+
+
+def test_accuracy_is_kept_in_a_file_by_its_name_alone():
+    assert document.describe_compile(small_network())["metrics"] == ["accuracy"]
+
+
+def test_a_function_is_named_when_no_file_can_describe_it(tmp_path):
+    with pytest.raises(ValueError, match="save: metric: expected one of .*, got MeanOfFunction, which no file can"):
+        one_hot_network(double).save(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("batches", [1, 3, 4, 6, 11, 16])
+def test_a_stopped_run_goes_on_counting(tmp_path, batches):
+    def make():
+        model = new_model()
+        model.compile("adam", "categorical_crossentropy", ["accuracy", "mse", Precision(0.3), Recall(0.3)])
+        return model
+
+    def fit(model, *watchers):
+        arguments = {"batch_size": BATCH, "epochs": EPOCHS, "validation_split": 0.2, "verbose": 0}
+        model.fit(X, utils.to_categorical(Y), **arguments, callbacks=list(watchers))
+        return everything(model)
+
+    assert batches <= EPOCHS * STEPS
+    fit(make(), BackupAndRestore(tmp_path), StopAfter(batches))
+    assert fit(make(), BackupAndRestore(tmp_path)) == fit(make())
