@@ -1,8 +1,7 @@
 """Where the time of a training step goes: `python -m benchmarks.step [--quick]`.
 
-The article's network trains by `fit` with clocks around each layer's passes, in each shard,
-around the optimizer and around whole batches. The shards run at the same time, so a layer's
-time is the one of the shard that had most to do in that step.
+The article's network trains by `fit` with clocks around each layer's passes, around the optimizer
+and around whole batches.
 """
 
 import argparse
@@ -62,14 +61,11 @@ def watched_model(shards: int):
     model, clocks, watched = convolutional(seed=0), Clocks(), {}
     model.shards = shards
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    with twin.lend(model, shards) as twins:  # fit will be lent the same
-        for shard, layers in enumerate(twins):
-            for layer in (
-                layer for layer in layers if layer not in model.layers
-            ):  # Flatten serves all, and does nothing
-                for method in ("forward", "backward"):
-                    clocks.watch(layer, method, (layer.name, method, shard))
-                    watched[layer.name, method] = True
+    with twin.lend(model) as layers:  # fit will be lent the same
+        for layer in (layer for layer in layers if layer not in model.layers):  # Flatten does nothing
+            for method in ("forward", "backward"):
+                clocks.watch(layer, method, (layer.name, method))
+                watched[layer.name, method] = True
     clocks.watch(model.optimizer, "update", "optimizer")
     return model, clocks, list(watched)
 
@@ -83,11 +79,9 @@ def measure(batch: int, steps: int) -> dict[str, np.ndarray]:
         for _ in range(2):
             model.fit(x, y, batch_size=batch, callbacks=[clocks], verbose=0)
     seconds = {name: np.array(values) for name, values in clocks.seconds.items()}
-    by_shard = np.array([[seconds[layer, method, shard] for layer, method in watched] for shard in range(CORES)])
-    slowest = by_shard.sum(axis=1).argmax(axis=0)  # of each step
-    layers = by_shard[slowest, :, np.arange(len(slowest))].T
-    parts = {f"{layer}, {method}": times for (layer, method), times in zip(watched, layers, strict=True)}
-    parts["loss, adding the shards, waking threads"] = seconds["batch"] - layers.sum(axis=0)
+    parts = {f"{layer}, {method}": seconds[layer, method] for layer, method in watched}
+    layers = sum(parts.values())
+    parts["loss, and what lies between the layers"] = seconds["batch"] - layers
     parts["optimizer"] = seconds["optimizer"]
     parts["the rest of fit: choosing photos, callbacks"] = seconds["step"] - seconds["batch"] - seconds["optimizer"]
     parts["all"] = seconds["step"]
@@ -112,7 +106,7 @@ def markdown(found: dict) -> str:
         ]
         for name in next(iter(found.values()))
     ]
-    text = f"{CORES} threads, a shard each. Microseconds: median (and between which nine steps in ten lie).\n\n"
+    text = f"{CORES} threads. Microseconds: median (and between which nine steps in ten lie).\n\n"
     rates = [
         f"batch {batch}: {figures(1e6 * batch / parts['all']['median'])} photos a second"
         for batch, parts in found.items()

@@ -2,7 +2,7 @@
 
 The article's network trains with one thing left out, in turn with the whole twin, so that both
 meet the same machine. The ratios are of neighbouring turns, and of the time that the processor
-works for this process: on a machine with others it says more than the clock.
+works for one thread: on a machine with others it says more than the clock.
 """
 
 import argparse
@@ -10,12 +10,14 @@ import contextlib
 import time
 from unittest import mock
 
+import numpy as np
+
 import cnn  # before NumPy, as a user's program does
 from benchmarks import article
-from benchmarks.contenders import CORES
 from benchmarks.report import alternate, figures, progress, ratio, table
 from cnn.article import convolutional
 from cnn.training import convolutions, twin
+from cnn.training.twin_layers import TwinDense
 
 STEPS = {32: 20, 128: 10}  # in a turn, by the size of a batch
 WHOLE = "nothing"
@@ -29,6 +31,13 @@ class Turned(convolutions.TurnedConvolution):
         return True
 
 
+class ByBlas(TwinDense):
+    """With the products of NumPy."""
+
+    def product(self, name, left, right, blocks, transposed=False):
+        return np.matmul(left.T if transposed else left, right)
+
+
 LEFT_OUT = {  # what the twin's modules are given instead
     WHOLE: lambda model: {},
     "skipping zeros (simd/backward)": lambda model: {
@@ -36,6 +45,7 @@ LEFT_OUT = {  # what the twin's modules are given instead
         "INPUT_GRADIENTS": (Turned,),
     },
     "Winograd (simd/winograd)": lambda model: {"CONVOLUTIONS": (convolutions.Convolution,)},
+    "dense products in registers (simd/dense)": lambda model: {"TwinDense": ByBlas},
     "the twin, for plain layers": lambda model: {"twin_of": lambda layers: model.logit_layers()},
 }
 
@@ -61,7 +71,7 @@ def trainer(batch: int, left_out):
 
 def measure(batch: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of a step, by what was left out."""
-    cnn.set_threads(CORES)
+    cnn.set_threads(1)  # of several the one that waits works too
     return alternate(rounds, {name: trainer(batch, left_out) for name, left_out in LEFT_OUT.items()})
 
 

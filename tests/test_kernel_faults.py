@@ -33,7 +33,7 @@ def changed(patch, module, name, before=None, after=None):
 
 
 def compiled_with(patch, module, *names, **constants):
-    """These kernels, each of which calls the one before, compiled anew with other constants or helpers in the module."""
+    """Kernels, each of which calls the one before, compiled anew with other constants or helpers in the module."""
     for key, value in constants.items():
         patch.setattr(module, key, value)
     for name in names:
