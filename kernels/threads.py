@@ -5,13 +5,14 @@ of Python runs from kernel to kernel. The plain layers run a shard of the batch 
 with BLAS single-threaded, so that two pools of threads never fight for the same cores.
 """
 
+import contextlib
 import contextvars
 import functools
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
 from queue import SimpleQueue
 from typing import Any
@@ -95,7 +96,8 @@ def join() -> bool:
     if size == 1 or not _team.acquire(blocking=False):
         return False
     if getattr(_here, "team", None) != size:
-        set_num_threads(size)
+        with _short_wait():
+            set_num_threads(size)
         _here.team = size
     return True
 
@@ -103,6 +105,23 @@ def join() -> bool:
 def part() -> None:
     """Let others join."""
     _team.release()
+
+
+@contextlib.contextmanager
+def _short_wait() -> Iterator[None]:
+    """Meanwhile whoever loads GNU's OpenMP, as set_num_threads does at first, tells it how long to wait awake.
+
+    A millisecond: longer than from kernel to kernel. Its own choice is ten times as long, and takes the cores from
+    other programs; to sleep at once costs each kernel what it takes to wake.
+    """
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "20000"
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def team_size() -> int:
