@@ -13,7 +13,7 @@ import functools
 import hashlib
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,12 @@ def in_threads(function: Callable | None = None, least: int = 0, **options: Any)
 
     @functools.wraps(function)
     def run(*arguments: Any) -> None:
-        if arguments[0].size < least or not threads.join():
+        if _rehearsing:
             alone(*arguments)
-            return
+        elif arguments[0].size < least:
+            return alone(*arguments)
+        if not threads.join():
+            return alone(*arguments)
         try:
             together(*arguments)
         finally:
@@ -66,6 +69,20 @@ def in_threads(function: Callable | None = None, least: int = 0, **options: Any)
 
     vars(run).update(py_func=function, kernels=(alone, together))  # the first as kernels have it
     return run
+
+
+_rehearsing = False
+
+
+@contextlib.contextmanager
+def rehearsal() -> Iterator[None]:
+    """Meanwhile kernels are compiled for one thread and for several, whatever the sizes; results are worth nothing."""
+    global _rehearsing
+    _rehearsing = True
+    try:
+        yield
+    finally:
+        _rehearsing = False
 
 
 NOWHERE = "no folder can be written to"

@@ -183,8 +183,10 @@ def compiled():
     for name, module in list(sys.modules.items()):
         if name.startswith(("kernels", "cnn")):
             for key, value in vars(module).items():
-                if isinstance(value, Dispatcher):
-                    found |= {f"{value.py_func.__module__}.{key} {s}" for s in value.signatures}
+                several = getattr(value, "kernels", None)  # of one that runs in threads, or alone
+                for kernel in several if isinstance(several, tuple) else [value]:
+                    if isinstance(kernel, Dispatcher):
+                        found |= {f"{kernel.py_func.__qualname__} {s}" for s in kernel.signatures}
     return found
 
 begin, moments = session.Keeper.__init__, []

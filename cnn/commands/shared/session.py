@@ -37,6 +37,7 @@ from cnn.photos import model_input
 from cnn.saving.model_file import BEST, LAST, file_in
 from cnn.saving.state import TrainingState
 from cnn.training import step
+from kernels.compiled import rehearsal
 
 Photos = tuple[Split, Split]  # to learn from, to test with
 
@@ -212,10 +213,11 @@ def prepare_kernels(model: Sequential, x: np.ndarray, y: np.ndarray, batch_size:
     patience.daemon = True
     patience.start()
     try:
-        result = step.run_batch(model, x[few], y[few].astype(np.int64), fast=True)
-        rehearsal = copy.deepcopy(known(model.optimizer))
-        learned = {key: value.copy() for key, value in model.trainable_params.items()}
-        rehearsal.update(learned, {key: result.grads[key] for key in learned})
+        with rehearsal():
+            result = step.run_batch(model, x[few], y[few].astype(np.int64), fast=True)
+            optimizer = copy.deepcopy(known(model.optimizer))
+            learned = {key: value.copy() for key, value in model.trainable_params.items()}
+            optimizer.update(learned, {key: result.grads[key] for key in learned})
     finally:
         patience.cancel()
 
