@@ -134,7 +134,7 @@ def plot(found: dict, path) -> None:
         axis.axvline(1, color=report.INK, linewidth=1)
         mean, worst, factor = summary(rows)
         axis.set_title(f"{column.capitalize()}: mean {figures(mean)}x", loc="left", fontweight="bold")
-        axis.set_xlabel(f"times PyTorch's speed; the worst: {worst}, {figures(factor)}x")
+        axis.set_xlabel(f"times PyTorch's speed\nthe worst: {worst}, {figures(factor)}x")
     figure.savefig(path, dpi=150)
 
 

@@ -21,7 +21,7 @@ def with_whole_numbers(document):
     return {int(key) if key.isdecimal() else key: value for key, value in document.items()}
 
 
-@pytest.mark.parametrize("name", ["kernels", "step", "scaling", "peers"])
+@pytest.mark.parametrize("name", ["kernels", "step", "scaling", "peers", "family"])
 def test_a_report_says_what_was_measured(name):
     """The Markdown is made from the figures beside it, and nothing in it was written by hand."""
     module = importlib.import_module(f"benchmarks.{name}")
@@ -31,7 +31,7 @@ def test_a_report_says_what_was_measured(name):
         assert found.pop("targets") == peers.judge(found)
         text = peers.markdown(found, peers.judge(found))
     else:
-        text = module.markdown(found if name == "kernels" else next(iter(found.values())))
+        text = module.markdown(found if name in ("kernels", "family") else next(iter(found.values())))
     written = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     head = "; ".join(f"{key}: {value}" for key, value in about.items())
     assert written.partition("\n\n")[2] == f"{head}\n\n{text}"

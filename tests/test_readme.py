@@ -1,11 +1,14 @@
 """README's code and commands do what it says. The two commands with a virtual environment are what .ci/run runs."""
 
+import json
 import re
 import shlex
 
 import pytest
 from commandline import ROOT, cnn, result, run, succeeds
 
+from benchmarks import family
+from benchmarks.report import figures
 from cnn import layers, models
 from cnn.commands.cli import COMMANDS
 from cnn.datasets import fashion_mnist
@@ -84,6 +87,19 @@ def test_speed_is_what_the_benchmark_wrote():
     written = re.findall(row + r" \(", (ROOT / "benchmarks/results/peers.md").read_text(encoding="utf-8"), re.M)
     assert re.findall(row + r" \|$", README, re.M) == written
     assert len(written) >= 8
+
+
+def test_speed_of_many_networks_is_what_the_benchmark_wrote():
+    """The geometric mean and the worst of them, in training and inference."""
+    found = json.loads((ROOT / "benchmarks/results/family.json").read_text(encoding="utf-8"))
+    (train, name, worst), (predict, other, slowest) = (
+        family.summary(family.ratios(found)[column]) for column in ("training", "inference")
+    )
+    said = (
+        f"training {figures(train)} times PyTorch in the mean, {figures(worst)} at worst ({name}), "
+        f"inference {figures(predict)} and {figures(slowest)} ({other})."
+    )
+    assert said in " ".join(README.split())
 
 
 def test_the_articles_code_runs(tmp_path, monkeypatch, capsys):

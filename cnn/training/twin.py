@@ -2,13 +2,17 @@
 
 A twin is a list of layers that shares the parameters of its model and gives the plain layers' results to
 rounding, which tests/test_twin.py holds it to. What each idea buys is how many times as much work a training
-step of the article's network is without it (`python -m benchmarks.twin`, processor time, AVX-512):
+step of the article's network is without it (`python -m benchmarks.twin`, one thread, processor time, AVX-512):
 
-| a training step without               | batch 32 | batch 128 |
-| ------------------------------------- | -------: | --------: |
-| skipping zeros (simd/backward)        |     1.4x |      1.5x |
-| Winograd (simd/winograd)              |     1.1x |      1.2x |
-| the twin, for plain layers            |     4.6x |      5.4x |
+| a training step without                  | batch 32 | batch 128 |
+| ---------------------------------------- | -------: | --------: |
+| skipping zeros (simd/backward)           |     1.3x |      1.4x |
+| Winograd (simd/winograd)                 |     1.1x |      1.1x |
+| dense products in registers (simd/dense) |    1.03x |     1.01x |
+| the twin, for plain layers               |     4.0x |      4.7x |
+
+One thread of Python takes the whole batch through it; the threads share out the loops inside its kernels. It knows how
+the batch is cut into shards: each gradient is made shard by shard and added up in their order.
 
 Since large arrays are kept from batch to batch, one twin serves one pass at a time, unlike the layers, and what it
 returns is valid until its next pass. lend() sees to that.
