@@ -89,7 +89,10 @@ class Terminal:
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
         assert self.status is not None
-        self.read(0.1)
+        seen = -1
+        while len(self.bytes) > seen:  # a terminal hands over 4 kB at a time, and more may wait
+            seen = len(self.bytes)
+            self.read(0.1)
         return self.status
 
     @property
