@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from commandline import ENVIRONMENT, PATIENCE
 
+pytestmark = pytest.mark.slow  # each compiles all kernels of a small training anew
+
 NOTE = "note: compiled kernels cannot be kept"
 PROGRAM = """
 import sys
