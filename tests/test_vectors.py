@@ -82,6 +82,7 @@ print(y[0, 0, 0], winners[0, 0, 0], hits)
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="asks the compiler's cache")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [

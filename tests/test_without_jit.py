@@ -67,10 +67,9 @@ def lanes_and_tile(environment) -> list[str]:
 @X86
 @pytest.mark.slow
 @pytest.mark.parametrize(("processor", "lanes"), [(AVX2, "8"), (SSE, "4")], ids=["AVX2", "SSE"])
-def test_the_fast_twin_on_a_processor_without_avx512(tmp_path, processor, lanes):
-    environment = processor | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert lanes_and_tile(environment) == [lanes, "3"]
-    assert run_again([*TWIN, "test_vectors.py", "test_kernel_faults.py"], **environment) > 420
+def test_the_fast_twin_on_a_processor_without_avx512(processor, lanes):
+    assert lanes_and_tile(processor) == [lanes, "3"]
+    assert run_again([*TWIN, "test_vectors.py", "test_kernel_faults.py"], **processor) > 420
 
 
 @X86
