@@ -1,4 +1,4 @@
-"""What pooling 2x2 behind ReLU leaves to do beside the products: gradients spread over the windows, and summed."""
+"""What pooling 2x2 behind ReLU leaves to do beside the products: gradients spread over the windows."""
 
 import numpy as np
 from numba import prange
@@ -30,19 +30,3 @@ def unpool(dz: np.ndarray, dy: np.ndarray, winners: np.ndarray, offset: Pair, po
                     dz_row = dz[n, offset[0] + side * i + winner // side, offset[1] + side * j + winner % side]
                     for f in range(filters):
                         dz_row[f] = dy_row[f] if winner_row[f] == winner else 0
-
-
-@in_threads
-def bias_gradient(dbiases: np.ndarray, shards: np.ndarray, dy: np.ndarray, winners: np.ndarray) -> None:
-    """dbiases[s, f] = sum of the dy (N, cells, F) of all cells of filter f in shard s that are not CLOSED.
-
-    Its photos are shards[s] ... shards[s + 1]; winners (N, cells or more, F or more).
-    """
-    _, cells, filters = dy.shape
-    for s in prange(len(dbiases)):
-        dbiases[s] = 0
-        for n in range(shards[s], shards[s + 1]):
-            for cell in range(cells):
-                dy_row, winner_row = dy[n, cell], winners[n, cell]
-                for f in range(filters):
-                    dbiases[s, f] += dy_row[f] if winner_row[f] < CLOSED else 0

@@ -24,7 +24,14 @@ from kernels import blas
 MAX_THREADS = 1024
 _threads = None  # set by set_threads; None means one for each core
 _crew: tuple[SimpleQueue, list[threading.Thread]] | None = None  # the queue of work, and who looks there for it
-_here = threading.local()  # .helping: whether this thread is a helper; .team: what set_num_threads was told in it
+
+
+class _Here(threading.local):
+    helping = False  # whether this thread is a helper
+    team: int | None = None  # what set_num_threads was told in it
+
+
+_here = _Here()
 _team = threading.Lock()  # who holds it may start a kernel in several threads
 _most: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # threads of a team
 _forked = False
@@ -77,7 +84,7 @@ def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
     """
     job = _Job(task, list(parts))
     count = min(get_threads(), len(job.parts)) if blas.controllable() else 1  # else BLAS starts threads of its own
-    if count <= 1 or sys.gettrace() or getattr(_here, "helping", False):
+    if count <= 1 or sys.gettrace() or _here.helping:
         job.work()
     else:
         job.have_helpers_work(count)
@@ -92,10 +99,10 @@ def join() -> bool:
     They are OpenMP's, which wait awake, or else Numba's own. Not where another thread has them, in a helper, and after
     a fork, whose child does not have them.
     """
-    size = 1 if _forked or getattr(_here, "helping", False) else min(_threads or _cores, _most)
+    size = team_size()
     if size == 1 or not _team.acquire(blocking=False):
         return False
-    if getattr(_here, "team", None) != size:
+    if _here.team != size:
         with _short_wait():
             set_num_threads(size)
         _here.team = size
@@ -126,7 +133,7 @@ def _short_wait() -> Iterator[None]:
 
 def team_size() -> int:
     """How many parts a kernel's work should be cut into."""
-    return 1 if _forked or getattr(_here, "helping", False) else min(get_threads(), _most)
+    return 1 if _forked or _here.helping else min(_threads or _cores, _most)
 
 
 class _Job:

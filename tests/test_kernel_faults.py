@@ -225,6 +225,24 @@ def products_read_the_left_matrix_shifted(patch):
     changed(patch, dense, "multiply", before=before)
 
 
+def join_forgets_the_last_shard(patch):
+    changed(patch, backward, "_join", before=lambda dkernel, dkernels, *rest: (dkernel, dkernels[:1], *rest))
+
+
+def cut_shifts_the_taps(patch):
+    def after(blocks, *_):
+        blocks[:] = np.roll(blocks, 1, axis=-1)
+
+    changed(patch, backward, "_cut", after=after)
+
+
+def transform_forgets_to_halve(patch):
+    def after(transformed, *_):
+        transformed[4:12] *= 2
+
+    changed(patch, winograd, "transform_kernel", after=after)
+
+
 def transpose_forgets_its_last_row(patch):
     def after(out, a):
         out[-1] = 0
@@ -280,8 +298,8 @@ def test_the_pooling_gate_reaches_each_kernel(name, monkeypatch):
 
 KERNELS = [  # that training runs
     *((conv_pool, "conv_relu_pool"), (winograd, "conv_relu_pool"), (adam, "adam_into")),
-    *((backward, name) for name in ("kernel_gradient", "input_gradient", "dense_kernel_gradient")),
-    *((relu_pool, name) for name in ("unpool", "bias_gradient")),
+    *((backward, name) for name in ("kernel_gradient", "input_gradient", "dense_kernel_gradient", "bias_gradient")),
+    *((backward, "_join"), (backward, "_cut"), (winograd, "transform_kernel"), (relu_pool, "unpool")),
     *((dense, name) for name in ("multiply", "transpose")),
     *((elementwise, name) for name in ("pad", "relu_backward", "add_to_rows", "sums_of_rows")),
 ]
@@ -302,7 +320,7 @@ def bias_counts_closed_windows(patch):
     def faulty(dbiases, shards, dy, winners):
         dbiases[:] = np.add.reduceat(dy, shards[:-1]).sum(axis=1)
 
-    patch.setattr(relu_pool, "bias_gradient", faulty)
+    patch.setattr(backward, "bias_gradient", faulty)
 
 
 def pooling_takes_another_winner(patch):
@@ -324,6 +342,7 @@ VECTOR_FAULTS = [
     *(products_lose_half_their_lanes, products_forget_the_last_block, products_read_the_left_matrix_shifted),
     *(transpose_forgets_its_last_row, bias_of_dense_takes_one_shard_alone, relu_passes_what_is_below_zero),
     *(relu_lets_every_gradient_back, padding_drops_the_last_column),
+    *(join_forgets_the_last_shard, cut_shifts_the_taps, transform_forgets_to_halve),
 ]
 FAULTS = [
     (bias_counts_closed_windows, gates.fast_gate),

@@ -317,7 +317,8 @@ def test_all_ways_back_agree(name):
     kernel, flat = step.layer.params["kernel"], dy.reshape(len(dy), step.conv.cells, -1)
     x = np.concatenate([cache.x, np.zeros(4 * step.conv.size, np.float32)])  # as much as any of them reaches beyond
     ways = SparseKernelGradient(step.conv), DenseKernelGradient(step.conv)
-    sparse, dense = (np.copy(way(flat, x, cache.winners)) for way in ways)
+    wide = step.conv.widened("dy", flat)
+    sparse, dense = (np.copy(way(flat, wide, x, cache.winners)) for way in ways)
     assert relative_error(sparse, dense) < 1e-6
     if step.layer.strides == (1, 1):
         ways = (way(step.conv, step.layer, step.pads) for way in (SparseInputGradient, TurnedConvolution))

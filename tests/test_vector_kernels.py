@@ -215,12 +215,12 @@ def test_sparse_gradients_equal_the_products(shape, kernel_size, strides, pooled
     blocks = backward.Blocks(kernel_size[0], numbers, pitch, LANES)
     mine = np.full((len(shards) - 1, filters, len(blocks.firsts), blocks.height * blocks.width), 99, np.float32)
     backward.kernel_gradient(mine, shards, dy, winners, flat(x, blocks.reach), size, starts, blocks.layout)
-    joined = blocks.join(mine.sum(axis=0).reshape(filters, -1).T)
+    joined = np.full((kernel_size[0], numbers, filters), 99, np.float32)
+    blocks.join(joined, mine)
     np.testing.assert_array_equal(joined.reshape(dkernel.shape), dkernel)
 
     laid, mine = np.full((len(blocks.firsts), filters, blocks.height * blocks.width), 99, np.float32), np.empty_like(x)
-    room = np.zeros((blocks.down * blocks.height, blocks.across * blocks.width, filters), np.float32)
-    blocks.cut(laid, kernel.reshape(kernel_size[0], numbers, filters), room)
+    blocks.cut(laid, kernel.reshape(kernel_size[0], numbers, filters))
     photo = np.empty((len(shards) - 1, size + blocks.reach), np.float32)  # so many parts too
     rest = (0, 0), photo, pitch, starts, blocks.layout, WINDOWS[pooled]
     backward.input_gradient(mine, dy, winners, laid, *rest)
@@ -237,12 +237,14 @@ def test_the_dense_kernel_gradient_equals_the_product(shape, kernel_size, stride
     mine = np.full((len(shards) - 1, len(blocks.firsts), blocks.height * blocks.width, filters), 99, np.float32)
     rest = np.prod(shape), starts, blocks.layout, WINDOWS[pooled]
     backward.dense_kernel_gradient(mine, shards, dy, winners, flat(x, blocks.reach), *rest)
-    np.testing.assert_array_equal(blocks.join(mine.sum(axis=0)).reshape(dkernel.shape), dkernel)
+    joined = np.full((kernel_size[0], kernel_size[1] * shape[2], filters), 99, np.float32)
+    blocks.join(joined, mine.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(joined.reshape(dkernel.shape), dkernel)
 
 
 @POOLED
 def test_unpool_and_bias_gradient_equal_loops(pooled):
-    out, filters, side = (2, 3), 5, 2 if pooled else 1
+    out, filters, side = (2, 3), 2 * LANES, 2 if pooled else 1
     dy, winners = gradients(2, 6, filters, WINDOWS[pooled], more=3)
     shape = 2, side * out[0] + 1, side * out[1], filters
     dz = np.zeros((2, shape[1] + 2, shape[2] + 3, filters), np.float32)
@@ -251,7 +253,7 @@ def test_unpool_and_bias_gradient_equal_loops(pooled):
     right[:, 2:, 1:-2] = unpooled(dy, winners, out, pooled, shape)
     np.testing.assert_array_equal(dz, right)
     dbiases = np.full((2, filters), 99, np.float32)
-    relu_pool.bias_gradient(dbiases, np.array([0, 1, 2]), dy, winners)
+    backward.bias_gradient(dbiases, np.array([0, 1, 2]), dy, winners)
     np.testing.assert_array_equal(dbiases, right.sum((1, 2)))
 
 
@@ -311,9 +313,7 @@ def test_the_gradients_are_what_their_text_says(pooled):
         np.empty((len(blocks.firsts), filters, blocks.height * blocks.width), np.float32),
         np.empty((2, size + blocks.reach), np.float32),
     )
-    blocks.cut(
-        laid, kernel.reshape(3, numbers, filters), np.zeros((blocks.down * 3, blocks.across * blocks.width, filters))
-    )
+    blocks.cut(laid, kernel.reshape(3, numbers, filters))
     rest = (0, 0), photo, pitch, starts, blocks.layout, WINDOWS[pooled]
     assert_text_agrees(backward.input_gradient, [(x.shape, np.float32)], dy, winners, laid, *rest)
 

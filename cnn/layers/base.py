@@ -196,9 +196,9 @@ class Layer(Configurable):
     @property
     def regularized(self) -> dict[str, Regularizer]:
         """{"kernel": its regularizer}, of the parameters that training changes and that have one."""
-        keys = self.learnable if self.params and self.trainable else ()
-        found = {key: getattr(self, f"{key}_regularizer", None) for key in keys}
-        return {key: regularizer for key, regularizer in found.items() if regularizer is not None}
+        found = ((key, getattr(self, f"{key}_regularizer", None)) for key in self.params)
+        kept = {key: regularizer for key, regularizer in found if regularizer is not None}
+        return {key: kept[key] for key in self.learnable if key in kept} if kept and self.trainable else {}
 
     @property
     def losses(self) -> list[float]:

@@ -4,6 +4,7 @@ update(params, grads) changes the parameters in place. What an optimizer remembe
 between steps lies in `state`: one array for each slot and parameter.
 """
 
+import operator
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -89,6 +90,7 @@ class Optimizer(Configurable):
     averaged = False  # whether the model has the averages just now, and the slot the weights: see swap_average
     _current: LearningRate | None = None  # the learning rate while a step is taken
     _model: weakref.ref | None = None  # the one that it trains, from the first step on
+    _arrays: Sequence[Array | None] = ()  # those of the last step, which need no second check
 
     weight_decay: float | None
     clipnorm: float | None
@@ -162,7 +164,8 @@ class Optimizer(Configurable):
                 "Call compile() with a new one."
             )
         self._model = weakref.ref(model)
-        self._name_undecayed(model.params)
+        if self._unnamed:
+            self._name_undecayed(model.params)
 
     @property
     def variables(self) -> list[Array]:
@@ -172,7 +175,7 @@ class Optimizer(Configurable):
 
     def __getstate__(self) -> dict:
         """What a copy or a file gets: the copy is free to train another model."""
-        return {key: value for key, value in vars(self).items() if key != "_model"}
+        return {key: value for key, value in vars(self).items() if key not in ("_model", "_arrays")}
 
     # ---- a step
 
@@ -183,14 +186,10 @@ class Optimizer(Configurable):
         """
         if params.keys() != grads.keys():
             raise ValueError(f"{self.name}: expected gradients for {sorted(params)}, got {sorted(grads)}")
-        for key, value in params.items():
-            self._check_parameter(key, value)
-        for slot in self.all_slots:
-            values = self.state.setdefault(slot, {})
-            for key, value in params.items():
-                if key not in values:
-                    values[key] = self.fresh_slot(slot, value)
-                self._check_slot(slot, key, values[key], value)
+        arrays = self._arrays_of(params)
+        if len(arrays) != len(self._arrays) or not all(map(operator.is_, arrays, self._arrays)):
+            self._check(params)
+            self._arrays = self._arrays_of(params)
         self._name_undecayed(params)
         self._current = self.learning_rate  # asked once: a function may say something else the next time
         try:
@@ -207,6 +206,22 @@ class Optimizer(Configurable):
             self.step(value, grads[key], *(self.state[slot][key] for slot in self.slots))
             if self.use_ema:
                 self._average(value, self.state["average"][key])
+
+    def _arrays_of(self, params: Params) -> list[Array | None]:
+        """All arrays of a step, None for a slot that there is not yet."""
+        slots = [self.state.get(slot, {}) for slot in self.all_slots]
+        return [*params.values(), *(values.get(key) for values in slots for key in params)]
+
+    def _check(self, params: Params) -> None:
+        """Check the parameters and their slots, which are made where there are none. Raises ValueError."""
+        for key, value in params.items():
+            self._check_parameter(key, value)
+        for slot in self.all_slots:
+            values = self.state.setdefault(slot, {})
+            for key, value in params.items():
+                if key not in values:
+                    values[key] = self.fresh_slot(slot, value)
+                self._check_slot(slot, key, values[key], value)
 
     def _check_parameter(self, key: str, value: Array) -> None:
         checks.parameter(self.name, key, value)

@@ -11,7 +11,7 @@ import numpy as np
 
 from cnn.checks import known
 from cnn.layers import Conv2D
-from kernels import elementwise, relu_pool, threads
+from kernels import relu_pool, threads
 from kernels.simd import backward, conv_pool, winograd
 from kernels.simd.vectors import LANES
 
@@ -97,13 +97,20 @@ class SparseKernelGradient:
         """Whether it is worth it."""
         return not backward.few_taps(conv.kernel_size[0], conv.numbers)
 
-    def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
-        """dkernel (kh, kw * C, F) from dy (N, cells, F) and x, which is flat."""
-        conv, blocks, shards = self.conv, self.blocks, self.conv.buffer.shards(len(dy))
+    def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
+        """dkernel (kh, kw * C, F) from dy (N, cells, F), the same with filters that fill the registers, and flat x."""
+        conv, shards = self.conv, self.conv.buffer.shards(len(dy))
+        dkernel = conv.buffer("dkernel", conv.kernel_size[0], conv.numbers, conv.filters)
+        self.blocks.join(dkernel, self.by_shards(shards, dy, wide_dy, x, winners))
+        return dkernel
+
+    def by_shards(self, shards: Array, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
+        """The part of each shard: (shards, F, blocks, height * width)."""
+        conv, blocks = self.conv, self.blocks
         shape = len(shards) - 1, conv.filters, len(blocks.firsts), blocks.height * blocks.width
         dkernels = conv.buffer("dkernels", *shape)
         backward.kernel_gradient(dkernels, shards, dy, winners, x, conv.size, conv.starts, blocks.layout)
-        return blocks.join(elementwise.sum_of(dkernels).reshape(conv.filters, -1).T)
+        return dkernels
 
 
 class DenseKernelGradient(SparseKernelGradient):
@@ -115,17 +122,14 @@ class DenseKernelGradient(SparseKernelGradient):
     def fits(conv: Convolution) -> bool:
         return True
 
-    def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
-        conv, blocks, shards = self.conv, self.blocks, self.conv.buffer.shards(len(dy))
-        if conv.wide != conv.filters:
-            narrow, dy = dy, conv.buffer("dy", *dy.shape[:2], conv.wide)
-            dy[..., : conv.filters] = narrow
+    def by_shards(self, shards: Array, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
+        conv, blocks = self.conv, self.blocks
         shape = len(shards) - 1, len(blocks.firsts), blocks.height * blocks.width, conv.wide
         dkernels = conv.buffer("dkernels", *shape)
         backward.dense_kernel_gradient(
-            dkernels, shards, dy, winners, x, conv.size, conv.starts, blocks.layout, conv.windows
+            dkernels, shards, wide_dy, winners, x, conv.size, conv.starts, blocks.layout, conv.windows
         )
-        return blocks.join(elementwise.sum_of(dkernels))[..., : conv.filters]
+        return dkernels[..., : conv.filters].transpose(0, 3, 1, 2)
 
 
 class SparseInputGradient:
@@ -144,8 +148,7 @@ class SparseInputGradient:
         """dx from dy (N, P, Q, F) and kernel (kh, kw, C, F)."""
         conv, blocks = self.conv, self.blocks
         laid = conv.buffer("laid", len(blocks.firsts), conv.filters, blocks.height * blocks.width)
-        room = conv.buffer("room", blocks.down * blocks.height, blocks.across * blocks.width, conv.filters)
-        blocks.cut(laid, kernel.reshape(-1, conv.numbers, conv.filters), room)
+        blocks.cut(laid, kernel.reshape(-1, conv.numbers, conv.filters))
         dx = conv.buffer("dx", len(dy), *self.input_shape)
         photo = conv.buffer("photo", threads.team_size(), max(conv.size, conv.last_start + blocks.reach))
         dy = dy.reshape(len(dy), conv.cells, -1)

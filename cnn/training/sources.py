@@ -35,13 +35,13 @@ class Arrays:
     def batch(self, network: Network, step: int) -> Batch:
         """What this step of the network's epoch learns from."""
         times, place = divmod(network.epoch * self.steps + step, self.in_all)
-        return self.data.part(self._order(network.seed, times)[place * self.batch_size :][: self.batch_size])
+        part = slice(place * self.batch_size, (place + 1) * self.batch_size)
+        return self.data.part(self._order(network.seed, times)[part] if self.shuffle else part)
 
     def _order(self, seed, times):
         """The photos in the order of the times-th pass over all of them."""
         if self._shuffled is None or self._shuffled[0] != (seed, times):
-            count = len(self.data.x)
-            order = utils.generator(seed, utils.SHUFFLE, times).permutation(count) if self.shuffle else np.arange(count)
+            order = utils.generator(seed, utils.SHUFFLE, times).permutation(len(self.data.x))
             self._shuffled = (seed, times), order
         return self._shuffled[1]
 

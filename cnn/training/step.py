@@ -15,7 +15,7 @@ import numpy as np
 from cnn import checks, utils
 from cnn.checks import known
 from cnn.errors import DivergedError
-from cnn.layers.whole_batch import together
+from cnn.layers.whole_batch import finished, together
 from cnn.network import Network, averages, forward
 from cnn.saving.limits import photos_at_once
 from cnn.training import twin
@@ -62,7 +62,7 @@ def run_batch(
 
     if fast and network.dtype == np.float32:  # the twin takes the batch whole: it knows of the shards
         with twin.lend(network, shards) as layers:
-            (result,) = together([run(layers, slice(0, len(x)))])
+            result = finished(run(layers, slice(0, len(x))))
     else:
         layers = network.logit_layers()
         result = _add_up(together([run(layers, shard) for shard in shards]))
@@ -131,11 +131,8 @@ def shard_slices(count: int, shards: int) -> list[slice]:
 
 def generators(network: Network, step: int, batch_size: int, shard: slice) -> dict[str, utils.ShardOfDraws]:
     """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""
-    draws = (
-        (known(layer.name), utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k))
-        for k, layer in enumerate(network.chain)
-        if layer.draws
-    )
+    places = [(k, name) for k, (name, layer) in enumerate(network.flat()) if layer.draws]
+    draws = ((name, utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k)) for k, name in places)
     return {name: utils.ShardOfDraws(rng, batch_size, shard) for name, rng in draws}
 
 

@@ -35,6 +35,7 @@ from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
 from kernels import elementwise, relu_pool
+from kernels.simd import backward
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -142,7 +143,9 @@ class TwinConv:
         beyond = max(0, conv.last_start + self.kernel_gradient.blocks.reach - conv.size)
         flat = self.buffer("x_padded", photos * conv.size + beyond)
         x_padded = flat[: photos * conv.size].reshape(photos, *conv.photo)
-        elementwise.pad(x_padded, np.ascontiguousarray(x), top, left)  # the border has been zero from the start
+        rows, channels = (photos, conv.photo[0], -1), conv.photo[2]
+        x = np.ascontiguousarray(x).reshape(photos, x.shape[1], -1)
+        elementwise.pad(x_padded.reshape(rows), x, top, left * channels)  # the border has been zero from the start
         y, winners = conv(x_padded.reshape(photos, -1), kernel, bias, self.floor)
         return y, ConvCache(kernel, flat, winners)
 
@@ -151,13 +154,13 @@ class TwinConv:
         dy = np.ascontiguousarray(dy, np.float32)
         kernel = cache.kernel
         flat = dy.reshape(len(dy), self.conv.cells, self.conv.filters)
-        dkernel = self.kernel_gradient(flat, cache.x, cache.winners)
-        grads = {"kernel": np.ascontiguousarray(dkernel).reshape(kernel.shape)}
+        wide = self.conv.widened("dy", flat)
+        grads = {"kernel": self.kernel_gradient(flat, wide, cache.x, cache.winners).reshape(kernel.shape)}
         if self.layer.use_bias:
             shards = self.buffer.shards(len(dy))
-            dbiases = self.buffer("dbiases", len(shards) - 1, self.conv.filters)
-            relu_pool.bias_gradient(dbiases, shards, flat, cache.winners)
-            grads["bias"] = elementwise.sum_of(dbiases)
+            dbiases = self.buffer("dbiases", len(shards) - 1, self.conv.wide)
+            backward.bias_gradient(dbiases, shards, wide, cache.winners)
+            grads["bias"] = elementwise.sum_of(dbiases)[: self.conv.filters]
         return self.input_gradient(dy, kernel, cache.winners) if need_dx else None, grads
 
 
@@ -244,5 +247,5 @@ def _take(free: list, place: int = -1) -> list | None:
 
 
 def _parts(layers: list) -> list:
-    """The layers and all that is set in them but their parameters: what a twin is made from."""
-    return [part for layer in layers for part in (layer, *(v for key, v in vars(layer).items() if key != "params"))]
+    """The layers and all that is set in them (the dict of parameters, not these): what a twin is made from."""
+    return [part for layer in layers for part in (layer, *vars(layer).values())]

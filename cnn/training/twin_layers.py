@@ -168,9 +168,9 @@ class TwinDense:
         rows, columns = left.shape[1 if transposed else 0], right.shape[1]
         left = self.filled(f"{name} left", left, 1 if transposed else 0, simd.ROWS)
         right = self.filled(f"{name} right", right, 1, LANES)
-        largest = max(end - start for start, end in pairwise(blocks.tolist()))
         out = self.buffer(name, max(rows, simd.ROWS), max(columns, LANES))
-        panels = self.buffer(f"{name} panels", threads.team_size(), largest, simd.WIDTH)
+        depth = int(blocks[1]) + 1  # no block is deeper: a shard may have one photo more than the first
+        panels = self.buffer(f"{name} panels", threads.team_size(), depth, simd.WIDTH)
         simd.multiply(out, left, right, transposed, panels, blocks)
         return out if columns >= LANES and rows >= simd.ROWS else np.ascontiguousarray(out[:rows, :columns])
 

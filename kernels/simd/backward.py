@@ -59,19 +59,39 @@ class Blocks:
         self.reach = (self.down * rows - 1) * pitch + self.across * self.width  # numbers from a window's first to last
         self.layout: Layout = self.rows, self.sums, self.firsts  # what the kernels want to know
 
-    def join(self, blocks: np.ndarray) -> np.ndarray:
-        """(blocks, height, width, F) -> (kh, numbers, F)"""
-        filters = blocks.shape[-1]
-        apart = blocks.reshape(self.down, self.across, self.height, self.width, filters).swapaxes(1, 2)
-        kh, numbers = self.window
-        return apart.reshape(self.down * self.height, -1, filters)[:kh, :numbers]
+    def join(self, dkernel: np.ndarray, dkernels: np.ndarray) -> None:
+        """dkernel (kh, numbers, F) = the sum over s, in this order, of dkernels (S, F, blocks, height * width)"""
+        _join(dkernel, dkernels, self.height, self.width, self.across)
 
-    def cut(self, blocks: np.ndarray, kernel: np.ndarray, room: np.ndarray) -> None:
-        """blocks (blocks, F, height * width) = kernel (kh, numbers, F); room: zeros, a little larger than it"""
-        kh, numbers = self.window
-        room[:kh, :numbers] = kernel
-        apart = room.reshape(self.down, self.height, self.across, self.width, -1)
-        blocks.reshape(self.down, self.across, -1, self.height, self.width)[:] = apart.transpose(0, 2, 4, 1, 3)
+    def cut(self, blocks: np.ndarray, kernel: np.ndarray) -> None:
+        """blocks (blocks, F, height * width) = kernel (kh, numbers, F), 0 where they reach beyond it"""
+        _cut(blocks, kernel, self.height, self.width, self.across)
+
+
+@in_threads(least=2**12)
+def _join(dkernel, dkernels, height, width, across):
+    kh, numbers, filters = dkernel.shape
+    for turn in prange(kh * (filters // LANES + 1)):  # a few filters at a time, whose lines the cache holds
+        u, first = turn % kh, turn // kh * LANES
+        for k in range(numbers):
+            block, tap = u // height * across + k // width, u % height * width + k % width
+            for f in range(first, min(first + LANES, filters)):
+                total = dkernels[0, f, block, tap]
+                for s in range(1, len(dkernels)):
+                    total += dkernels[s, f, block, tap]
+                dkernel[u, k, f] = total
+
+
+@in_threads(least=2**12)
+def _cut(blocks, kernel, height, width, across):
+    kh, numbers, filters = kernel.shape
+    for turn in prange(len(blocks) * (filters // LANES + 1)):
+        block, first = turn % len(blocks), turn // len(blocks) * LANES
+        for tap in range(height * width):
+            u, k = block // across * height + tap // width, block % across * width + tap % width
+            inside = u < kh and k < numbers
+            for f in range(first, min(first + LANES, filters)):
+                blocks[block, f, tap] = kernel[u, k, f] if inside else 0
 
 
 def few_taps(kh: int, numbers: int) -> bool:
@@ -112,6 +132,29 @@ def _add_products(vec, dkernel, dy, winners, x, starts, rows, sums, windows, n, 
                 total.add(tap, dz)
     for tap, total in enumerate(totals):
         dkernel.put((block, tap, f), total.value)
+
+
+@vector_code
+def _add_open(vec, dbias, dy, winners, n, f):
+    """dbias[f ...] += sum over cells of dy[n] where a window won, for LANES filters."""
+    total = vec.total(dbias.at(f))
+    for cell in vec.range(dy.shape[1]):
+        is_closed = winners.at(n, cell, f) == CLOSED
+        total.add(vec.all(1.0), vec.where(is_closed, vec.all(0), dy.at(n, cell, f)))
+    dbias.put((f,), total.value)
+
+
+@in_threads
+def bias_gradient(dbiases: np.ndarray, shards: np.ndarray, dy: np.ndarray, winners: np.ndarray) -> None:
+    """dbiases[s, f] = sum of the dy (N, cells, F) of all cells of filter f in shard s that are not CLOSED.
+
+    Its photos are shards[s] ... shards[s + 1]; winners (N, cells or more, F); F is a multiple of LANES in all three.
+    """
+    for s in prange(len(dbiases)):
+        dbiases[s] = 0
+        for n in range(shards[s], shards[s + 1]):
+            for f in range(0, dy.shape[2], LANES):
+                _add_open(dbiases[s], dy, winners, n, f)
 
 
 @vector_code

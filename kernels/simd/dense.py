@@ -18,7 +18,6 @@ from kernels.simd.vectors import LANES, REGISTERS, vector_code
 
 ROWS, VECTORS = REGISTERS // 4, 3
 WIDTH = VECTORS * LANES
-BLOCK = 16  # numbers side by side that fill a line of the cache
 
 
 @vector_code
@@ -117,11 +116,37 @@ def multiply(
                 _region(out, left, right, transposed, panels[part], blocks, last_rows, last_columns)
 
 
+@vector_code
+def _transpose_square(vec, out, a, r, c):
+    """out[c ..., r ...] = a[r ..., c ...]', LANES times LANES numbers.
+
+    Each round lays the first half of the rows between those of the second, number by number.
+    """
+    rows = [a.at(r + k, c) for k in range(LANES)]
+    for _ in range(LANES.bit_length() - 1):
+        pairs = zip(rows[: LANES // 2], rows[LANES // 2 :], strict=True)
+        rows = [mixed for pair in pairs for mixed in vec.interleaved(*pair)]
+    for k, row in enumerate(rows):
+        out.put((c + k, r), row)
+
+
+@compiled
+def _transpose_rows(out, a, r):
+    """LANES rows of a from r on; the last square may cover numbers again: the same."""
+    for c in range(0, a.shape[1], LANES):
+        _transpose_square(out, a, r, min(c, a.shape[1] - LANES))
+
+
 @in_threads(least=2**13)
 def transpose(out: np.ndarray, a: np.ndarray) -> None:
-    """out (C, R) = a (R, C), in blocks whose lines the cache holds"""
+    """out (C, R) = a (R, C)"""
     rows, columns = a.shape
-    for block in prange((rows + BLOCK - 1) // BLOCK):
-        for c in range(columns):
-            for r in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
+    if min(rows, columns) < LANES:
+        for r in range(rows):
+            for c in range(columns):
                 out[c, r] = a[r, c]
+        return
+    for block in prange(rows // LANES):
+        _transpose_rows(out, a, block * LANES)
+        if block == rows // LANES - 1 and rows % LANES:
+            _transpose_rows(out, a, rows - LANES)

@@ -11,6 +11,7 @@ arrays that are contiguous. It may say
     vec.range(n)           a loop of the processor: its body is written once and must not be left by break or return
     for k in some          a tuple of numbers that the caller made: its length is known, so the loop unrolls
     vec.where(c, a, b)     in each lane a or b;  vec.all(number), vec.byte(number): the same in all lanes
+    vec.interleaved(a, b)  two vectors: the numbers a[0], b[0], a[1], b[1] ...
     + - * > == >> &        on numbers, on vectors lane by lane
 
 while Python's own loops (over a list, over range) unroll: each turn writes its instructions. Called from a
@@ -215,6 +216,12 @@ class Writer:
         """In each lane a or b."""
         return Value(self.builder, self.builder.select(condition.llvm, a.llvm, b.llvm))
 
+    def interleaved(self, a: Value, b: Value) -> list[Value]:
+        """Two vectors of the numbers of a and b by turns."""
+        turns, kind = [k // 2 + k % 2 * LANES for k in range(2 * LANES)], ir.VectorType(I32, LANES)
+        orders = (ir.Constant(kind, some) for some in (turns[:LANES], turns[LANES:]))
+        return [Value(self.builder, self.builder.shuffle_vector(a.llvm, b.llvm, order)) for order in orders]
+
 
 def vector_code(text: Callable[..., None]) -> Callable[..., None]:
     """Decorator: a function of `vec` and its arguments, to be called without `vec` from kernels and from Python."""
@@ -316,6 +323,11 @@ class NumPyVectors:
     """`vec` where the text computes."""
 
     range, where, all, byte = range, np.where, np.float32, np.uint8
+
+    @staticmethod
+    def interleaved(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Two vectors of the numbers of a and b by turns."""
+        return np.stack([a, b], axis=1).reshape(2, LANES)
 
     @staticmethod
     def total(start: Any = None) -> NumPyTotal:

@@ -25,8 +25,6 @@ from kernels.simd.vectors import LANES, REGISTERS, vector_code
 TILE, VECTORS = 7, REGISTERS // 16  # patches, and vectors of filters, at a time: 14 or 7 sums in registers
 FILTERS = VECTORS * LANES
 PRODUCTS_SHAPE = (16, TILE, FILTERS)  # what conv_relu_pool needs room for: the products of TILE patches
-G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
-
 
 Shape = tuple[int, ...]
 
@@ -52,12 +50,6 @@ def patches_of(out: Shape, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
     return places, (places[:, None] + corners) @ [out[1], 1]
 
 
-def transform_kernel(transformed: np.ndarray, kernel: np.ndarray) -> None:
-    """transformed (16, C, F) = G kernel G' for each channel and filter of kernel (3, 3, C, F)."""
-    rows = np.tensordot(G, kernel, (1, 0)).reshape(4, 3, -1)
-    np.matmul(G, rows, out=transformed.reshape(4, 4, -1))
-
-
 def patches_shape(channels: int) -> tuple[int, int, int]:
     """What conv_relu_pool needs room for: TILE transformed patches."""
     return 16, TILE, channels
@@ -69,12 +61,32 @@ def _rows_and_columns(transform, square):
     return [value for row in zip(*columns, strict=True) for value in transform(*row)]
 
 
+def _g(k0, k1, k2):
+    return [k0, (k0 + k1 + k2) * 0.5, (k0 - k1 + k2) * 0.5, k2]
+
+
 def _b(d0, d1, d2, d3):
     return [d0 - d2, d1 + d2, d2 - d1, d1 - d3]
 
 
 def _a(m0, m1, m2, m3):
     return [m0 + m1 + m2, m1 - m2 - m3]
+
+
+@vector_code
+def _transform_filters(vec, transformed, kernel, c, f):
+    """transformed[:, c, f ...] = G kernel G' of channel c and LANES filters."""
+    taps = [[kernel.at(r, s, c, f) for s in range(3)] for r in range(3)]
+    for cell, value in enumerate(_rows_and_columns(_g, taps)):
+        transformed.put((cell, c, f), value)
+
+
+@in_threads(least=2**14)
+def transform_kernel(transformed: np.ndarray, kernel: np.ndarray) -> None:
+    """transformed (16, C, F) = G kernel G' for each channel and filter of kernel (3, 3, C, F); LANES divides F."""
+    for c in prange(kernel.shape[2]):
+        for f in range(0, kernel.shape[3], LANES):
+            _transform_filters(transformed, kernel, c, f)
 
 
 @vector_code
