@@ -59,8 +59,7 @@ def diagnose(case: Case, catalogue: list[Mistake] | None = None) -> Diagnosis:
     agrees = "agrees to the last digit" if agreement == 0 else f"agrees to {agreement:.0e}"
     sentence = f"these are {', or '.join(list(found)[:NAMED])} ({agrees})"
     if place is None:
-        shapes = f"expected shape {case.right.shape}, got {case.got.shape}"
-        return Diagnosis(key, f"{shapes}: {sentence}", None, None, None, agreement)
+        return Diagnosis(key, f"{shapes(case)}: {sentence}", None, None, None, agreement)
     expected, got = float(case.right[place]), float(case.got[place])
     first = f"the first entry that differs is {list(place)}: {versus(expected, got)}"
     return Diagnosis(key, f"{sentence}; {first}", place, expected, got, agreement)
@@ -144,10 +143,15 @@ def versus(expected: float, got: float) -> str:
     return f"expected {texts[0]}, got {texts[1]}"
 
 
+def shapes(case: Case) -> str:
+    """The two shapes, where they differ."""
+    return f"expected shape {case.right.shape}, that of {case.name} itself, got {case.got.shape}"
+
+
 def located(case: Case) -> Diagnosis:
     """The worst entry, and where the error sits."""
     if case.got.shape != case.right.shape:
-        return Diagnosis("shape", f"expected shape {case.right.shape}, got {case.got.shape}")
+        return Diagnosis("shape", shapes(case))
     error = np.nan_to_num(np.abs(case.got - case.right), nan=-1)
     worst = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
     expected, got = float(case.right[worst]), float(case.got[worst])

@@ -351,7 +351,7 @@ LABELS = {
 }
 
 
-@mistake(lambda c, what: f"{what}{_scale(c)}", what=tuple(LABELS))
+@mistake(lambda c, what: f"the numbers of {what}{_scale(c)}", what=tuple(LABELS))
 def p_minus_y(c: Case, what: str) -> Array | None:
     """The gradient of the cross-entropy is p - y, divided by the number of photos where the loss is their mean."""
     found = probabilities_and_labels(c)
@@ -360,4 +360,4 @@ def p_minus_y(c: Case, what: str) -> Array | None:
 
 def _scale(c):
     found = probabilities_and_labels(c)
-    return "" if found is None or found[2] == 1 else f", times {found[2]:.6g}"
+    return "" if found is None or found[2] == 1 else f", divided by {round(1 / found[2])} as the mean is"

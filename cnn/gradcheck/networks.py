@@ -15,6 +15,7 @@ from cnn.gradcheck import states
 from cnn.gradcheck.cases import Case
 from cnn.gradcheck.counterparts import INPUT
 from cnn.gradcheck.diagnosis import Diagnosis, diagnose
+from cnn.gradcheck.report import sentences
 from cnn.gradcheck.slopes import (
     ENOUGH,
     LAST_STEPS,
@@ -86,9 +87,11 @@ class Problem:
         self.layers = self.model.logit_layers()
         try:
             _, gradients, dx = self.model.loss_and_gradients(self.x, self.y, input_gradient=True)
-        except Exception:
-            faults(self, ENOUGH, seed=0)  # raises for the layer that cannot be used
-            raise
+        except Exception as error:
+            found = sentences(list(faults(self, ENOUGH, seed=0).values()))  # or it raises for a layer without an answer
+            if not found:
+                raise
+            raise states.Refusal("; ".join(found)) from error
         self.gradients = {**gradients, INPUT: dx}
 
     def parts(self, name: str) -> tuple[Array, Array, Measure, float]:
@@ -156,8 +159,8 @@ def diagnosis_of(result: TensorCheck, found: dict[str, TensorCheck], problem: Pr
     culprit = next((fault for fault in above if fault in found), None)
     if culprit is not None:
         layer = checks.known(found[culprit].diagnosis).layer
-        what = "gradient" if culprit == LOSS else "dx"
-        return Diagnosis("follows", f"not this layer's fault: the {what} of {layer} is wrong", layer=layer)
+        what = "the gradient of the loss" if culprit == LOSS else f"the dx of {layer}, above it,"
+        return Diagnosis("follows", f"not this layer's fault: {what} is wrong", layer=layer)
     if result.diagnosis is not None:
         return result.diagnosis
     here = diagnose(Case(result.name, slopes_of(result), problem.gradients[result.name], kind="weights"))
@@ -210,5 +213,4 @@ def check_loss(problem: Problem, outputs: Array, samples: int | None, seed: int)
     result = check_gradient(LOSS, outputs, gradient, measure, samples, rng, LOOSE, case)
     if result.verdict != "WRONG":
         return None
-    name = str(problem.model.loss)
-    return result._replace(diagnosis=checks.known(result.diagnosis)._replace(layer=f"the loss, {name},"))
+    return result._replace(diagnosis=checks.known(result.diagnosis)._replace(layer=LOSS))

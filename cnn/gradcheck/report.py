@@ -19,8 +19,11 @@ def sentence(result: TensorCheck) -> str | None:
 
 
 def sentences(results: Sequence[TensorCheck]) -> list[str]:
-    """What is to be said: first which layers of a network are at fault, then each tensor that is not right."""
-    own = [r.diagnosis.layer for r in results if r.diagnosis and r.diagnosis.layer and r.diagnosis.mistake != "follows"]
-    layers = list(dict.fromkeys(own))
+    """What is to be said: which layers of a network are at fault, each of their tensors, and what follows from them."""
+    faults = [r for r in results if r.diagnosis and r.diagnosis.layer and r.diagnosis.mistake != "follows"]
+    layers = dict.fromkeys("the loss" if r.name == "loss" else str(r.diagnosis.layer) for r in faults if r.diagnosis)
     head = [f"at fault: {' and '.join(layers)}"] if layers else []
-    return head + [said for result in results if (said := sentence(result)) is not None]
+    follows = [result.name for result in results if result.diagnosis and result.diagnosis.mistake == "follows"]
+    tail = [f"not at fault, wrong for what comes from above: {', '.join(follows)}"] if follows else []
+    own = [said for result in results if result.name not in follows and (said := sentence(result)) is not None]
+    return head + own + tail

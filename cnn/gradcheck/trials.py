@@ -59,7 +59,8 @@ class Trial:
         self.layer = in_float64(layer)
         self.params = self.layer.params
         before = self.x.copy(), {key: value.copy() for key, value in self.params.items()}
-        self.y, cache = self.forward(self.x)
+        y, cache = self.forward(self.x)
+        self.y = np.array(y, np.float64)  # of its own: Flatten's y, say, lies in x, which will be moved
         self.rng = np.random.default_rng(seed)
         self.dy = self.rng.standard_normal(self.y.shape) if dy is None else np.array(dy, np.float64)
         self._require_one_answer(before[0])
