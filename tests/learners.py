@@ -219,7 +219,7 @@ class Norm(Layer):
         return dn.mean(axis=axes) + normal * (dn * normal).mean(axis=axes)
 
     def backward(self, dy, cache, need_dx=True):
-        x, normal, s, axes = cache
+        _, normal, s, axes = cache
         dn = self.dnormal(dy)
         dx = (dn - self.moments(dn, normal, axes)) / s
         return dx, {"gamma": (dy * normal).sum(axis=axes), "beta": dy.sum(axis=axes)}

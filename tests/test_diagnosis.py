@@ -1,4 +1,4 @@
-"""The diagnosis: wrong gradients as people write them, each held to the mistake that was made; and what is not named."""
+"""The diagnosis: wrong gradients as people write them, each held to the mistake that was made."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ X, ROWS = numbers((3, 5, 4, 2)), numbers((3, 7))
 PHOTO, TIED = numbers((2, 5, 7, 2)), tied((2, 4, 6, 2))
 KEPT, MATRIX = np.arange(7) % 3 > 0, numbers((7, 7), seed=3)
 RELU = lambda x: np.maximum(x, 0)
+ZEROS_AROUND = lambda x: np.pad(x, ((0, 0), (1, 2), (2, 0), (0, 0)))
 DENSE, SIGMOID = Affine, lambda kind: kind(activation="sigmoid")
 
 
@@ -56,6 +57,13 @@ def from_the_other_side(self, dpadded, shape):
     return dpadded[:, bottom : bottom + shape[1], right : right + shape[2]]
 
 
+def averaged(self, dpadded, shape):
+    counts, x = np.zeros(dpadded.shape), np.zeros(shape)
+    for _, _, window in self.windows(x):
+        counts[window] += 1
+    return Conv.crop(self, dpadded / counts, shape)
+
+
 def only_rows(self, x):
     """All windows but those of the last row."""
     return [w for w in Conv.windows(self, x) if w[0] < self.infer_shape(x.shape[1:])[0] - 1]
@@ -70,7 +78,7 @@ def without_last_row(self, dy, cache, need_dx=True):
 
 
 def stride_forgotten(self, dy, cache, need_dx=True):
-    dx, grads = Conv.backward(self, dy, cache)
+    _, grads = Conv.backward(self, dy, cache)
     padded, dkernel, dpadded = self.pad(cache[0]), np.zeros(grads["kernel"].shape), np.zeros(self.pad(cache[0]).shape)
     for i, j in np.ndindex(dy.shape[1:3]):
         dkernel += np.tensordot(padded[self.window(i, j)], dy[:, i, j], (0, 0))
@@ -142,6 +150,7 @@ WRONG = {
         "input",
         "place missing",
     ),
+    "dx averaged": (conv(crop=averaged), X, "input", "averaged for added"),
     "dx moved": (
         conv_giving(input_of(lambda dx: np.pad(dx, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1])),
         X,
@@ -181,6 +190,26 @@ WRONG = {
     ),
     "z (1 - z)": (SIGMOID(wrong(DENSE, slope=lambda s, x, z, y: z * (1 - z))), ROWS, "input", "input for output"),
     "no sigmoid'": (SIGMOID(wrong(DENSE, slope=lambda s, x, z, y: 1)), ROWS, "b", "mask forgotten"),
+    "product of sums": (
+        answering(Affine, lambda dx, g, dy, c: (dx, {**g, "W": np.outer(c[0].sum(0), dy.sum(0))}))(),
+        ROWS,
+        "W",
+        "product of sums",
+    ),
+    "dW with dy twice": (
+        answering(Affine, lambda dx, g, dy, c: (dx, {**g, "W": c[0].T @ (dy * dy)}))(),
+        ROWS,
+        "W",
+        "upstream twice",
+    ),
+    "relu's mask of a sigmoid": (
+        SIGMOID(wrong(Affine, slope=lambda s, x, z, y: z > 0)),
+        ROWS,
+        "W",
+        "slope of another activation",
+    ),
+    "sigmoid' twice": (SIGMOID(wrong(Affine, slope=lambda s, x, z, y: (y * (1 - y)) ** 2)), ROWS, "W", "slope twice"),
+    "y for the mask": (wrong(Affine, slope=lambda s, x, z, y: y)(activation="relu"), ROWS, "W", "value for slope"),
     # pooling
     "ties to all": (pooling(largest), TIED, "input", "pooling shares"),
     "ties shared": (
@@ -243,7 +272,27 @@ WRONG = {
         "input",
         "other side",
     ),
+    "padding undone at the corner": (
+        Function(
+            ZEROS_AROUND, lambda dy, x, y: dy[:, : x.shape[1], : x.shape[2]], lambda s: (s[0] + 3, s[1] + 2, s[2])
+        ),
+        X,
+        "input",
+        "upstream cut out",
+    ),
+    "mean of maps not divided": (
+        Function(lambda x: x.mean((1, 2)), lambda dy, x, y: 0 * x + dy[:, None, None], lambda s: s[2:]),
+        X,
+        "input",
+        "constant factor",
+    ),
     # batch normalization
+    "sums for means": (
+        wrong(Norm, moments=lambda s, dn, n, axes: 60 * Norm.moments(s, dn, n, axes))(),
+        X,
+        "input",
+        "moments of another count",
+    ),
     "moments constant": (wrong(Norm, moments=lambda s, dn, n, axes: 0)(), X, "input", "moments as constants"),
     "deviation constant": (
         wrong(Norm, moments=lambda s, dn, n, axes: dn.mean(axis=axes))(),

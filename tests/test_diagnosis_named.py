@@ -1,7 +1,5 @@
 """When nothing is named; networks, functions, and what a layer may do instead of returning a gradient."""
 
-import re
-
 import numpy as np
 import pytest
 from conftest import random_batch, random_biases
@@ -25,7 +23,6 @@ from learners import (
 from cnn import gradcheck, layers, models
 from cnn.gradcheck.cases import Case
 from cnn.gradcheck.trials import Trial
-from cnn.layers import Layer
 
 X, ROWS = numbers((3, 5, 4, 2)), numbers((3, 7))
 RELU = lambda x: np.maximum(x, 0)
@@ -48,8 +45,8 @@ RIGHT = {
 @pytest.mark.parametrize(("layer", "x"), RIGHT.values(), ids=RIGHT)
 def test_nothing_is_said_of_what_is_right(layer, x):
     results = gradcheck.check_layer(layer, x, samples=30)
-    assert gradcheck.sentences([r for r in results if r.verdict != "not comparable"]) == []
-    gradcheck.assert_gradients(layer, x, samples=30) if all(r.comparable for r in results) else None
+    assert [result.name for result in results if result.verdict == "WRONG"] == []  # ties may not be comparable
+    assert gradcheck.sentences([result for result in results if result.comparable]) == []
 
 
 NO_MISTAKE = {
@@ -71,7 +68,7 @@ def test_what_no_mistake_gives_is_located_and_not_named(change, where):
     layer = answering(Conv, lambda dx, grads, dy, cache: (dx, {**grads, "kernel": change(grads["kernel"])}))()
     diagnosis = Trial(layer, X).check_one("kernel", None, gradcheck.TOLERANCE).diagnosis
     assert diagnosis.mistake == "" and where in diagnosis.sentence, diagnosis.sentence
-    right, _ = Trial(Conv(), X).tensors["kernel"][1], None
+    right = Trial(Conv(), X).tensors["kernel"][1]
     assert diagnosis.got == pytest.approx(change(right)[diagnosis.index])
     assert diagnosis.expected == pytest.approx(right[diagnosis.index])
 
@@ -120,7 +117,7 @@ def case_of(key):
     return CASES[key]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(list(TRIALS)),
     st.integers(0, 2**32 - 1),
@@ -144,7 +141,7 @@ def test_two_mistakes_of_the_same_numbers_are_both_named():
     """A kernel of one column: turned by 180 degrees it is the same as with its rows flipped."""
     layer = answering(Conv, lambda dx, g, dy, c: (dx, {**g, "kernel": g["kernel"][::-1]}))(kernel_size=(3, 1))
     sentence = Trial(layer, X).check_one("kernel", None, gradcheck.TOLERANCE).diagnosis.sentence
-    assert "turned by 180 degrees" in sentence or "flipped" in sentence
+    assert "turned by 180 degrees" in sentence
     right = np.array([[1.0, 2.0], [2.0, 5.0]])  # symmetric: transposing changes nothing
     assert gradcheck.diagnose(Case("W", right, right.T * 2)).sentence.count("transposed") == 0
 
@@ -246,193 +243,3 @@ def test_a_layer_that_cannot_be_used_is_named(methods, message):
 def test_a_missing_gradient_in_a_network():
     results, _ = checked(network(wrong(Conv, grads=lambda self, dkernel, dz: {"kernel": dkernel})(name="mine")))
     assert results["mine/bias"].diagnosis.mistake == "missing" and results["mine/kernel"].passed
-
-
-# ---- states
-
-STATES = {
-    "None": (answering(Affine, lambda dx, g, dy, c: (None, g)), "input", "None", "expected an array, got None"),
-    "missing": (
-        answering(Affine, lambda dx, g, dy, c: (dx, {"W": g["W"]})),
-        "b",
-        "missing",
-        "grads need 'b', and have 'W'",
-    ),
-    "extra": (answering(Affine, lambda dx, g, dy, c: (dx, {**g, "c": dx})), "c", "extra", "no 'c' in params"),
-    "NaN": (answering(Affine, lambda dx, g, dy, c: (dx / 0 * 0, g)), "input", "NaN", "the first at [0, 0]"),
-    "infinite": (
-        answering(Affine, lambda dx, g, dy, c: (dx + np.inf, g)),
-        "input",
-        "infinite",
-        "got infinite: 21 of 21",
-    ),
-    "integers": (answering(Affine, lambda dx, g, dy, c: (dx.astype(int), g)), "input", "integers", "dtype=x.dtype"),
-    "a list": (answering(Affine, lambda dx, g, dy, c: (dx.tolist(), g)), "input", "no array", "got list"),
-    "shape": (
-        answering(Affine, lambda dx, g, dy, c: (dx[:, :3], g)),
-        "input",
-        "shape",
-        "(3, 7), that of input itself, got (3, 3)",
-    ),
-    "float32": (
-        answering(Affine, lambda dx, g, dy, c: (np.float32(dx), g)),
-        "input",
-        "single precision",
-        "rounded to float32",
-    ),
-}
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("kind", "tensor", "state", "words"), STATES.values(), ids=STATES)
-def test_the_state_of_a_gradient_gets_its_sentence(kind, tensor, state, words):
-    results = {result.name: result for result in gradcheck.check_layer(kind(), ROWS)}
-    assert results[tensor].verdict == "WRONG" and not results[tensor].passed
-    assert results[tensor].diagnosis.mistake == state and words in results[tensor].diagnosis.sentence
-    assert all(result.passed for name, result in results.items() if name != tensor)
-
-
-def writes(which):
-    def backward(self, dy, cache, need_dx=True):
-        answer = Affine.backward(self, dy, cache)
-        {"x": cache[0], "dy": dy, "W": self.params["W"]}[which][0, 0] += 1
-        return answer
-
-    return wrong(Affine, backward=backward)
-
-
-class Stateful(Affine):
-    def forward(self, x, training=False, rng=None):
-        self.last = Affine.forward(self, x)[1]
-        return self.last[2], ()
-
-    def backward(self, dy, cache, need_dx=True):
-        return Affine.backward(self, dy, self.last)
-
-
-class Noisy(Affine):
-    def forward(self, x, training=False, rng=None):
-        y, cache = Affine.forward(self, x)
-        return y + np.random.default_rng().random(), cache
-
-
-class Impatient(Affine):
-    def backward(self, dy, cache, need_dx=True):
-        return dy @ self.kept.T, {}
-
-
-def in_place(self, x, training=False, rng=None):
-    x *= 2
-    return Affine.forward(self, x)
-
-
-forward_giving = lambda value: wrong(Affine, forward=lambda self, x, training=False, rng=None: value)
-backward_giving = lambda value: wrong(Affine, backward=lambda self, dy, cache, need_dx=True: value)
-REFUSED = {
-    "input overwritten": (wrong(Affine, forward=in_place), "forward: the input is overwritten: .*at .0, 0.: "),
-    "overwritten later": (writes("x"), "backward: the input that forward got is overwritten"),
-    "dy overwritten": (writes("dy"), "backward: dy is overwritten"),
-    "weights changed": (writes("W"), "the parameter 'W' is changed"),
-    "not deterministic": (Noisy, "the same x gives another y the second time"),
-    "kept in the layer": (Stateful, "by what the last forward left in the layer"),
-    "forward not called": (
-        Impatient,
-        "backward: AttributeError: .*'kept'.*test_diagnosis_named.py, line .*self.kept.T",
-    ),
-    "not written": (backward_giving, ""),
-    "forward None": (forward_giving(None), r"forward: expected \(y, cache\), got None: is there a return"),
-    "forward three": (forward_giving((1, 2, 3)), r"expected \(y, cache\), got a tuple of 3"),
-    "y None": (forward_giving((None, ())), "forward: y: expected an array, got None"),
-    "y of whole numbers": (forward_giving((np.ones((3, 2), int), ())), "y: expected an array of floats, got int64"),
-    "y of other photos": (forward_giving((np.ones((2, 2)), ())), r"a batch of 3 photos, as x is, got shape \(2, 2\)"),
-    "backward None": (backward_giving(None), r"backward: expected \(dx, grads\), got None"),
-    "dx alone": (backward_giving(np.ones((3, 7))), r"backward: expected \(dx, grads\), got an array of shape \(3, 7\)"),
-    "grads a list": (backward_giving((np.ones((3, 7)), [])), "grads: expected a dict of arrays, got list"),
-}
-del REFUSED["not written"]
-
-
-@pytest.mark.parametrize(("kind", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_checked_gets_its_sentence(kind, message):
-    with pytest.raises(gradcheck.Refusal, match=message) as caught:
-        gradcheck.check_layer(kind(), ROWS)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(AssertionError, match=message):
-        gradcheck.assert_gradients(kind(), ROWS)
-
-
-def test_what_is_not_written_yet():
-    with pytest.raises(gradcheck.Refusal, match=r"forward: is not written yet \(NotImplementedError\)"):
-        gradcheck.check_layer(Layer(), ROWS)
-
-
-# ---- functions
-
-LABELS = np.array([2, 0, 3])
-
-
-def loss(z, labels):
-    return -np.log(softmax(z)[np.arange(len(z)), labels]).mean()
-
-
-def loss_by(slope):
-    return lambda z, labels: slope(softmax(z), np.eye(z.shape[1])[labels]) / len(z)
-
-
-Z = numbers((3, 5))
-FUNCTIONS = {
-    "p": (loss, loss_by(lambda p, y: p), (Z, LABELS), "p minus y", "p for p - y"),
-    "-y": (loss, loss_by(lambda p, y: -y), (Z, LABELS), "p minus y", "-y for p - y"),
-    "y - p": (loss, loss_by(lambda p, y: y - p), (Z, LABELS), "constant factor", "-1"),
-    "not the mean": (
-        loss,
-        lambda z, y: 3 * loss_by(lambda p, y: p - y)(z, y),
-        (Z, LABELS),
-        "constant factor",
-        "times 3",
-    ),
-    "right class alone": (loss, loss_by(lambda p, y: (p - y) * y), (Z, LABELS), "p minus y", "0 for the others"),
-    "-y / p": (loss, loss_by(lambda p, y: -y / p), (Z, LABELS), "p minus y", "the derivative by p"),
-    "half": (lambda x: (x**2).sum(), lambda x: x, ROWS, "constant factor", "times 1/2"),
-    "mean for sum": (lambda x: (x**2).sum(), lambda x: 2 * x / x.size, ROWS, "constant factor", "1/21"),
-    "transposed": (lambda x: (x**3).sum(), lambda x: 3 * x.T**2, ROWS, "axes exchanged", "transposed"),
-    "exchanged": (
-        lambda a, b: np.sin(a * b).sum(),
-        lambda a, b: (a * np.cos(a * b), b * np.cos(a * b)),
-        (Z, Z[::-1] + 2),
-        "of another tensor",
-        "right numbers for b",
-    ),
-    "without dy": (np.tanh, lambda x, dy: 1 - np.tanh(x) ** 2, ROWS, "upstream left out", "dy"),
-    "cumsum forwards": (lambda x: np.cumsum(x), lambda x, dy: np.cumsum(dy), Z[0], "other side", "not transposed"),
-    "sum spread": (lambda x: (x**2).sum(), lambda x: 0 * x + 2 * x.sum(0), ROWS, "summed and spread", "axis 0"),
-}
-
-
-@pytest.mark.parametrize(("f", "gradient", "x", "mistake", "words"), FUNCTIONS.values(), ids=FUNCTIONS)
-def test_functions_of_ones_own(f, gradient, x, mistake, words):
-    diagnosis = gradcheck.check_function(f, gradient, x)[0].diagnosis
-    assert diagnosis.mistake == mistake and words in diagnosis.sentence, diagnosis.sentence
-    with pytest.raises(AssertionError, match=re.escape(diagnosis.sentence)):
-        gradcheck.assert_gradients(f, gradient, x)
-
-
-def test_right_functions():
-    gradcheck.assert_gradients(loss, loss_by(lambda p, y: p - y), (Z, LABELS))
-    gradcheck.assert_gradients(lambda a, b: a @ b, lambda dy, a, b: (dy @ b.T, a.T @ dy), (Z, numbers((5, 2))))
-    gradcheck.assert_gradients(lambda a, b: (a @ b).sum(), lambda a, b: {"b": a.sum(0), "a": 0 * a + b}, (Z, Z[0]))
-    gradcheck.assert_gradients(np.abs, lambda x, dy: dy * np.sign(x), np.array([1e-5, -2.0, 3.0]))  # a hidden corner
-
-
-def test_functions_that_cannot_be_checked():
-    for f, gradient, message in (
-        (lambda x: None, None, "expected an array, got None"),
-        (lambda x: x * np.random.default_rng().random(), None, "another result the second time"),
-        (lambda x: x.sum(), lambda x: (x, x), "expected one array, got a tuple of 2"),
-        (lambda x: x.sum(), lambda x: x[9], "IndexError.*test_diagnosis_named.py"),
-    ):
-        with pytest.raises(gradcheck.Refusal, match=message):
-            gradcheck.check_function(f, gradient, ROWS)
-    assert (
-        gradcheck.check_function(lambda a, b: a + b, lambda a, b, dy: dy, (1.0, 2.0))[1].diagnosis.mistake == "missing"
-    )

@@ -1,4 +1,4 @@
-"""`cnn gradcheck`: every gradient of a network, or of a layer of one's own, against measured slopes; exit 1 if wrong."""
+"""`cnn gradcheck`: every gradient of a network, or of a layer of your own, against slopes; exit 1 if one is wrong."""
 
 import argparse
 import contextlib

@@ -2,7 +2,8 @@
 
 - slopes.py: numerical derivatives, entry by entry, and what a kink is; how we know that all of it is right
 - trials.py, networks.py, functions.py: the check of one layer, of a whole network, of any function
-- mistakes.py, mistakes_of_layers.py: what people do wrong, one small function a mistake; cases.py what these know
+- mistakes.py, mistakes_of_layers.py, mistakes_of_windows.py: what people do wrong, one small function a mistake;
+  cases.py: what these functions know
 - counterparts.py: our own layer that computes the same, in parts, from which the numbers of a mistake follow
 - diagnosis.py: which of the mistakes gives the numbers at hand; states.py what a layer may do instead; report.py
 """

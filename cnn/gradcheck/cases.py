@@ -32,6 +32,7 @@ class Case:
     jacobian: Array | None = None  # (numbers of y, numbers of the tensor): the slope of each by each
     counterpart: Counterpart | None = None  # our own layer of the same y, in parts
     others: Mapping[str, Array] = field(default_factory=dict)  # the right gradients of the other tensors
+    params: Mapping[str, Array] = field(default_factory=dict)  # the layer's
     outputs: Mapping[str, Array] = field(default_factory=dict)  # of other layers of the network, by their names
     exact: bool = False  # whether `right` is computed by a formula, and not measured
 

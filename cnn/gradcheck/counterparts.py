@@ -23,7 +23,7 @@ SMALL = range(1, 6)  # sizes and strides that are tried
 
 
 class Windows(NamedTuple):
-    """Where the windows of a convolution or pooling lie; columns are (N, OH, OW, kh, kw, C), as im2col lays them out."""
+    """Where the windows of a convolution or pooling lie; columns (N, OH, OW, kh, kw, C), as im2col lays them out."""
 
     x_shape: tuple[int, int, int, int]
     size: Pair
@@ -61,7 +61,7 @@ class Windows(NamedTuple):
 
 
 class Product:
-    """z = columns @ kernel + bias, y = activation(z): Dense, whose columns are x's rows, and Conv2D with its windows."""
+    """z = columns @ kernel + bias, y = activation(z): Dense, whose columns are x's rows, and Conv2D's windows."""
 
     activation: ActivationFunction
     y: Array
@@ -116,7 +116,7 @@ class Product:
 
 
 class Pooling:
-    """y = sum over a window of share * x: for the maximum a share is 1 for the winner, for the mean 1 / their number."""
+    """y = sum over a window of share * x: of the maximum a share is 1 for the winner, of the mean 1 / their number."""
 
     def __init__(self, x: Array, dy: Array, windows: Windows, kind: str):
         self.x, self.dy, self.windows, self.kind = x, dy, windows, kind
@@ -179,16 +179,22 @@ class Normalized:
         self.y = gamma * self.normal + beta
 
     def gradient(
-        self, tensor: str, dy: Array | None = None, gamma: Any = None, mean: bool = True, deviation: bool = True
+        self,
+        tensor: str,
+        dy: Array | None = None,
+        gamma: Any = None,
+        mean: bool = True,
+        deviation: bool = True,
+        count: int = 0,
     ) -> Array | None:
-        """A gradient, or dx with another dy or gamma, or with the mean or the deviation taken for constants."""
+        """A gradient, or dx with another dy, gamma or count, or with the mean or the deviation taken for constants."""
         dy = self.dy if dy is None else dy
         sums = (dy * self.normal).sum(axis=self.axes), dy.sum(axis=self.axes)
         if tensor in (self.gamma_name, self.beta_name):
             return sums[0] if tensor == self.gamma_name else sums[1]
         if tensor != INPUT:
             return None
-        count = self.x.size // self.x.shape[-1]
+        count = count or self.x.size // self.x.shape[-1]
         rest = dy - mean * sums[1] / count - deviation * self.normal * sums[0] / count
         return (self.gamma if gamma is None else gamma) / self.s * rest
 
@@ -206,6 +212,7 @@ def recognise(layer: Any, x: Array, params: Mapping[str, Array], y: Array, dy: A
     """Our parts whose y is the learner's, or None where none of them makes it."""
     try:
         every = list(params.values())
+        found: Iterator[Counterpart]
         if not every:
             found = itertools.chain(alone(layer, x, y, dy), pooling(layer, x, y, dy))
         elif max(p.ndim for p in every) == 1:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn.gradcheck import mistakes, mistakes_of_layers
+from cnn.gradcheck import mistakes, mistakes_of_layers, mistakes_of_windows
 from cnn.gradcheck.cases import Array, Case, Mistake
 
-CATALOGUE = [*mistakes_of_layers.MISTAKES, *mistakes.MISTAKES]
+CATALOGUE = [*mistakes_of_layers.MISTAKES, *mistakes_of_windows.MISTAKES, *mistakes.MISTAKES]
 EXACT, MEASURED, SINGLE = 1e-10, 1e-7, 1e-5  # how well numbers must agree: by formula, by slopes, from float32
 BETTER = 1e-3  # ... and so many times better than the right ones do
 ENOUGH = 8  # so many numbers must be comparable, or all where there are fewer
@@ -19,7 +19,7 @@ NAMED = 3  # mistakes that are named at most, where several give the same number
 # Where the first is named, the others say the same of the same numbers in other words.
 SAME = {
     "mask forgotten": ("upstream handed on",),
-    "pooling shares": ("upstream handed on",),
+    "pooling shares": ("upstream handed on", "constant factor"),
     "constant factor": ("p minus y", "axes exchanged", "another shape", "reshaped for transposed"),
     "p minus y": ("upstream handed on",),
     "turned": ("flipped",),

@@ -39,6 +39,8 @@ def factors(c: Case) -> dict[str, float]:
         counts["length of a row of the output"] = c.dy.shape[1]
     if c.x is not None and c.x.ndim == 4:
         counts["number of channels of the input"] = c.x.shape[3]
+    if c.x is not None and c.x.ndim == 4:
+        counts["number of places (rows times columns) of the input"] = c.x.shape[1] * c.x.shape[2]
     if (size := window_size(c)) is not None:
         counts["number of cells of a window"] = size
     if c.kind == "array" and c.right.ndim:
@@ -264,6 +266,26 @@ def other_side(c: Case) -> Array | None:
     """J @ dy for J^T @ dy."""
     square = c.jacobian is not None and c.dy is not None and c.jacobian.shape[0] == c.jacobian.shape[1]
     return (c.jacobian @ c.dy.ravel()).reshape(c.right.shape) if square else None  # type: ignore[operator, union-attr]
+
+
+@mistake("the right numbers for dy * dy: dy, the gradient from above, comes in twice")
+def upstream_twice(c: Case) -> Array | None:
+    """The chain rule applied twice."""
+    return None if c.dy is None else c.with_upstream(c.dy * c.dy)
+
+
+@mistake("dy, the gradient from above, cut out from row {row} and column {column} on", row=range(5), column=range(5))
+def upstream_cut_out(c: Case, row: int, column: int) -> Array | None:
+    """A padding undone at the wrong place."""
+    if c.dy is None or c.dy.ndim != 4 or c.right.ndim != 4 or not c.of_input or c.dy.shape == c.right.shape:
+        return None
+    return c.dy[:, row : row + c.right.shape[1], column : column + c.right.shape[2]]
+
+
+@mistake("the right numbers without the bias")
+def bias_left_out(c: Case) -> Array | None:
+    """z = x @ W; of an output, not of a gradient."""
+    return c.right - c.params["bias"] if "bias" in c.params and c.name in ("y", "z") else None
 
 
 PLACES = {1: "row", 2: "column"}

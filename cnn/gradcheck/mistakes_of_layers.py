@@ -1,4 +1,4 @@
-"""The catalogue of mistakes that layers of a kind make: windows, pooling, activations, norms, loss.
+"""The catalogue of mistakes that layers of a kind make: activations, products, normalization, and the loss.
 
 The numbers are computed by our own layer of the same y, taken apart (counterparts.py), with one part wrong.
 """
@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from cnn.gradcheck.cases import Array, Case, catalogue
-from cnn.gradcheck.counterparts import Alone, Normalized, Pooling, Product, chosen
-from cnn.layers import Elementwise, Linear, Softmax
+from cnn.gradcheck.counterparts import Alone, Normalized, Product
+from cnn.layers import ACTIVATIONS, Elementwise, Linear, Softmax
 from cnn.layers.formulas import FORMULAS
-from kernels.im2col import im2col
 
 MISTAKES, mistake = catalogue()
 
@@ -98,6 +97,32 @@ def _mask_of(c):
     return None
 
 
+@mistake("the numbers with {what} for the activation's derivative", what=("its input z", "its output y"))
+def value_for_slope(c: Case, what: str) -> Array | None:
+    """dy * x for dy * (x > 0)."""
+    a = activated(c)
+    return a.gradient(c.name, dz=a.dy * (a.z if what == "its input z" else a.y)) if a else None
+
+
+@mistake("the numbers with the activation's derivative taken twice")
+def slope_twice(c: Case) -> Array | None:
+    """Once in the layer, and once more."""
+    a = activated(c)
+    return (
+        a.gradient(c.name, dz=a.activation.backward(a.activation.backward(a.dy, a.cache)[0], a.cache)[0]) if a else None
+    )
+
+
+@mistake("the numbers with the derivative of {name}, another activation", name=("relu", "sigmoid", "tanh", "softmax"))
+def slope_of_another_activation(c: Case, name: str) -> Array | None:
+    """relu's mask behind a leaky relu, sigmoid's slope behind a tanh."""
+    a = activated(c)
+    if not a:
+        return None
+    other = ACTIVATIONS[name]()
+    return a.gradient(c.name, dz=other.backward(a.dy, other.forward(a.z)[1])[0])
+
+
 @mistake("the numbers with the sum over {axis} for the sum over each row", axis=("the photos", "everything"))
 def softmax_sum(c: Case, axis: str) -> Array | None:
     """y (dy - sum dy y) with a sum over the wrong axis."""
@@ -119,31 +144,24 @@ def softmax_without_factor(c: Case) -> Array | None:
 # ---- products: Dense and Conv2D
 
 
-@mistake("the numbers of a kernel turned by 180 degrees on the way back to dx")
-def kernel_turned_in_dx(c: Case) -> Array | None:
-    """dx is the full convolution of dz with the kernel: whoever turns it once too often gets this."""
+@mistake("the numbers of a transposed kernel on the way back: its axes {axes} exchanged", axes=((0, 1), (2, 3)))
+def kernel_not_transposed(c: Case, axes: tuple[int, int]) -> Array | None:
+    """dz @ W for dz @ W^T, which fits only a square W; in a convolution rows and columns, channels and filters."""
     p = c.part(Product)
-    return p.gradient(c.name, kernel=p.kernel[::-1, ::-1]) if p and p.windows and c.of_input else None
-
-
-@mistake("the numbers of a kernel whose {side} are flipped on the way back to dx", side=("rows", "columns"))
-def kernel_flipped_in_dx(c: Case, side: str) -> Array | None:
-    """Turned along one axis only."""
-    p = c.part(Product)
-    flipped = np.s_[::-1] if side == "rows" else np.s_[:, ::-1]
-    return p.gradient(c.name, kernel=p.kernel[flipped]) if p and p.windows and c.of_input else None
-
-
-@mistake("the numbers of a transposed kernel on the way back: W for W^T")
-def kernel_not_transposed(c: Case) -> Array | None:
-    """dz @ W, which fits only where W is square; in a convolution rows and columns, or channels and filters."""
-    p = c.part(Product)
-    if p is None or not c.of_input:
+    if p is None or not c.of_input or max(axes) >= p.kernel.ndim:
         return None
-    transposed = p.kernel.swapaxes(0, 1)
-    if transposed.shape != p.kernel.shape and p.kernel.ndim == 4:
-        transposed = p.kernel.swapaxes(2, 3)
+    transposed = p.kernel.swapaxes(*axes)
     return p.gradient(c.name, kernel=transposed) if transposed.shape == p.kernel.shape else None
+
+
+@mistake("the numbers of a product of sums, where a sum of products is meant")
+def product_of_sums(c: Case) -> Array | None:
+    """x and dz are summed over the batch first, and then multiplied."""
+    p = c.part(Product)
+    if p is None or c.name != p.kernel_name:
+        return None
+    dz = p.dz.reshape(-1, p.dz.shape[-1])
+    return np.outer(p.columns.sum(axis=0), dz.sum(axis=0)).reshape(p.kernel.shape)
 
 
 @mistake("the numbers of the {which} filter alone: `=` for `+=` over the filters", which=("first", "last"))
@@ -155,40 +173,6 @@ def one_filter_in_dx(c: Case, which: str) -> Array | None:
     kernel, f = np.zeros(p.kernel.shape), 0 if which == "first" else -1
     kernel[..., f] = p.kernel[..., f]
     return p.gradient(c.name, kernel=kernel)
-
-
-def columns_with(p: Product, strides: tuple[int, int], pads: tuple[int, int, int, int]) -> Array | None:
-    """Columns of a wrong geometry, as many as the right ones; zeros come behind where the photo ends too early."""
-    assert p.windows is not None
-    _, height, width, _ = p.x.shape
-    (kh, kw), (_, out_h, out_w) = p.windows.size, p.places
-    reach = (out_h - 1) * strides[0] + kh, (out_w - 1) * strides[1] + kw
-    bottom, right = max(0, reach[0] - height - pads[0]), max(0, reach[1] - width - pads[2])
-    return im2col(p.x, (kh, kw), strides, (pads[0], bottom, pads[2], right))[:, :out_h, :out_w]
-
-
-@mistake("the numbers with the stride forgotten in the kernel's gradient: windows side by side")
-def stride_forgotten(c: Case) -> Array | None:
-    """x[i : i + kh] for x[i * stride : i * stride + kh]."""
-    p = c.part(Product)
-    if p is None or not p.windows or p.windows.strides == (1, 1) or c.name != p.kernel_name:
-        return None
-    return p.gradient(c.name, columns=columns_with(p, (1, 1), p.windows.pads))
-
-
-PADDING = {
-    "without the padding: its windows begin at the photo's first cell": lambda pads: (0, 0, 0, 0),
-    "with the padding on the other side": lambda pads: (pads[1], pads[0], pads[3], pads[2]),
-}
-
-
-@mistake("the numbers of the kernel's gradient {how}", how=tuple(PADDING))
-def padding_in_kernel(c: Case, how: str) -> Array | None:
-    """Windows of x for windows of the padded x."""
-    p = c.part(Product)
-    if p is None or not p.windows or c.name != p.kernel_name or PADDING[how](p.windows.pads) == p.windows.pads:
-        return None
-    return p.gradient(c.name, columns=columns_with(p, p.windows.strides, PADDING[how](p.windows.pads)))
 
 
 SOME_AXES = tuple(axes for count in (1, 2, 3) for axes in itertools.combinations(range(4), count))
@@ -210,83 +194,6 @@ def bias_not_summed(c: Case) -> Array | None:
     return p.dz.reshape(c.got.shape) if p and c.name == p.bias_name and p.dz.size == c.got.size else None
 
 
-# ---- windows, of Conv2D and pooling
-
-
-def windowed(c: Case) -> Any:
-    """The counterpart with windows, for dx."""
-    found = c.part(Product) or c.part(Pooling)
-    return found if found is not None and found.windows is not None and c.of_input else None
-
-
-ORDERS = {"windows": "each window replaces what another has left there", "cells": "each cell of the window replaces it"}
-
-
-@mistake(lambda c, order: f"the numbers of `=` for `+=` where windows overlap: {ORDERS[order]}", order=tuple(ORDERS))
-def assigned_for_added(c: Case, order: str) -> Array | None:
-    """A cell gets the sum over all windows that hold it, and not what the last one says."""
-    w = windowed(c)
-    return w.gradient(c.name, scatter=lambda columns: w.windows.assigned(columns, order)) if w else None
-
-
-CROPS = {
-    "is cut off on the other side": lambda top, bottom: bottom,
-    "is cut off at the end alone": lambda top, bottom: 0,
-    "is cut off at the beginning alone": lambda top, bottom: top + bottom,
-    "is cut off by one cell too many at the beginning": lambda top, bottom: top + 1,
-}
-
-
-@mistake("the numbers of a dx whose padding {how}", how=tuple(CROPS))
-def cropped_wrong(c: Case, how: str) -> Array | None:
-    """dx is computed with its border and then cut out: begin at top and left."""
-    w = windowed(c)
-    if w is None:
-        return None
-    top, bottom, left, right = w.windows.pads
-    first = CROPS[how](top, bottom), CROPS[how](left, right)
-    if first == (top, left) or first[0] > top + bottom or first[1] > left + right:
-        return None
-    return w.gradient(c.name, scatter=lambda columns: _cut(w.windows.with_border(columns), first, w.x.shape))
-
-
-def _cut(padded, first, shape):
-    return padded[:, first[0] : first[0] + shape[1], first[1] : first[1] + shape[2]]
-
-
-@mistake("the numbers with the stride forgotten on the way back: windows side by side")
-def stride_forgotten_in_dx(c: Case) -> Array | None:
-    """dx[i : i + kh] for dx[i * stride : i * stride + kh]."""
-    w = windowed(c)
-    if w is None or w.windows.strides == (1, 1):
-        return None
-    return w.gradient(c.name, scatter=w.windows._replace(strides=(1, 1)).scatter)
-
-
-# ---- pooling
-
-
-SHARES = {
-    "ties given to all winners: each of several equal cells gets the whole dy": lambda p: p.ties,
-    "ties shared: each of several equal cells gets its part of dy": lambda p: (
-        p.ties / p.ties.sum(axis=(3, 4), keepdims=True)
-    ),
-    "ties given to the last winner, where forward names the first": lambda p: chosen(p.ties, -1),
-    "dy given to every cell of a window, winner or not": lambda p: p.inside,
-    "dy divided among all cells of a window, as for the mean": lambda p: p.shares["mean"],
-    "dy given to the largest cell, as for the maximum": lambda p: p.shares["max"],
-    "dy divided by all cells of a window, also by those in the padding": lambda p: p.inside / np.prod(p.windows.size),
-    "dy given to the first cell of each window, winner or not": lambda p: chosen(p.inside, 0),
-}
-
-
-@mistake("the numbers of {how}", how=tuple(SHARES))
-def pooling_shares(c: Case, how: str) -> Array | None:
-    """dy goes to the first of the winners alone; of a mean, in equal parts to the cells inside the photo."""
-    p = c.part(Pooling)
-    return p.gradient(c.name, share=SHARES[how](p)) if p else None
-
-
 # ---- normalization
 
 
@@ -302,6 +209,16 @@ def moments_as_constants(c: Case, what: str) -> Array | None:
     """Mean and deviation depend on each x: two terms of dx come from them."""
     n = c.part(Normalized)
     return n.gradient(c.name, **CONSTANTS[what]) if n and c.of_input else None
+
+
+COUNTS = {"1, so that sums stand where means should": lambda n: 1, "the photos alone": lambda n: len(n.x)}
+
+
+@mistake("the numbers with the sums over the batch divided by {by}", by=tuple(COUNTS))
+def moments_of_another_count(c: Case, by: str) -> Array | None:
+    """1/M of the mean and of the deviation: M counts the numbers of a channel, photos times places."""
+    n = c.part(Normalized)
+    return n.gradient(c.name, count=COUNTS[by](n)) if n and c.of_input else None
 
 
 @mistake("the numbers without gamma")

@@ -169,7 +169,7 @@ class Trial:
         case = Case(result.name, right if exact is None else exact, gradient, exact=exact is not None)
         case.kind = "photos" if result.name == INPUT else "weights"
         case.value, case.x, case.y, case.dy, case.outputs = array, self.x, self.y, self.dy, self.outputs
-        case.counterpart = kin
+        case.counterpart, case.params = kin, self.params
         if array.size * self.y.size <= ROOM and array.size <= 3000 and not hasattr(kin, "windows"):
             case.jacobian = jacobian(lambda: self.forward(self.x.copy())[0], array)
             if exact is None:
