@@ -168,6 +168,21 @@ FUNCTIONS = {
     ),
     "without dy": (np.tanh, lambda x, dy: 1 - np.tanh(x) ** 2, ROWS, "upstream left out", "dy"),
     "cumsum forwards": (lambda x: np.cumsum(x), lambda x, dy: np.cumsum(dy), Z[0], "other side", "not transposed"),
+    "a mask forgotten": (lambda x: np.maximum(x, 0), lambda dy, x: dy, ROWS, "mask forgotten", "dz = dy"),
+    "dW of the first photo": (
+        lambda kernel, x, bias: np.maximum(x @ kernel + bias, 0),
+        lambda dy, kernel, x, bias: (x[:1].T @ dy[:1], dy @ kernel.T, dy.sum(0)),
+        (numbers((7, 4)), ROWS, Z[0, :4]),
+        "",
+        "furthest off",
+    ),
+    "dense, mask forgotten": (
+        lambda x, W, b: np.maximum(x @ W + b, 0),
+        lambda x, W, b, dy: (dy @ W.T, x.T @ dy, dy.sum(0)),
+        (ROWS, numbers((7, 4)), Z[0, :4]),
+        "mask forgotten",
+        "dz = dy",
+    ),
     "sum spread": (lambda x: (x**2).sum(), lambda x: 0 * x + 2 * x.sum(0), ROWS, "summed and spread", "axis 0"),
 }
 

@@ -149,7 +149,14 @@ def table(results: Sequence["TensorCheck"]) -> str:
     """The results as lines of text: tensor, shape, checked, kinks, error, verdict."""
     head = ("tensor", "shape", "checked", "kinks", "error", "verdict")
     rows = [head] + [
-        (r.name, " x ".join(map(str, r.shape)), str(r.checked), str(r.kinks), f"{r.error:.1e}", r.verdict)
+        (
+            r.name,
+            " x ".join(map(str, r.shape)),
+            str(r.checked),
+            str(r.kinks),
+            f"{r.error:.1e}" if r.checked else "-",
+            r.verdict,
+        )
         for r in results
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -187,7 +194,7 @@ def as_list(results: Sequence["TensorCheck"]) -> list[dict]:
             "shape": r.shape,
             "checked": r.checked,
             "kinks": r.kinks,
-            "error": r.error if r.checked and r.error == r.error else None,
+            "error": r.error if r.checked else None,
             "verdict": r.verdict,
             "mistake": r.diagnosis.mistake if r.diagnosis else None,
             "layer": r.diagnosis.layer if r.diagnosis else None,

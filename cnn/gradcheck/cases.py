@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.gradcheck.counterparts import INPUT, Counterpart
+from cnn.gradcheck.counterparts import Counterpart
 
 Array = np.ndarray
 AXES = {
@@ -34,6 +34,7 @@ class Case:
     others: Mapping[str, Array] = field(default_factory=dict)  # the right gradients of the other tensors
     params: Mapping[str, Array] = field(default_factory=dict)  # the layer's
     outputs: Mapping[str, Array] = field(default_factory=dict)  # of other layers of the network, by their names
+    of_input: bool = False  # whether the tensor is the layer's input
     exact: bool = False  # whether `right` is computed by a formula, and not measured
 
     def with_upstream(self, dy: Array) -> Array | None:
@@ -53,10 +54,10 @@ class Case:
         names = AXES.get(self.kind, {}).get(self.right.ndim, ())
         return names[k] if k < len(names) else f"place along axis {k}"
 
-    @property
-    def of_input(self) -> bool:
-        """Whether the tensor is the layer's input."""
-        return self.name == INPUT
+    def place(self, k: int, number: int) -> str:
+        """ "photo 2", "place 2 along axis 1"."""
+        words = self.axis(k)
+        return f"place {number} along axis {k}" if words.startswith("place") else f"{words} {number}"
 
 
 Candidate = Callable[[Case], Array | None]

@@ -43,7 +43,14 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(case: Case, catalogue: list[Mistake] | None = None) -> Diagnosis:
-    """The mistake that gives the numbers of a gradient that is wrong, or where its error sits."""
+    """The mistake that gives the numbers of a gradient that is wrong, or where its error sits.
+
+    >>> right = np.arange(1.0, 7.0).reshape(2, 3)
+    >>> diagnose(Case("W", right, np.flip(right, 1))).sentence.split(" (")[0]
+    'these are the right numbers flipped: the last place along axis 1 first'
+    >>> diagnose(Case("W", right, right + [0, 0, 0.5])).sentence
+    'furthest off at [0, 2]: expected 3, got 3.5; the error sits in place 2 along axis 1 alone, in 2 entries'
+    """
     case.got = np.asarray(case.got)
     tolerance = MEASURED if not case.exact else EXACT
     if case.got.dtype.kind == "f" and case.got.dtype.itemsize < 8:
@@ -136,6 +143,7 @@ def first_difference(case: Case) -> tuple[int, ...] | None:
 
 def versus(expected: float, got: float) -> str:
     """Both numbers, with as many digits as tell them apart."""
+    expected, got = expected + 0.0, got + 0.0  # -0 is 0
     for digits in (6, 9, 13, 17):
         texts = f"{expected:.{digits}g}", f"{got:.{digits}g}"
         if texts[0] != texts[1]:
@@ -168,7 +176,7 @@ def where(case: Case, wrong: Array) -> str:
     for axis, size in enumerate(wrong.shape):
         places = np.unique(np.nonzero(wrong)[axis])
         if len(places) == 1 and size > 1:
-            one.append(f"{case.axis(axis)} {places[0]}")
+            one.append(case.place(axis, int(places[0])))
     if one:
         return f"the error sits in {' and '.join(one)} alone, in {count} entries"
     axes = mistakes.spatial(case)

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 
 from cnn.gradcheck import states
 from cnn.gradcheck.cases import Case
+from cnn.gradcheck.counterparts import INPUT, recognise
 from cnn.gradcheck.networks import check_model
 from cnn.gradcheck.report import sentences
 from cnn.gradcheck.slopes import TOLERANCE, TensorCheck
-from cnn.gradcheck.trials import check_gradient, check_layer, jacobian
+from cnn.gradcheck.trials import check_gradient, check_layer, fits, jacobian
 from cnn.models import Sequential
 
 Array = np.ndarray
@@ -65,14 +66,9 @@ def check_function(
         if array.dtype.kind != "f":
             continue
 
-        def case(result: TensorCheck, argument=argument, array=array) -> Case:
-            slopes = {n: jacobian(run, a) for n, a in zip(names, arrays, strict=True) if a.dtype.kind == "f"}
-            rights = {n: dy.ravel() @ s for n, s in slopes.items()}
-            rights = {n: rights[n].reshape(a.shape) for n, a in zip(names, arrays, strict=True) if n in rights}
-            found = Case(argument, rights.pop(argument), answers[argument], value=array, others=rights)
-            if y.ndim:
-                found.y, found.dy, found.jacobian = y, dy, slopes[argument]
-            return found
+        def case(result: TensorCheck, argument=argument) -> Case:
+            floats = {n: a for n, a in zip(names, arrays, strict=True) if a.dtype.kind == "f"}
+            return case_of(argument, answers[argument], floats, run, y, dy)
 
         def measure():
             return float((dy * (run() - y)).sum()), []
@@ -82,6 +78,28 @@ def check_function(
             continue
         results.append(check_gradient(argument, array, answers[argument], measure, None, rng, tolerance, case))
     return results
+
+
+def case_of(argument: str, got: Any, arrays: dict[str, Array], run: Callable[[], Array], y: Array, dy: Array) -> Case:
+    """All that is known around an argument whose gradient is wrong; of a layer's function also our own layer's parts.
+
+    For these the first argument is the layer's input, and the others are its parameters.
+    """
+    slopes = {name: jacobian(run, array) for name, array in arrays.items()}
+    rights = {name: (dy.ravel() @ slopes[name]).reshape(array.shape) for name, array in arrays.items()}
+    right, (first, x), params = rights.pop(argument), next(iter(arrays.items())), dict(list(arrays.items())[1:])
+    case = Case(argument, right, got, value=arrays[argument], others=rights)
+    if not y.ndim:
+        return case
+    case.y, case.dy, case.jacobian, case.of_input = y, dy, slopes[argument], argument == first
+    kin = recognise(None, x, params, y, dy)
+    name = INPUT if case.of_input else argument
+    if kin is not None and fits(kin, name, right):
+        exact = kin.gradient(name)
+        assert exact is not None  # or it would not fit
+        case.name, case.right, case.exact, case.counterpart, case.x, case.params = name, exact, True, kin, x, params
+        case.kind = "photos" if case.of_input else "weights"
+    return case
 
 
 def argument_names(f: Callable, count: int) -> list[str]:

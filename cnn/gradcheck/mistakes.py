@@ -242,7 +242,7 @@ def upstream_left_out(c: Case) -> Array | None:
 @mistake("dy itself, the gradient from above, handed on as it is")
 def upstream_handed_on(c: Case) -> Array | None:
     """The layer's own derivative left out; also a mask forgotten."""
-    return c.dy if c.of_input else None
+    return c.dy if c.of_input else None  # of a parameter nobody hands it on
 
 
 @mistake("dy, the gradient from above, times the slopes of sum(y): of each number only its own slope")

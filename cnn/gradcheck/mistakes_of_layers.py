@@ -178,13 +178,15 @@ def one_filter_in_dx(c: Case, which: str) -> Array | None:
 SOME_AXES = tuple(axes for count in (1, 2, 3) for axes in itertools.combinations(range(4), count))
 
 
-@mistake("the numbers with dy summed over the wrong axes: over the axes {axes}", axes=SOME_AXES)
-def bias_over_wrong_axes(c: Case, axes: tuple[int, ...]) -> Array | None:
-    """The bias is added to each photo at each place, so it gets the sum over all of them."""
+@mistake("the numbers with {what} summed over the wrong axes, {axes}", axes=SOME_AXES, what=("dz", "dy"))
+def bias_over_wrong_axes(c: Case, axes: tuple[int, ...], what: str) -> Array | None:
+    """The bias is added to each photo at each place, so it gets the sum over all of them; of dz, behind the mask."""
     p = c.part(Product)
     if p is None or c.name != p.bias_name or max(axes) >= p.dz.ndim or axes == (*range(p.dz.ndim - 1),):
         return None
-    return p.dz.sum(axis=axes)
+    if what == "dy" and isinstance(p.activation, Linear):
+        return None  # then it is dz
+    return (p.dz if what == "dz" else p.dy).sum(axis=axes)
 
 
 @mistake("the numbers of dy not summed: the bias of each photo and place for itself")

@@ -164,7 +164,7 @@ def diagnosis_of(result: TensorCheck, found: dict[str, TensorCheck], problem: Pr
     if result.diagnosis is not None:
         return result.diagnosis
     here = diagnose(Case(result.name, slopes_of(result), problem.gradients[result.name], kind="weights"))
-    return here._replace(sentence=f"each layer alone is right, the whole is not: {here.sentence}")
+    return here._replace(sentence=f"each layer alone is right to {LOOSE:.0e}, the whole is not: {here.sentence}")
 
 
 def faults(problem: Problem, samples: int | None, seed: int) -> dict[str, TensorCheck]:

@@ -157,7 +157,8 @@ def _first_that_runs(layer, shapes, photos, seed):
             return Trial(layer, spread((photos, *shape), seed), training=True, seed=seed)
         except states.Refusal as refusal:
             refusals.append(refusal)
-            layer.input_shape = None  # it is built anew for the next
+            if hasattr(layer, "input_shape"):
+                layer.input_shape = None  # it is built anew for the next
     raise refusals[0]
 
 

@@ -154,7 +154,9 @@ class Trial:
         assert right is not None  # of its input it has one
         if distance(right, dx) <= TRUSTED:
             return result
-        case = Case(INPUT, right, dx, "photos", self.x, self.x, self.y, self.dy, counterpart=kin, exact=True)
+        case = Case(
+            INPUT, right, dx, "photos", self.x, self.x, self.y, self.dy, counterpart=kin, of_input=True, exact=True
+        )
         return result._replace(diagnosis=diagnose(case))
 
     # ---- what is known for the diagnosis
@@ -167,7 +169,8 @@ class Trial:
             kin = None  # its y is the same, but it is not this layer
         exact = kin.gradient(result.name) if kin is not None else None
         case = Case(result.name, right if exact is None else exact, gradient, exact=exact is not None)
-        case.kind = "photos" if result.name == INPUT else "weights"
+        case.of_input = result.name == INPUT
+        case.kind = "photos" if case.of_input else "weights"
         case.value, case.x, case.y, case.dy, case.outputs = array, self.x, self.y, self.dy, self.outputs
         case.counterpart, case.params = kin, self.params
         if array.size * self.y.size <= ROOM and array.size <= 3000 and not hasattr(kin, "windows"):
