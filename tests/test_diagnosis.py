@@ -248,6 +248,12 @@ WRONG = {
         "input",
         "softmax sum",
     ),
+    "softmax, sum of dy": (
+        Function(softmax, lambda dy, x, y: y * (dy - dy.sum(-1, keepdims=True))),
+        ROWS,
+        "input",
+        "softmax sum",
+    ),
     "softmax without y": (
         Function(softmax, lambda dy, x, y: dy - (dy * y).sum(-1, keepdims=True)),
         ROWS,

@@ -199,6 +199,7 @@ def test_right_functions():
     gradcheck.assert_gradients(loss, loss_by(lambda p, y: p - y), (Z, LABELS))
     gradcheck.assert_gradients(lambda a, b: a @ b, lambda dy, a, b: (dy @ b.T, a.T @ dy), (Z, numbers((5, 2))))
     gradcheck.assert_gradients(lambda a, b: (a @ b).sum(), lambda a, b: {"b": a.sum(0), "a": 0 * a + b}, (Z, Z[0]))
+    gradcheck.assert_gradients(lambda a, b: a @ b, lambda a, dy, b, more=3: (dy @ b.T, a.T @ dy), (Z, numbers((5, 2))))
     gradcheck.assert_gradients(np.abs, lambda x, dy: dy * np.sign(x), np.array([1e-5, -2.0, 3.0]))  # a hidden corner
 
 

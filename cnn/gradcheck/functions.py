@@ -144,8 +144,15 @@ def _parameters(function):
 
 def _around(told, upstream, arrays, dy):
     """The arguments in gradient's own order, dy among them."""
-    rest = iter(arrays)
-    return [dy if name == upstream else next(rest) for name in told if name == upstream or len(told) <= len(arrays) + 1]
+    given, rest = [], list(arrays)
+    for name in told:
+        if name == upstream:
+            given.append(dy)
+        elif rest:
+            given.append(rest.pop(0))
+        else:
+            break  # what else it takes has a default
+    return given
 
 
 def assert_gradients(thing: Any, *arguments: Any, **options: Any) -> None:

@@ -123,14 +123,20 @@ def slope_of_another_activation(c: Case, name: str) -> Array | None:
     return a.gradient(c.name, dz=other.backward(a.dy, other.forward(a.z)[1])[0])
 
 
-@mistake("the numbers with the sum over {axis} for the sum over each row", axis=("the photos", "everything"))
-def softmax_sum(c: Case, axis: str) -> Array | None:
-    """y (dy - sum dy y) with a sum over the wrong axis."""
+SUMS = {
+    "the sum over the photos, not over each row": lambda a: (a.dy * a.y).sum(axis=0),
+    "the sum over everything, not over each row": lambda a: (a.dy * a.y).sum(),
+    "the mean of dy * y for its sum": lambda a: (a.dy * a.y).mean(axis=-1, keepdims=True),
+    "the sum of dy for that of dy * y": lambda a: a.dy.sum(axis=-1, keepdims=True),
+    "the sum of y for that of dy * y": lambda a: a.y.sum(axis=-1, keepdims=True),
+}
+
+
+@mistake("the numbers of y * (dy - sum(dy * y)) with {what}", what=tuple(SUMS))
+def softmax_sum(c: Case, what: str) -> Array | None:
+    """Another sum in the softmax's derivative."""
     a = activated(c)
-    if not a or not isinstance(a.activation, Softmax):
-        return None
-    total = (a.dy * a.y).sum(axis=0 if axis == "the photos" else None)
-    return a.gradient(c.name, dz=a.y * (a.dy - total))
+    return a.gradient(c.name, dz=a.y * (a.dy - SUMS[what](a))) if a and isinstance(a.activation, Softmax) else None
 
 
 @mistake("the numbers without the factor y in front: dy - sum(dy * y)")

@@ -36,6 +36,7 @@ from kernels import blas
 
 Array = np.ndarray
 LOOSE = 1e-6  # the tolerance of a layer on its own, where the network as a whole has been found wrong
+FEW = 60  # numbers of each tensor that show which layer it is; all that were asked for where they show nothing
 LOSS = "loss"  # the name under which dL/doutputs is checked where something is wrong
 
 
@@ -138,7 +139,8 @@ def run_layers(layers: list[Layer], x: Array) -> tuple[Array, list[Pass]]:
 
 def explained(results: list[TensorCheck], problem: Problem, samples: int | None, seed: int) -> list[TensorCheck]:
     """The results with a diagnosis of each that is wrong, and what else is wrong in the layers at fault."""
-    found = faults(problem, samples, seed)
+    few = min(samples or FEW, FEW)
+    found = faults(problem, few, seed) or faults(problem, samples, seed)
     first = f"{problem.layers[0].name}/{INPUT}"
     told = [
         result._replace(diagnosis=diagnosis_of(result, found, problem, first)) if result.verdict == "WRONG" else result
