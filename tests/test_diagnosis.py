@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 from learners import Affine, Conv, Function, Norm, answering, first_of, largest, numbers, pooling, softmax, tied, wrong
+from test_diagnosis_named import TRIALS, case_of
+from test_diagnosis_states import FUNCTIONS
 
 from cnn import gradcheck
+from cnn.gradcheck.diagnosis import SAME
 from cnn.gradcheck.trials import Trial
 
 X, ROWS = numbers((3, 5, 4, 2)), numbers((3, 7))
@@ -329,3 +332,32 @@ def test_the_mistake_is_named(layer, x, tensor, mistake):
     assert found.verdict == "WRONG" and not found.passed
     assert found.diagnosis.mistake == mistake, found.diagnosis.sentence
     assert found.diagnosis.agreement < 1e-9 and "these are " in found.diagnosis.sentence
+
+
+def test_an_output_without_its_bias_is_named():
+    y, bias = numbers((3, 4)), numbers((4,), seed=5)
+    diagnosis = gradcheck.diagnose(gradcheck.Case("y", y, y - bias, params={"bias": bias}))
+    assert diagnosis.mistake == "bias left out"
+
+
+def test_every_mistake_of_the_catalogue_has_its_case():
+    tested = {case[3] for case in (*WRONG.values(), *FUNCTIONS.values())}
+    tested |= {"bias left out", "mask of another layer"}  # above, and in a network
+    assert {mistake.key for mistake in gradcheck.CATALOGUE} - tested == set()
+    assert {key for keys in SAME.values() for key in keys} | set(SAME) <= tested
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", TRIALS, ids=" ".join)
+def test_the_numbers_of_a_mistake_are_named_by_it(key):
+    """Whatever a mistake gives in a case, its words come up, or those of one that says the same."""
+    case = case_of(key)
+    for mistake in gradcheck.CATALOGUE:
+        made = mistake.candidate(case)
+        if made is None or (made.shape == case.right.shape and np.allclose(made, case.right)):
+            continue
+        case.got = made
+        diagnosis = gradcheck.diagnose(case, gradcheck.CATALOGUE)
+        same = mistake.key in SAME.get(diagnosis.mistake, ()) or diagnosis.mistake == "zeros"
+        several = diagnosis.sentence.count(", or ") >= 2
+        assert same or several or mistake.words(case) in diagnosis.sentence, (mistake.key, diagnosis.sentence)

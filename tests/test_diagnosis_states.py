@@ -183,6 +183,22 @@ FUNCTIONS = {
         "mask forgotten",
         "dz = dy",
     ),
+    "mean spread": (lambda x: (x**2).sum(), lambda x: 0 * x + 2 * x.mean(0), ROWS, "averaged and spread", "axis 0"),
+    "dy times J summed": (
+        np.cumsum,
+        lambda x, dy: dy * np.arange(5, 0, -1),
+        Z[0],
+        "upstream times all slopes",
+        "only its own slope",
+    ),
+    "rows laid out as columns": (
+        np.ravel,
+        lambda x, dy: dy.reshape(x.shape[::-1]).T,
+        ROWS,
+        "transposed for reshaped",
+        "in a wrong order",
+    ),
+    "summed away": (lambda x: (x**2).sum(), lambda x: 2 * x.sum(0), ROWS, "summed", "got (7,)"),
     "sum spread": (lambda x: (x**2).sum(), lambda x: 0 * x + 2 * x.sum(0), ROWS, "summed and spread", "axis 0"),
 }
 
