@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from learners import Affine, answering, numbers, softmax, wrong
+from learners import Affine, answering, numbers, softmax, tied, wrong
 
 from cnn import gradcheck
 from cnn.commands import cli
@@ -142,6 +142,15 @@ def loss_by(slope):
     return lambda z, labels: slope(softmax(z), np.eye(z.shape[1])[labels]) / len(z)
 
 
+def blocks(x):
+    return x.reshape(2, 2, 2, 3, 2, 2).max((2, 4))
+
+
+def spread_over(x, dy):
+    cells = x.reshape(2, 2, 2, 3, 2, 2)
+    return ((cells == blocks(x)[:, :, None, :, None]) * dy[:, :, None, :, None]).reshape(x.shape)
+
+
 Z = numbers((3, 5))
 FUNCTIONS = {
     "p": (loss, loss_by(lambda p, y: p), (Z, LABELS), "p minus y", "p for p - y"),
@@ -199,6 +208,13 @@ FUNCTIONS = {
         "in a wrong order",
     ),
     "summed away": (lambda x: (x**2).sum(), lambda x: 2 * x.sum(0), ROWS, "summed", "got (7,)"),
+    "ties to all": (
+        blocks,
+        lambda dy, x: spread_over(x, dy),
+        tied((2, 4, 6, 2)),
+        "pooling shares",
+        "ties given to all",
+    ),
     "sum spread": (lambda x: (x**2).sum(), lambda x: 0 * x + 2 * x.sum(0), ROWS, "summed and spread", "axis 0"),
 }
 
@@ -222,7 +238,7 @@ def test_right_functions():
 def test_functions_that_cannot_be_checked():
     for f, gradient, message in (
         (lambda x: None, None, "expected an array, got None"),
-        (lambda x: x * np.random.default_rng().random(), None, "another result the second time"),
+        (lambda x: x * np.random.default_rng().random(), None, "another one the second time"),
         (lambda x: x.sum(), lambda x: (x, x), "expected one array, got a tuple of 2"),
         (lambda x: x.sum(), lambda x: x[9], "IndexError.*test_diagnosis_states.py"),
     ):

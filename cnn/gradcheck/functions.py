@@ -1,5 +1,6 @@
 """Any function of arrays, and the check as an assertion for a test of one's own."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from cnn.gradcheck import states
 from cnn.gradcheck.cases import Case
-from cnn.gradcheck.counterparts import INPUT, recognise
+from cnn.gradcheck.counterparts import INPUT, Counterpart, recognise
 from cnn.gradcheck.networks import check_model
 from cnn.gradcheck.report import sentences
-from cnn.gradcheck.slopes import TOLERANCE, TensorCheck
-from cnn.gradcheck.trials import check_gradient, check_layer, fits, jacobian
+from cnn.gradcheck.slopes import TOLERANCE, Pass, TensorCheck
+from cnn.gradcheck.trials import check_gradient, check_layer, fits, jacobian, ties_checked
 from cnn.models import Sequential
 
 Array = np.ndarray
@@ -43,99 +44,114 @@ def check_function(
     'these are the right numbers times 1/2 (agre'
     """
     given = x if isinstance(x, tuple) else (x,)
-    arrays = [np.array(a, np.float64) if np.asarray(a).dtype.kind == "f" else np.array(a) for a in given]
-    names = argument_names(f, len(arrays))
-    name = getattr(f, "__name__", "f")
-    rng = np.random.default_rng(seed)
+    trial = FunctionTrial(f, [np.array(array) for array in given], seed)
+    trial.ask(gradient)
+    return [trial.check(argument, tolerance) for argument in trial.floats]
 
-    def run():
-        copies = [array.copy() for array in arrays]
-        y = states.run(name, f, *copies)
-        for argument, copy, array in zip(names, copies, arrays, strict=True):
-            states.require_same(name, argument, array, copy, "the argument is overwritten: f must leave it as it is")
+
+class FunctionTrial:
+    """A function on its arguments, some of which are moved. Raises Refusal."""
+
+    def __init__(self, f: Callable[..., Any], arrays: list[Array], seed: int):
+        self.f, self.name, names = f, getattr(f, "__name__", "f"), argument_names(f, len(arrays))
+        self.arrays = {
+            name: array.astype(np.float64) if array.dtype.kind == "f" else array
+            for name, array in zip(names, arrays, strict=True)
+        }
+        self.floats = [name for name, array in self.arrays.items() if array.dtype.kind == "f"]
+        self.y = self.run()
+        states.require_same(
+            self.name, "the result", self.y, self.run(), "the same arguments give another one the second time"
+        )
+        self.rng = np.random.default_rng(seed)
+        self.dy = self.rng.standard_normal(self.y.shape) if self.y.ndim else np.ones(())
+        self.answers: dict[str, Any] = {}
+
+    def run(self) -> Array:
+        """What the function gives at the present numbers."""
+        copies = {name: array.copy() for name, array in self.arrays.items()}
+        y = states.run(self.name, self.f, *copies.values())
+        self.require_untouched(self.name, copies)
         if problem := states.unusable(y):
-            raise states.Refusal(f"{name}: its result: {problem.sentence}")
-        return np.asarray(y, np.float64)
+            raise states.Refusal(f"{self.name}: its result: {problem.sentence}")
+        return np.array(y, np.float64)
 
-    y = run()
-    states.require_same(name, "the result", y, run(), "the same arguments give another result the second time")
-    dy = rng.standard_normal(y.shape) if y.ndim else np.ones(())
-    answers = by_name(names, arrays, gradient, dy)
-    results = []
-    for argument, array in zip(names, arrays, strict=True):
-        if array.dtype.kind != "f":
-            continue
+    def require_untouched(self, name: str, copies: Mapping[str, Array]) -> None:
+        """Raise Refusal where a function wrote into its arguments."""
+        for argument, copy in copies.items():
+            why = "the argument is overwritten: a function must leave it as it is"
+            states.require_same(name, argument, self.arrays[argument], copy, why)
 
-        def case(result: TensorCheck, argument=argument) -> Case:
-            floats = {n: a for n, a in zip(names, arrays, strict=True) if a.dtype.kind == "f"}
-            return case_of(argument, answers[argument], floats, run, y, dy)
+    def measure(self) -> tuple[float, list[Pass]]:
+        """The sum of dy * y, less what it is at first."""
+        return float((self.dy * (self.run() - self.y)).sum()), []
 
-        def measure():
-            return float((dy * (run() - y)).sum()), []
+    def ask(self, gradient: Callable[..., Any]) -> None:
+        """{argument: its gradient}, from whatever form gradient returns them in."""
+        name, copies = (
+            getattr(gradient, "__name__", "gradient"),
+            {key: array.copy() for key, array in self.arrays.items()},
+        )
+        told, given = positional_names(gradient), list(copies.values())
+        upstream = next((word for word in UPSTREAM if word in told), None)
+        if upstream is not None and (self.y.ndim or len(told) > len(given)):
+            given = _around(told, upstream, given, self.dy.copy())
+        elif self.y.ndim:
+            given.append(self.dy.copy())
+        result = states.run(name, gradient, *given)
+        self.require_untouched(name, copies)
+        listed = list(result) if isinstance(result, tuple | list) else [result]
+        if len(listed) > len(self.floats):
+            count = len(self.floats)
+            expected = "one array" if count == 1 else f"{count} arrays, of {', '.join(self.floats)}"
+            raise states.Refusal(f"{name}: expected {expected}, got {states.described(result)}")
+        self.answers = dict(result) if isinstance(result, Mapping) else dict(zip(self.floats, listed, strict=False))
 
-        if argument not in answers:
-            results.append(TensorCheck(argument, array.shape, [], tolerance, states.missing(argument, answers)))
-            continue
-        results.append(check_gradient(argument, array, answers[argument], measure, None, rng, tolerance, case))
-    return results
+    def check(self, argument: str, tolerance: float) -> TensorCheck:
+        """The gradient of one argument."""
+        array = self.arrays[argument]
+        if argument not in self.answers:
+            return TensorCheck(argument, array.shape, [], tolerance, states.missing(argument, self.answers))
+        got = self.answers[argument]
+        known = functools.partial(self.case, got=got)
+        result = check_gradient(argument, array, got, self.measure, None, self.rng, tolerance, known)
+        return ties_checked(result, got, self.counterpart) if argument == self.floats[0] else result
 
+    @functools.cached_property
+    def counterpart(self) -> Counterpart | None:
+        """Our own layer of the same y; the first argument is its input, the others are its parameters."""
+        if not self.y.ndim:
+            return None
+        x, *params = (self.arrays[name] for name in self.floats)
+        return recognise(None, x, dict(zip(self.floats[1:], params, strict=True)), self.y, self.dy)
 
-def case_of(argument: str, got: Any, arrays: dict[str, Array], run: Callable[[], Array], y: Array, dy: Array) -> Case:
-    """All that is known around an argument whose gradient is wrong; of a layer's function also our own layer's parts.
-
-    For these the first argument is the layer's input, and the others are its parameters.
-    """
-    slopes = {name: jacobian(run, array) for name, array in arrays.items()}
-    rights = {name: (dy.ravel() @ slopes[name]).reshape(array.shape) for name, array in arrays.items()}
-    right, (first, x), params = rights.pop(argument), next(iter(arrays.items())), dict(list(arrays.items())[1:])
-    case = Case(argument, right, got, value=arrays[argument], others=rights)
-    if not y.ndim:
+    def case(self, result: TensorCheck, got: Any) -> Case:
+        """All that is known around an argument whose gradient is wrong, also our own layer's parts where it is one."""
+        argument, arrays, kin = result.name, {name: self.arrays[name] for name in self.floats}, self.counterpart
+        slopes = {name: jacobian(self.run, array) for name, array in arrays.items()}
+        rights = {name: (self.dy.ravel() @ slopes[name]).reshape(array.shape) for name, array in arrays.items()}
+        case = Case(argument, rights.pop(argument), got, value=arrays[argument], others=rights)
+        if not self.y.ndim:
+            return case
+        case.y, case.dy, case.jacobian = self.y, self.dy, slopes[argument]
+        case.of_input = argument == self.floats[0]
+        name = INPUT if case.of_input else argument
+        if kin is not None and fits(kin, name, case.right):
+            exact = kin.gradient(name)
+            assert exact is not None  # or it would not fit
+            case.name, case.right, case.exact, case.counterpart = name, exact, True, kin
+            case.x, case.kind = self.arrays[self.floats[0]], "photos" if case.of_input else "weights"
         return case
-    case.y, case.dy, case.jacobian, case.of_input = y, dy, slopes[argument], argument == first
-    kin = recognise(None, x, params, y, dy)
-    name = INPUT if case.of_input else argument
-    if kin is not None and fits(kin, name, right):
-        exact = kin.gradient(name)
-        assert exact is not None  # or it would not fit
-        case.name, case.right, case.exact, case.counterpart, case.x, case.params = name, exact, True, kin, x, params
-        case.kind = "photos" if case.of_input else "weights"
-    return case
 
 
 def argument_names(f: Callable, count: int) -> list[str]:
     """What f calls its first arguments; x, x1, x2 where it does not tell."""
-    try:
-        parameters = [p for p in inspect.signature(f).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
-    except (TypeError, ValueError):
-        parameters = []
-    told = [p.name for p in parameters[:count]]
+    told = positional_names(f)[:count]
     return told if len(told) == count else ["x", *(f"x{k}" for k in range(1, count))][:count]
 
 
-def by_name(names: list[str], arrays: list[Array], gradient: Callable, dy: Array) -> dict[str, Any]:
-    """{argument: its gradient}, from whatever form gradient returns them in. Raises Refusal."""
-    name, copies = getattr(gradient, "__name__", "gradient"), [array.copy() for array in arrays]
-    told = _parameters(gradient)
-    upstream = next((word for word in UPSTREAM if word in told), None)
-    if not dy.ndim and (upstream is None or len(told) <= len(copies)):
-        result = states.run(name, gradient, *copies)
-    elif upstream is not None:
-        result = states.run(name, lambda: gradient(*_around(told, upstream, copies, dy.copy())))
-    else:
-        result = states.run(name, gradient, *copies, dy.copy())
-    for argument, copy, array in zip(names, copies, arrays, strict=True):
-        states.require_same(name, argument, array, copy, "the argument is overwritten: gradient must leave it as it is")
-    if isinstance(result, Mapping):
-        return dict(result)
-    floats = [n for n, array in zip(names, arrays, strict=True) if array.dtype.kind == "f"]
-    listed = list(result) if isinstance(result, tuple | list) else [result]
-    if len(listed) > len(floats):
-        expected = "one array" if len(floats) == 1 else f"{len(floats)} arrays, of {', '.join(floats)}"
-        raise states.Refusal(f"{name}: expected {expected}, got {states.described(result)}")
-    return dict(zip(floats, listed, strict=False))
-
-
-def _parameters(function):
+def positional_names(function: Callable) -> list[str]:
+    """The names of the arguments that a function takes in a row; none where it does not tell."""
     try:
         return [p.name for p in inspect.signature(function).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
     except (TypeError, ValueError):

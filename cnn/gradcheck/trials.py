@@ -141,23 +141,7 @@ class Trial:
             return TensorCheck(name, array.shape, [], tolerance, states.missing(name, self.grads))
         known = functools.partial(self.case, gradient=gradient)
         result = check_gradient(name, array, gradient, self.measure, samples, self.rng, tolerance, known)
-        return self.ties_checked(result, gradient) if name == INPUT and result.checked else result
-
-    def ties_checked(self, result: TensorCheck, dx: Array) -> TensorCheck:
-        """Of pooling's equal cells the first gets dy: no slope tells that, for there the maximum has a corner."""
-        kin = self.counterpart
-        if result.verdict == "WRONG" or not isinstance(kin, Pooling) or kin.kind != "max":
-            return result
-        if not fits(kin, INPUT, np.where(kin.corners, np.nan, slopes_of(result))):
-            return result
-        right = kin.gradient(INPUT)
-        assert right is not None  # of its input it has one
-        if distance(right, dx) <= TRUSTED:
-            return result
-        case = Case(
-            INPUT, right, dx, "photos", self.x, self.x, self.y, self.dy, counterpart=kin, of_input=True, exact=True
-        )
-        return result._replace(diagnosis=diagnose(case))
+        return ties_checked(result, gradient, self.counterpart) if name == INPUT else result
 
     # ---- what is known for the diagnosis
 
@@ -219,6 +203,20 @@ def check_gradient(
     if result.verdict != "WRONG":
         return result
     return result._replace(diagnosis=diagnose(case(result)), entries=result.entries if fits else [])
+
+
+def ties_checked(result: TensorCheck, dx: Array, kin: Counterpart | None) -> TensorCheck:
+    """Of pooling's equal cells the first gets dy: no slope tells that, for there the maximum has a corner."""
+    if not result.checked or result.verdict == "WRONG" or not isinstance(kin, Pooling) or kin.kind != "max":
+        return result
+    if not fits(kin, INPUT, np.where(kin.corners, np.nan, slopes_of(result))):
+        return result
+    right = kin.gradient(INPUT)
+    assert right is not None  # of its input it has one
+    if distance(right, dx) <= TRUSTED:
+        return result
+    case = Case(INPUT, right, dx, "photos", kin.x, kin.x, kin.y, kin.dy, counterpart=kin, of_input=True, exact=True)
+    return result._replace(diagnosis=diagnose(case))
 
 
 def slopes_of(result: TensorCheck) -> Array:
