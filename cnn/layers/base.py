@@ -45,10 +45,11 @@ class Layer(Configurable):
     - `forward` and `backward`, as the head of cnn/layers/__init__.py says; `draws = True` if forward needs `rng`.
 
     A check is called as check(where, name, value) and returns the value to keep, or raises ValueError; the cache is a
-    NamedTuple; y and dx have x's dtype. `gradcheck.check_layer` tells whether backward is the derivative of forward
-    (a cache with x and `corners` tells it where the slope jumps). Then import the layer and its cache in
-    cnn/layers/__init__.py, and give it a line in the TABLE of tests/test_layers.py. If it shall be saved: a line in
-    LAYERS of cnn/saving/document.py, and how many numbers it makes of a photo in cnn/saving/limits.py.
+    NamedTuple; y and dx have x's dtype. `gradcheck.check_layer` tells whether backward is the derivative of forward,
+    and where it is not, which mistake was made (a cache with x and `corners` tells it where the slope jumps). Then
+    import the layer and its cache in cnn/layers/__init__.py, and give it a line in the TABLE of tests/test_layers.py.
+    If it shall be saved: a line in LAYERS of cnn/saving/document.py, and how many numbers it makes of a photo in
+    cnn/saving/limits.py.
 
     >>> class Scale(Layer):
     ...     '''y = factor * x,  so  dx = factor * dy'''
