@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn.checks import known
-from cnn.layers import Conv2D
+from cnn.layers import Conv2D, ReLU
 from kernels import elementwise, relu_pool, threads
 from kernels.simd import backward, conv_pool, winograd
 from kernels.simd.vectors import LANES
@@ -93,9 +93,10 @@ class SparseKernelGradient:
         self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, self.unit)
 
     @staticmethod
-    def fits(conv: Convolution) -> bool:
-        """Whether it is worth it."""
-        return not backward.few_taps(conv.kernel_size[0], conv.numbers)
+    def fits(conv: Convolution, has_relu: bool) -> bool:
+        """Whether it is worth it: where no gradient is zero, if few filters would leave most of a register empty."""
+        some_are_zero = has_relu or conv.pooled or conv.wide >= 2 * conv.filters
+        return some_are_zero and not backward.few_taps(conv.kernel_size[0], conv.numbers)
 
     def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
         """dkernel (kh, kw * C, F) from dy (N, cells, F) and x, which is flat."""
@@ -112,7 +113,7 @@ class DenseKernelGradient(SparseKernelGradient):
     unit = 1
 
     @staticmethod
-    def fits(conv: Convolution) -> bool:
+    def fits(conv: Convolution, has_relu: bool) -> bool:
         return True
 
     def __call__(self, dy: Array, x: Array, winners: Array) -> Array:
@@ -191,6 +192,6 @@ def convolution(buffer: Buffers, name: str, *shape: Any) -> Convolution:
 
 def gradients(conv: Convolution, layer: Conv2D, pads: Pads) -> tuple[SparseKernelGradient, Any]:
     """The ways to its kernel's and its input's gradient."""
-    kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(conv))(conv)
+    kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(conv, type(layer.activation) is ReLU))(conv)
     way: Any = next(way for way in INPUT_GRADIENTS if way.fits(conv, layer.strides))
     return kernel_gradient, way(conv, layer, pads)
