@@ -9,12 +9,14 @@ import pytest
 from numba import njit
 
 from cnn.training import twin_layers
-from kernels import adam, elementwise, relu_pool
+from kernels import adam, elementwise, normalization, relu_pool
 from kernels.simd import backward, conv_pool, dense, winograd
 from kernels.simd.vectors import LANES, vector_code
 
+GATES = [gates.fast_gate, gates.vector_gate, gates.pooling_gate, gates.normalization_gate, gates.step_gate]
 
-@pytest.mark.parametrize("gate", [gates.fast_gate, gates.vector_gate, gates.pooling_gate, gates.step_gate])
+
+@pytest.mark.parametrize("gate", GATES)
 def test_without_a_fault_every_gate_passes(gate):
     gate()
 
@@ -267,6 +269,55 @@ def pooling_overwrites_what_overlaps(patch):
     changed(patch, twin_layers, "max_pool_backward_into", after=after)
 
 
+def moments_forget_the_first_photo(patch):
+    def after(means, squares, x):
+        means[0], squares[0] = means[-1], squares[-1]
+
+    changed(patch, normalization, "moments", after=after)
+
+
+def moments_forget_that_photos_differ(patch):
+    """As if each photo were normalized by itself, and the batch's variance the mean of theirs."""
+
+    def after(means, squares, x):
+        means[:] = means.mean(axis=0)
+
+    changed(patch, normalization, "moments", after=after)
+
+
+def normalization_forgets_the_mean(patch):
+    before = lambda y, winners, x, mean, *rest: (y, winners, x, 0 * mean, *rest)
+    changed(patch, normalization, "normalize", before=before)
+
+
+def normalization_takes_the_next_winner(patch):
+    def after(y, winners, *_):
+        winners[winners == 2] = 3
+
+    changed(patch, normalization, "normalize", after=after)
+
+
+def normalization_counts_the_closed(patch):
+    before = lambda dgammas, dbetas, dy, winners, *rest: (dgammas, dbetas, dy, winners % relu_pool.CLOSED, *rest)
+    changed(patch, normalization, "gradient_sums", before=before)
+
+
+def normalization_takes_its_sums_for_constants(patch):
+    """dx without what mean and deviation undo of it."""
+    before = lambda dx, dy, winners, x, mean, of_dy, of_x, constant, side: (
+        *(dx, dy, winners, x, mean, of_dy, 0 * of_x),
+        *(0 * constant, side),
+    )
+    changed(patch, normalization, "input_gradient", before=before)
+
+
+def normalization_stops_at_the_last_pooled_row(patch):
+    def after(dx, *_):
+        dx[:, -1] = 0
+
+    changed(patch, normalization, "input_gradient", after=after)
+
+
 POOLING_KERNELS = ["max_pool_into", "max_pool_backward_into"]
 
 
@@ -325,6 +376,11 @@ VECTOR_FAULTS = [
     *(transpose_forgets_its_last_row, bias_of_dense_takes_one_shard_alone, relu_passes_what_is_below_zero),
     *(relu_lets_every_gradient_back, padding_drops_the_last_column),
 ]
+NORMALIZATION_FAULTS = [
+    *(moments_forget_the_first_photo, moments_forget_that_photos_differ, normalization_forgets_the_mean),
+    *(normalization_takes_the_next_winner, normalization_counts_the_closed),
+    *(normalization_takes_its_sums_for_constants, normalization_stops_at_the_last_pooled_row),
+]
 FAULTS = [
     (bias_counts_closed_windows, gates.fast_gate),
     (pooling_takes_another_winner, gates.fast_gate),
@@ -334,6 +390,7 @@ FAULTS = [
     (adam_forgets_the_last_numbers, gates.step_gate),
     (pooling_takes_the_next_winner, gates.pooling_gate),
     (pooling_overwrites_what_overlaps, gates.pooling_gate),
+    *((fault, gates.normalization_gate) for fault in NORMALIZATION_FAULTS),
 ]
 
 
