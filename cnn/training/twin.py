@@ -45,6 +45,7 @@ from cnn.layers import (
 from cnn.layers.closing import OpenEnd, closing_name
 from cnn.network import Network
 from cnn.training import convolutions
+from cnn.training.twin_activations import TwinElementwise
 from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
 from cnn.training.twin_normalization import TwinNormalization
 from kernels import elementwise, relu_pool
@@ -126,8 +127,10 @@ class TwinConv:
 
     @staticmethod
     def fits(layer: Layer) -> bool:
-        """Whether it can do this layer. A subclass may compute something else."""
-        return type(layer) is Conv2D and type(layer.activation) in (Linear, ReLU)
+        """Whether it can do this layer, but for an activation of formulas.py. A subclass may compute something else."""
+        return type(layer) is Conv2D and (
+            type(layer.activation) in (Linear, ReLU) or TwinElementwise.fits(layer.activation)
+        )
 
     @staticmethod
     def fits_pool(pool: Layer, shape: Shape) -> bool:
@@ -237,7 +240,11 @@ def twin_of(layers: list) -> list:
     while todo:
         layer = todo.pop(0)
         if TwinConv.fits(layer):
-            twin.append(TwinConv(layer, _pool_behind(layer, todo)))
+            is_apart = TwinElementwise.fits(layer.activation)  # maxima may be taken before what never falls
+            may_pool = not is_apart or TwinElementwise.rises(layer.activation)
+            twin.append(TwinConv(layer, _pool_behind(layer, todo) if may_pool else None))
+            if is_apart and (todo or not closing_name(layer.activation)):
+                twin.append(TwinElementwise(layer.activation, Buffers()))
         elif type(layer) is BatchNormalization:
             has_relu = bool(todo) and type(todo[0]) is ReLU and bool(todo.pop(0))
             behind = has_relu, _pool_behind(layer, todo)
@@ -248,6 +255,8 @@ def twin_of(layers: list) -> list:
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and closing_name(layer.activation) is not None
             twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
+        elif TwinElementwise.fits(layer) and (todo or not closing_name(layer)):
+            twin.append(TwinElementwise(layer, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
         elif type(layer) in WHOLE:
