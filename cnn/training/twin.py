@@ -31,6 +31,7 @@ from numpy.typing import DTypeLike
 from cnn.checks import known
 from cnn.layers import (
     Activation,
+    AveragePooling2D,
     BatchNormalization,
     Conv2D,
     Dense,
@@ -40,6 +41,8 @@ from cnn.layers import (
     Linear,
     MaxPooling2D,
     ReLU,
+    Reshape,
+    ZeroPadding2D,
     place_windows,
 )
 from cnn.layers.closing import OpenEnd, closing_name
@@ -47,6 +50,7 @@ from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_activations import TwinElementwise
 from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
+from cnn.training.twin_maps import TwinAveragePool, TwinZeroPadding
 from cnn.training.twin_normalization import TwinNormalization
 from kernels import elementwise, relu_pool
 
@@ -229,8 +233,17 @@ class NormalizedConv(TwinConv):
 
 
 # A subclass may compute something else, and runs in shards as it is.
-TWINS: dict[type, Callable] = {ReLU: TwinReLU, MaxPooling2D: TwinPool}
-WHOLE = (Flatten, Dropout)  # one pass over the whole batch takes no time, and gives the bits of many over its shards
+TWINS: dict[type, Callable] = {
+    ReLU: TwinReLU,
+    MaxPooling2D: TwinPool,
+    AveragePooling2D: TwinAveragePool,
+    ZeroPadding2D: TwinZeroPadding,
+}
+WHOLE = (
+    Flatten,
+    Reshape,
+    Dropout,
+)  # one pass over the whole batch takes no time, and gives the bits of many over its shards
 
 
 def twin_of(layers: list) -> list:
