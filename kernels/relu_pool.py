@@ -40,9 +40,10 @@ def bias_gradient(dbiases: np.ndarray, shards: np.ndarray, dy: np.ndarray, winne
     """
     _, cells, filters = dy.shape
     for s in prange(len(dbiases)):
-        dbiases[s] = 0
+        total = np.zeros(filters, dbiases.dtype)
         for n in range(shards[s], shards[s + 1]):
             for cell in range(cells):
                 dy_row, winner_row = dy[n, cell], winners[n, cell]
                 for f in range(filters):
-                    dbiases[s, f] += dy_row[f] if winner_row[f] < CLOSED else 0
+                    total[f] += dy_row[f] if winner_row[f] < CLOSED else dy.dtype.type(0)
+        dbiases[s] = total

@@ -254,6 +254,19 @@ def wide_network(seed=0):
     return random_biases(model)
 
 
+def unpooled_gate():
+    """The same where Winograd's convolution is not pooled: more patches than are taken at a time, and some closed."""
+    head = [layers.Flatten(), layers.Dense(10, activation="softmax")]
+    first, second = (
+        layers.Conv2D(32, 1, input_shape=(8, 16, 1)),
+        layers.Conv2D(32, 3, padding="same", activation="relu"),
+    )
+    model = models.Sequential([first, second, *head])
+    model.shards = 2
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    fast_gate(random_biases(model), count=3)
+
+
 def vector_gate():
     """The same for a network whose gradients the vector kernels compute."""
     fast_gate(wide_network())

@@ -10,10 +10,17 @@ from numba import njit
 
 from cnn.training import twin_layers
 from kernels import adam, elementwise, normalization, relu_pool
-from kernels.simd import backward, conv_pool, dense, winograd
+from kernels.simd import backward, conv_pool, dense, winograd, winograd_gradient
 from kernels.simd.vectors import LANES, vector_code
 
-GATES = [gates.fast_gate, gates.vector_gate, gates.pooling_gate, gates.normalization_gate, gates.step_gate]
+GATES = [
+    gates.fast_gate,
+    gates.vector_gate,
+    gates.unpooled_gate,
+    gates.pooling_gate,
+    gates.normalization_gate,
+    gates.step_gate,
+]
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -156,6 +163,28 @@ def input_gradient_turns_the_kernel(patch):
 def input_gradient_forgets_the_second_list(patch):
     before = lambda dx, dy, winners, *rest: (dx, dy, np.where(winners == 1, relu_pool.CLOSED, winners), *rest)
     changed(patch, backward, "input_gradient", before=before)
+
+
+def winograd_gradient_forgets_a_vector(patch):
+    def after(sums, *_):
+        sums[..., -LANES:] = 0
+
+    changed(patch, winograd_gradient, "kernel_gradient", after=after)
+
+
+def winograd_gradient_takes_the_closed_too(patch):
+    before = lambda sums, shards, dy, winners, *rest: (sums, shards, dy, 0 * winners, *rest)
+    changed(patch, winograd_gradient, "kernel_gradient", before=before)
+
+
+def winograd_gradient_exchanges_two_cells(patch):
+    before = lambda *args: (*args[:6], args[6][:, [0, 2, 1, 3]].copy(), *args[7:])
+    changed(patch, winograd_gradient, "kernel_gradient", before=before)
+
+
+def winograd_gradient_stops_after_the_first_patches(patch):
+    before = lambda *args: (*args[:5], args[5][: winograd_gradient.PATCHES], *args[6:])
+    changed(patch, winograd_gradient, "kernel_gradient", before=before)
 
 
 def dense_gradient_loses_a_lane(patch):
@@ -376,6 +405,10 @@ VECTOR_FAULTS = [
     *(transpose_forgets_its_last_row, bias_of_dense_takes_one_shard_alone, relu_passes_what_is_below_zero),
     *(relu_lets_every_gradient_back, padding_drops_the_last_column),
 ]
+UNPOOLED_FAULTS = [
+    *(winograd_gradient_forgets_a_vector, winograd_gradient_takes_the_closed_too),
+    *(winograd_gradient_exchanges_two_cells, winograd_gradient_stops_after_the_first_patches),
+]
 NORMALIZATION_FAULTS = [
     *(moments_forget_the_first_photo, moments_forget_that_photos_differ, normalization_forgets_the_mean),
     *(normalization_takes_the_next_winner, normalization_counts_the_closed),
@@ -390,6 +423,7 @@ FAULTS = [
     (adam_forgets_the_last_numbers, gates.step_gate),
     (pooling_takes_the_next_winner, gates.pooling_gate),
     (pooling_overwrites_what_overlaps, gates.pooling_gate),
+    *((fault, gates.unpooled_gate) for fault in UNPOOLED_FAULTS),
     *((fault, gates.normalization_gate) for fault in NORMALIZATION_FAULTS),
 ]
 
