@@ -15,6 +15,9 @@ once a pass. (B and A are transposed in the paper.) The result differs from the 
 alone, which is no larger here: with 32 channels a sum has 32 terms instead of 288.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from numba import prange
 
@@ -63,13 +66,14 @@ def patches_shape(channels: int) -> tuple[int, int, int]:
     return 16, TILE, channels
 
 
-def _rows_and_columns(transform, square):
+def rows_and_columns(transform: Callable[..., list], square: Sequence[Sequence[Any]]) -> list:
     """transform each column of a square (a list of rows), then each row of what came out; row by row in one list."""
     columns = [transform(*column) for column in zip(*square, strict=True)]
     return [value for row in zip(*columns, strict=True) for value in transform(*row)]
 
 
-def _b(d0, d1, d2, d3):
+def b(d0: Any, d1: Any, d2: Any, d3: Any) -> list:
+    """B times a column of four."""
     return [d0 - d2, d1 + d2, d2 - d1, d1 - d3]
 
 
@@ -82,7 +86,7 @@ def _transform_input(vec, patches, t, x, n, i, j, c):
     """patches[:, t, c ...] = B d B' of the patch of photo n that begins at (i, j), for LANES channels."""
     patches = patches.shaped(16, TILE, None)
     d = [[x.at(n, i + r, j + s, c) for s in range(4)] for r in range(4)]
-    for cell, value in enumerate(_rows_and_columns(_b, d)):
+    for cell, value in enumerate(rows_and_columns(b, d)):
         patches.put((cell, t, c), value)
 
 
@@ -109,7 +113,7 @@ def _transform_output(vec, windows, y, winners, products, t, k, bias, floor, n, 
     """
     products = products.shaped(*PRODUCTS_SHAPE)
     m = [[products.at(4 * r + s, t, k) for s in range(4)] for r in range(4)]
-    z = [value + bias.at(f) for value in _rows_and_columns(_a, m)]
+    z = [value + bias.at(f) for value in rows_and_columns(_a, m)]
     for number in range(4 // windows):
         some = z[number * windows : (number + 1) * windows]
         best, winner = relu_pool(vec, some, vec.all(floor))

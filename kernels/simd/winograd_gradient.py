@@ -13,7 +13,7 @@ from numba import prange
 
 from kernels.compiled import compiled, in_threads
 from kernels.simd.vectors import LANES, vector_code
-from kernels.simd.winograd import FILTERS, VECTORS, G, _b, _rows_and_columns
+from kernels.simd.winograd import FILTERS, VECTORS, G, b, rows_and_columns
 
 PATCHES = 28  # at a time: with their sums they stay in the second cache
 CHANNELS = 8  # at a time: with VECTORS vectors of filters 16 or 8 sums in registers
@@ -28,7 +28,7 @@ def _transform_input(vec, patches, t, x, n, i, j, c):
     """patches[:, t, c ...] = B d B' of the patch of photo n that begins at (i, j), for LANES channels."""
     patches = patches.shaped(16, PATCHES, None)
     d = [[x.at(n, i + r, j + s, c) for s in range(4)] for r in range(4)]
-    for cell, value in enumerate(_rows_and_columns(_b, d)):
+    for cell, value in enumerate(rows_and_columns(b, d)):
         patches.put((cell, t, c), value)
 
 
@@ -38,7 +38,7 @@ def _transform_gradient(vec, gradients, t, dy, winners, n, cells, patch, f):
     gradients = gradients.shaped(16, PATCHES, None)
     places = [(n, cells[patch, k], f) for k in range(4)]
     z = [vec.where(winners.at(*place) == 0, dy.at(*place), vec.all(0)) for place in places]
-    for cell, value in enumerate(_rows_and_columns(_a_transposed, [z[:2], z[2:]])):
+    for cell, value in enumerate(rows_and_columns(_a_transposed, [z[:2], z[2:]])):
         gradients.put((cell, t, f), value)
 
 
