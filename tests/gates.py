@@ -207,6 +207,30 @@ def fast_gate(model=None, count=12):
         assert gradcheck.relative_error(grad, fast.grads[key]) <= 1e-6, key
 
 
+def exact_gate(model, count=6, training=True):
+    """The twin's pass is as near to the one in float64 as the plain layers' is: rounding is all that differs.
+
+    Where sums cancel, as they do in a normalization's gradients, two float32 results may be far from each other.
+    """
+    x, y = random_batch(count, model.photo_shape)
+    exact, plain, fast = (
+        run_batch(one, x, y, step=3, training=training, fast=fast)
+        for one, fast in ((model.astype(np.float64), False), (model, False), (model, True))
+    )
+    assert abs(exact.loss - fast.loss) <= 1e-5 * abs(exact.loss)
+    assert exact.grads.keys() == fast.grads.keys() and exact.averages.keys() == fast.averages.keys()
+    right, ours, theirs = (result.grads | result.averages for result in (exact, fast, plain))
+    for key, value in right.items():
+        of_layer = max(np.abs(other).max() for name, other in right.items() if name.split("/")[0] == key.split("/")[0])
+        error, of_plain = (np.abs(one[key] - value).max() for one in (ours, theirs))
+        assert error <= 4 * of_plain + 2e-6 * of_layer + 1e-9, f"{key}: {error:.1e}, plain {of_plain:.1e}"
+
+
+def normalization_gate():
+    """The same for a network that normalizes, pools and does both."""
+    exact_gate(normalized_network())
+
+
 def wide_network(seed=0):
     """A network that fills the vector registers of any processor: its steps run every kernel that there is."""
     model = models.Sequential(
@@ -228,6 +252,19 @@ def wide_network(seed=0):
     model.shards = 2
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     return random_biases(model)
+
+
+def unpooled_gate():
+    """The same where Winograd's convolution is not pooled: more patches than are taken at a time, and some closed."""
+    head = [layers.Flatten(), layers.Dense(10, activation="softmax")]
+    first, second = (
+        layers.Conv2D(32, 1, input_shape=(8, 16, 1)),
+        layers.Conv2D(32, 3, padding="same", activation="relu"),
+    )
+    model = models.Sequential([first, second, *head])
+    model.shards = 2
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    fast_gate(random_biases(model), count=3)
 
 
 def vector_gate():
