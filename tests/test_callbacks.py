@@ -195,7 +195,8 @@ def test_a_checkpoint_is_the_model_of_its_epoch(tmp_path):
         ([3, 2.95, 2.9, 2.85, 2.8, 2.7], {"min_delta": 0.15, "patience": 2}, 3),
         ([1, 2, 3, 3, 4, 5], {"mode": "max"}, 4),
         ([3, 3, 3, 2, 2, 2], {"start_from_epoch": 3}, 5),
-        ([3, 2, 1, 1, 1, 1], {"baseline": 0.5, "patience": 2}, 2),
+        ([3, 2, 1, 1, 1, 1], {"baseline": 0.5, "patience": 2}, 4),
+        ([3, 2, 1, 0.4, 0.6, 0.5], {"baseline": 0.5}, 5),
     ],
 )
 def test_early_stopping(values, arguments, epochs):

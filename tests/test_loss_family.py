@@ -47,6 +47,10 @@ CASES = {
     "squares of maps": (MeanSquaredError(), np.zeros_like(MAPS), MAPS, False),
     "distances": (MeanAbsoluteError(), SOFT, Z, False),
     "distances of maps": (MeanAbsoluteError(), np.zeros_like(MAPS), MAPS, False),
+    "percent": (losses.MeanAbsolutePercentageError(), SOFT, Z, False),
+    "logarithms": (losses.MeanSquaredLogarithmicError(), SOFT, Z, False),
+    "huber": (losses.Huber(0.5), SOFT, Z, False),
+    "log cosh": (losses.LogCosh(), SOFT, 3 * Z, False),
 }
 WEIGHTS = np.array([0.0, 0.5, 1.0, 2.0, 7.0])
 
@@ -116,6 +120,12 @@ def test_values_by_hand():
     assert MeanSquaredError()([1, 2], [[1.0], [4.0]], sample_weight=[1, 0.25]) == 0.5
     np.testing.assert_allclose(losses.mse([[1, 2], [3, 4]], [[1.0, 4.0], [3.0, 4.0]]), [2, 0])
     np.testing.assert_allclose(losses.mae([[1, 2], [3, 4]], [[1.0, 4.0], [3.0, 4.0]]), [1, 0])
+    np.testing.assert_allclose(losses.mape([[1, 2], [3, 0]], [[1.0, 4.0], [3.0, 1e-7]]), [50, 50], rtol=1e-6)
+    np.testing.assert_allclose(losses.msle([[0, 1]], [[-5.0, 3.0]]), [math.log(2) ** 2 / 2], rtol=1e-6)
+    np.testing.assert_allclose(losses.huber([[0, 0]], [[1.0, -4.0]], delta=2), [(0.5 + 6) / 2])
+    np.testing.assert_allclose(
+        losses.log_cosh([[0, 0]], [[1.0, -99.0]]), [(math.log(math.cosh(1)) + 99 - math.log(2)) / 2]
+    )
     half = np.full((2, 2), 0.5)
     for function in (losses.categorical_crossentropy, losses.binary_crossentropy):
         np.testing.assert_allclose(function([[1, 0], [0, 1]], half), [math.log(2)] * 2, rtol=1e-6)
@@ -129,7 +139,11 @@ def test_values_by_hand():
         ("MSE", MeanSquaredError),
         ("mean_squared_error", MeanSquaredError),
         (losses.mse, MeanSquaredError),
-        ("mae", MeanAbsoluteError),
+        (["mae"], MeanAbsoluteError),
+        ("log_cosh", losses.LogCosh),
+        (losses.huber, losses.Huber),
+        ("msle", losses.MeanSquaredLogarithmicError),
+        (losses.mape, losses.MeanAbsolutePercentageError),
         (losses.mean_absolute_error, MeanAbsoluteError),
         ("categorical_crossentropy", CategoricalCrossentropy),
         ("CategoricalCrossentropy", CategoricalCrossentropy),

@@ -45,6 +45,17 @@ def hits(yes, right, over):
     return lambda weights: float(((yes & right) * weights).sum() / ((yes if over == "yes" else right) * weights).sum())
 
 
+def counts(hit):
+    return lambda weights: float((hit.sum(axis=1) * weights).sum())
+
+
+def pairs_in_order(weights):
+    """How probably a yes is predicted higher than a no: what the area under the curve is."""
+    yes = YES[:, 0] == 1
+    pairs = np.outer(weights[yes], weights[~yes])
+    return float((pairs * (Q[yes] > Q[~yes].T)).sum() / pairs.sum())
+
+
 TOP = (np.sort(P, axis=1)[:, [-2]] <= P).ravel()
 CASES = {
     "accuracy, sparse": (Accuracy(), CLASSES, P, shares(ranks_of_right() == 0)),
@@ -73,6 +84,30 @@ CASES = {
         4 * Q,
         shares((np.log1p(np.exp(4 * Q)) - 4 * Q * YES)[:, 0]),
     ),
+    "root of squares": (
+        metrics.RootMeanSquaredError(),
+        YES,
+        Q,
+        lambda weights: shares((Q - YES)[:, 0] ** 2)(weights) ** 0.5,
+    ),
+    "percent": (
+        metrics.MeanAbsolutePercentageError(),
+        1 + YES,
+        Q,
+        shares((100 * np.abs(Q - 1 - YES) / (1 + YES))[:, 0]),
+    ),
+    "logarithms": (
+        metrics.MeanSquaredLogarithmicError(),
+        YES,
+        Q,
+        shares((np.log1p(Q) - np.log1p(YES + 1e-7 * (YES == 0)))[:, 0] ** 2),
+    ),
+    "log cosh": (metrics.LogCoshError(), YES, Q, shares(np.log(np.cosh(Q - YES))[:, 0])),
+    "true positives": (metrics.TruePositives(), YES, Q, counts((Q > 0.5) & (YES == 1))),
+    "false positives": (metrics.FalsePositives(0.3), YES, Q, counts((Q > 0.3) & (YES == 0))),
+    "true negatives": (metrics.TrueNegatives(), ONE_HOT, P, counts((P <= 0.5) & (ONE_HOT == 0))),
+    "false negatives": (metrics.FalseNegatives(thresholds=0.3), YES, Q, counts((Q <= 0.3) & (YES == 1))),
+    "area": (metrics.AUC(9999), YES, Q, pairs_in_order),
     "precision": (Precision(), YES, Q, hits(Q[:, 0] > 0.5, YES[:, 0] == 1, "yes")),
     "recall": (Recall(thresholds=0.3), YES, Q, hits(Q[:, 0] > 0.3, YES[:, 0] == 1, "right")),
     "precision of a class": (

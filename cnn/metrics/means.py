@@ -1,4 +1,4 @@
-"""Metrics that are the mean of a formula: accuracies of all kinds, and errors.
+"""Metrics that are the mean of a formula: accuracies of all kinds.
 
 First the formulas, from y_true and y_pred, both with a first axis of photos, to a number for each photo or each of its
 places; then the metrics, by Keras' names.
@@ -44,16 +44,6 @@ def sparse_top_k_categorical_accuracy(y_true: Array, y_pred: Array, k: int = 5) 
 def top_k_categorical_accuracy(y_true: Array, y_pred: Array, k: int = 5) -> Array:
     """The same for one-hot rows y_true (N, C)."""
     return sparse_top_k_categorical_accuracy(y_true.argmax(axis=-1), y_pred, k)
-
-
-def squared_error(y_true: Array, y_pred: Array) -> Array:
-    """(y_pred - y_true)^2"""
-    return (y_pred - y_true.reshape(y_pred.shape)) ** 2
-
-
-def absolute_error(y_true: Array, y_pred: Array) -> Array:
-    """|y_pred - y_true|"""
-    return np.abs(y_pred - y_true.reshape(y_pred.shape))
 
 
 def _class_numbers(y_true, y_pred):
@@ -142,25 +132,3 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
 
     identifier = name = "sparse_top_k_categorical_accuracy"
     formula = staticmethod(sparse_top_k_categorical_accuracy)
-
-
-class MeanSquaredError(MeanOf):
-    """The mean of (y_pred - y_true)^2.
-
-    >>> MeanSquaredError()([[0.0, 1.0]], [[2.0, 1.0]])
-    2.0
-    """
-
-    identifier = name = "mean_squared_error"
-    formula = staticmethod(squared_error)
-
-
-class MeanAbsoluteError(MeanOf):
-    """The mean of |y_pred - y_true|.
-
-    >>> MeanAbsoluteError()([[0.0, 1.0]], [[2.0, 1.0]])
-    1.0
-    """
-
-    identifier = name = "mean_absolute_error"
-    formula = staticmethod(absolute_error)
