@@ -273,12 +273,14 @@ def test_a_function_is_named_when_no_file_can_describe_it(tmp_path):
 def test_a_stopped_run_goes_on_counting(tmp_path, batches):
     def make():
         model = new_model()
-        model.compile("adam", "categorical_crossentropy", ["accuracy", "mse", Precision(0.3), Recall(0.3)])
+        chosen = ["accuracy", "mse", Precision(0.3), Recall(0.3), metrics.AUC(5)]
+        model.compile("adam", "categorical_crossentropy", chosen, weighted_metrics=["accuracy"])
         return model
 
     def fit(model, *watchers):
         arguments = {"batch_size": BATCH, "epochs": EPOCHS, "validation_split": 0.2, "verbose": 0}
-        model.fit(X, utils.to_categorical(Y), **arguments, callbacks=list(watchers))
+        weights = np.linspace(0, 2, len(Y))
+        model.fit(X, utils.to_categorical(Y), **arguments, sample_weight=weights, callbacks=list(watchers))
         return everything(model)
 
     assert batches <= EPOCHS * STEPS

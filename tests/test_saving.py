@@ -193,6 +193,20 @@ def test_a_folder_means_its_best_or_last_model(tmp_path):
         saving.load_training(tmp_path)
 
 
+def test_weights_alone_come_back(tmp_path):
+    model, path = small_model(), tmp_path / "w.npz"
+    model.save_weights(path)
+    assert models.load_model(path).optimizer.iterations == 0
+    unbuilt = models.Sequential([layers.Flatten(), layers.Dense(3)])
+    with pytest.raises(ValueError, match="set_weights: expected 2 arrays, got"):
+        unbuilt.load_weights(path)
+    for other in (small_model(seed=8), models.clone_model(small_model(seed=9))):
+        other.load_weights(path)
+        assert same_arrays(other.params, model.params)
+    with pytest.raises(ModelFileError, match="nowhere.npz: cannot be read"):
+        model.load_weights(tmp_path / "nowhere.npz")
+
+
 # What cannot be saved
 
 
@@ -355,6 +369,10 @@ def test_get_config_and_constructor_are_inverse():
         losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
         losses.MeanSquaredError(name="mine"),
         losses.MeanAbsoluteError(name="mine"),
+        losses.MeanAbsolutePercentageError(name="mine"),
+        losses.MeanSquaredLogarithmicError(name="mine"),
+        losses.Huber(0.5, name="mine"),
+        losses.LogCosh(name="mine"),
     ]
     assert {type(thing).__name__ for thing in things} == {*document.LAYERS, *document.OPTIMIZERS, *document.LOSSES}
     for thing in things:

@@ -6,7 +6,6 @@ from cnn import checks, initializers, regularizers
 from cnn.configurable import as_json
 from cnn.layers.activations import ActivationFunction, find_activation
 from cnn.layers.base import Array, Grads, Layer, Shape
-from cnn.variables import Variable, named
 
 
 class Weighted(Layer):
@@ -69,7 +68,7 @@ class Weighted(Layer):
         return str(as_json(self.activation))
 
     @property
-    def kernel(self) -> Variable:
+    def kernel(self) -> Array:
         """The kernel itself, not a copy. AttributeError before the layer is built."""
         return self._param("kernel")
 
@@ -78,7 +77,7 @@ class Weighted(Layer):
         self._refuse_to_set("kernel")
 
     @property
-    def bias(self) -> Variable | None:
+    def bias(self) -> Array | None:
         """The bias itself, None without one (use_bias=False). AttributeError before the layer is built."""
         return self._param("bias") if self.use_bias else None
 
@@ -86,9 +85,9 @@ class Weighted(Layer):
     def bias(self, value: Any) -> NoReturn:
         self._refuse_to_set("bias")
 
-    def _param(self, key: str) -> Variable:
+    def _param(self, key: str) -> Array:
         if key in self.params:
-            return named(f"{self.name or type(self).__name__}/{key}", self.params[key])
+            return self.params[key]
         raise AttributeError(
             f"{self}: {key}: not built yet: call the layer, or give it a place in a model that knows its input"
         )

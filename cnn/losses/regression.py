@@ -1,4 +1,4 @@
-"""Losses of numbers: how far the predictions p are from what they should be, y. Each is a formula and its slope by p."""
+"""Losses of numbers: how far the predictions p are from what they should be, y. Each is a formula and its slope."""
 
 from collections.abc import Callable
 from typing import Any

@@ -111,17 +111,27 @@ def get(identifier: Any) -> Metric:
     return metric
 
 
-def get_all(identifiers: Any) -> list[Metric]:
-    """Those that compile is given, one alone or a list, each with a name of its own. Raises ValueError."""
-    if identifiers is None or isinstance(identifiers, str | Metric) or callable(identifiers):
-        identifiers = [] if identifiers is None else [identifiers]
-    if not isinstance(identifiers, list | tuple):
-        raise ValueError(f"compile: metrics: expected a list of metrics, got {identifiers!r}")
+def get_all(identifiers: Any, weighted: Any = None) -> list[Metric]:
+    """Those that compile is given, one alone or a list, each with a name of its own. Raises ValueError.
+
+    weighted: compile's weighted_metrics, which come after the others and take the weights of the photos.
+    """
     found: list[Metric] = []
-    for metric in map(get, identifiers):
+    chosen = _listed("metrics", identifiers)
+    for k, metric in enumerate(map(get, [*chosen, *_listed("weighted_metrics", weighted)])):
         metric = copy.deepcopy(metric)  # two models may share the object given
         taken = {"loss", *(other.name for other in found)}
         names = [metric.name, *(f"{metric.name}_{k}" for k in range(1, len(taken) + 1))]
         metric.name = next(name for name in names if name not in taken)
+        metric.weighted |= k >= len(chosen)
         found.append(metric)
     return found
+
+
+def _listed(argument: str, identifiers: Any) -> list:
+    """One or several as a list; else ValueError."""
+    if identifiers is None or isinstance(identifiers, str | Metric) or callable(identifiers):
+        return [] if identifiers is None else [identifiers]
+    if not isinstance(identifiers, list | tuple):
+        raise ValueError(f"compile: {argument}: expected a list of metrics, got {identifiers!r}")
+    return list(identifiers)
