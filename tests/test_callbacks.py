@@ -234,7 +234,7 @@ def test_early_stopping_brings_the_best_weights_back(capsys):
             lambda: EarlyStopping(mode="best"),
             "monitoring 'val_loss': mode: expected 'auto' or 'min' or 'max', got 'best'",
         ),
-        (lambda: ModelCheckpoint("m.h5"), "ModelCheckpoint: filepath: expected a name that ends in .npz, got 'm.h5'"),
+        (lambda: ModelCheckpoint("m"), "ModelCheckpoint: filepath: expected a file name that ends in .npz, got 'm'"),
         (
             lambda: fit(EarlyStopping()),
             r"monitor: expected one of accuracy, loss, got 'val_loss' \(no validation data\?\)",

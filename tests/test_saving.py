@@ -193,6 +193,16 @@ def test_a_folder_means_its_best_or_last_model(tmp_path):
         saving.load_training(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])
+def test_names_that_scripts_for_keras_give_are_taken_with_a_warning(tmp_path, name):
+    model = small_model(trained=False)
+    with pytest.warns(UserWarning, match=f"{name}: is an .npz file of this package, which Keras cannot read"):
+        model.save(tmp_path / name)
+    model.save(tmp_path / "m.npz")
+    assert (tmp_path / name).read_bytes() == (tmp_path / "m.npz").read_bytes()
+    assert same_arrays(models.load_model(tmp_path / name).params, model.params)
+
+
 def test_weights_alone_come_back(tmp_path):
     model, path = small_model(), tmp_path / "w.npz"
     model.save_weights(path)
@@ -232,7 +242,7 @@ def broken(**attributes):
 
 
 REFUSED = {
-    "name without .npz": (lambda: small_model(trained=False), "model.keras", "ends in .npz, got"),
+    "name without .npz": (lambda: small_model(trained=False), "model", "ends in .npz, got"),
     "not built": (lambda: models.Sequential([layers.Dense(2)]), "m.npz", "shape of the input is not known"),
     "own layer": (
         lambda: models.Sequential([Foreign(input_shape=(2, 2))]),

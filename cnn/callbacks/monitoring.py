@@ -190,8 +190,7 @@ class ModelCheckpoint(Monitoring):
         initial_value_threshold: float | None = None,
     ):
         self.filepath = os.fspath(filepath)
-        if not self.filepath.endswith(".npz"):
-            raise ValueError(f"ModelCheckpoint: filepath: expected a name that ends in .npz, got {self.filepath!r}")
+        model_file.check_name("ModelCheckpoint", "filepath", self.filepath)
         threshold = initial_value_threshold
         if threshold is not None:
             threshold = checks.number("ModelCheckpoint", "initial_value_threshold", threshold, low=-math.inf)
