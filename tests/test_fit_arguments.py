@@ -337,7 +337,7 @@ def test_arguments_of_compile_that_change_nothing():
 def test_weighted_metrics_count_a_photo_as_often_as_its_weight(tmp_path):
     model = small_network(compiled=False)
     model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"], weighted_metrics=["accuracy", "acc"])
-    names = ["loss", "accuracy", "accuracy_1", "acc"]
+    names = ["loss", "accuracy", "weighted_accuracy", "acc"]
     assert model.metrics_names == names
     x, y = random_batch(20)
     weights = np.arange(20.0)

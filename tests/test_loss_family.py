@@ -105,6 +105,19 @@ def test_one_hot_rows_cost_what_class_numbers_cost():
         assert categorical(utils.to_categorical(CLASSES), values) == pytest.approx(sparse(CLASSES, values), rel=1e-14)
 
 
+@pytest.mark.parametrize(("loss", "labels", "values", "from_logits"), CASES.values(), ids=CASES)
+def test_reductions(loss, labels, values, from_logits):
+    known = {**loss.get_config(), **({"from_logits": True} if from_logits else {})}
+    each = type(loss)(**known, reduction=None)(labels, values, WEIGHTS)
+    assert type(loss)(**known, reduction="mean")(labels, values, WEIGHTS) == pytest.approx(each.mean(), rel=1e-12)
+    total = type(loss)(**known, reduction="sum")
+    assert total(labels, values, WEIGHTS) == pytest.approx(each.sum(), rel=1e-12)
+    assert total.get_config()["reduction"] == "sum" and "reduction" not in loss.get_config()
+    assert total(labels, values, 2.0) == pytest.approx(2 * total(labels, values), rel=1e-12)
+    mean_gradient = loss.loss_and_gradient(labels, values, 5, from_logits)[1]
+    np.testing.assert_allclose(total.loss_and_gradient(labels, values, 5, from_logits)[1], mean_gradient * (each.size))
+
+
 def test_probabilities_are_clipped_as_by_keras():
     p = np.array([[0.0, 1.0]])
     for loss in (CategoricalCrossentropy(), BinaryCrossentropy()):
@@ -194,7 +207,8 @@ def test_what_cannot_be_right_is_named(loss, labels, values, message):
     [
         (lambda: CategoricalCrossentropy(label_smoothing=1.5), r"label_smoothing: expected a number in \[0, 1\]"),
         (lambda: CategoricalCrossentropy(axis=1), "the argument 'axis' is not supported here"),
-        (lambda: MeanSquaredError(reduction="sum"), "the argument 'reduction' is not supported here"),
+        (lambda: MeanSquaredError(reduction="max"), "reduction: expected 'sum_over_batch_size' or 'sum' or 'none'"),
+        (lambda: losses.get(MeanSquaredError(reduction=None)), "reduction: expected 'sum_over_batch_size' or 'sum' of"),
         (
             lambda: MeanSquaredError()([1], [[2.0]], [[1, 2]]),
             r"sample_weight: expected one weight a photo, shape \(1,\)",

@@ -149,6 +149,11 @@ def test_equal_predictions():
     assert SparseTopKCategoricalAccuracy(1)([0, 1], [[0.5, 0.5], [0.5, 0.5]]) == 1
 
 
+def test_class_numbers_as_predictions():
+    assert Accuracy()([1, 2, 3, 4], [0, 2, 3, 4]) == 0.75
+    assert Accuracy()([[1], [2]], [1, 3]) == 0.5
+
+
 def test_mean_of_numbers():
     mean = Mean("rate")
     assert mean.name == "rate" and mean.result() == 0

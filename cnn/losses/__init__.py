@@ -106,4 +106,7 @@ def get(identifier: Any) -> Loss:
         "loss: expected 'sparse_categorical_crossentropy' or another name in cnn.losses, or an object such as "
         "SparseCategoricalCrossentropy() (a plain function has no gradient: write a losses.Loss)"
     )
-    return find(TABLE, Loss, identifier, expected)
+    loss = find(TABLE, Loss, identifier, expected)
+    if loss.reduction == "none":
+        raise ValueError(f"{loss}: reduction: expected 'sum_over_batch_size' or 'sum' of what a network trains by")
+    return loss

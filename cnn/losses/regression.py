@@ -92,7 +92,7 @@ class Huber(OfNumbers):
 
     identifier = name = "huber"
     delta: float
-    arguments = {"delta": checks.number}
+    arguments = {"delta": checks.number, **OfNumbers.arguments}
 
     def __init__(self, delta: float = 1.0, *, name: str | None = None, **unsupported: Any):
         super().__init__(name=name, **unsupported)

@@ -120,10 +120,11 @@ def get_all(identifiers: Any, weighted: Any = None) -> list[Metric]:
     chosen = _listed("metrics", identifiers)
     for k, metric in enumerate(map(get, [*chosen, *_listed("weighted_metrics", weighted)])):
         metric = copy.deepcopy(metric)  # two models may share the object given
-        taken = {"loss", *(other.name for other in found)}
-        names = [metric.name, *(f"{metric.name}_{k}" for k in range(1, len(taken) + 1))]
-        metric.name = next(name for name in names if name not in taken)
+        taken = {"loss", *(before.name for before in found)}
         metric.weighted |= k >= len(chosen)
+        other = [f"weighted_{metric.name}"] if metric.weighted else []
+        names = [metric.name, *other, *(f"{metric.name}_{k}" for k in range(1, len(taken) + 1))]
+        metric.name = next(name for name in names if name not in taken)
         found.append(metric)
     return found
 

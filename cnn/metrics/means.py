@@ -13,7 +13,12 @@ from cnn.metrics.base import Array, MeanOf
 
 
 def accuracy(y_true: Array, y_pred: Array) -> Array:
-    """Whether the prediction is right: as Keras' "accuracy", binary, sparse or categorical by the shapes."""
+    """Whether the prediction is right: as Keras' "accuracy", binary, sparse or categorical by the shapes.
+
+    Predictions (N,) are class numbers themselves.
+    """
+    if y_pred.ndim == 1:
+        return y_pred == y_true.reshape(y_pred.shape)
     if y_pred.shape[-1] == 1:
         return binary_accuracy(y_true, y_pred)
     sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
