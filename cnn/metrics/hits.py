@@ -23,9 +23,9 @@ class Hits(Metric):
     """
 
     arguments = {
-        "thresholds": lambda where, name, value: None if value is None else checks.number(where, name, value, 0, 1),
-        "top_k": lambda where, name, value: None if value is None else checks.whole(where, name, value),
-        "class_id": lambda where, name, value: None if value is None else checks.whole(where, name, value, low=0),
+        "thresholds": checks.or_none(partial(checks.number, low=0, high=1)),
+        "top_k": checks.or_none(checks.whole),
+        "class_id": checks.or_none(partial(checks.whole, low=0)),
     }
     thresholds: float | None = None
     top_k: int | None = None
