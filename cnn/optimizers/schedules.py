@@ -86,8 +86,9 @@ class _Formula(LearningRateSchedule):
     alpha: float
 
     def __init_subclass__(cls) -> None:
-        """The arguments are those of the constructor."""
-        cls.arguments = {name: CHECKS[name] for name in inspect.signature(cls).parameters if name in CHECKS}
+        """The arguments are those of the constructor, beside those of the kind that one of your own is made from."""
+        shown = {name: CHECKS[name] for name in inspect.signature(cls).parameters if name in CHECKS}
+        cls.arguments = {**cls.arguments, **shown}
 
 
 class _Decay(_Formula):
