@@ -7,7 +7,7 @@ order of calls, so a run that is resumed draws what the uninterrupted run would 
 import copy
 import itertools
 import math
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -87,6 +87,18 @@ def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> np.ndarray:
     numbers = checks.numeric_array("normalize", "x", x)
     length = np.linalg.norm(np.atleast_1d(numbers), checks.whole("normalize", "order", order), axis, keepdims=True)
     return np.atleast_1d(numbers) / np.where(length == 0, 1, length)
+
+
+def plot_model(*arguments: Any, **more: Any) -> None:
+    """Not here, where a network is layers in a row: there is no graph to draw.
+
+    >>> plot_model()
+    Traceback (most recent call last):
+    ValueError: plot_model: not supported here: model.summary() shows the layers, `cnn explain --figures` draws them
+    """
+    raise ValueError(
+        "plot_model: not supported here: model.summary() shows the layers, `cnn explain --figures` draws them"
+    )
 
 
 class PyDataset:

@@ -143,6 +143,10 @@ LOSSES = [  # loss, labels, predictions, whether those are logits
     (losses.BinaryCrossentropy(), YES, Z, True),
     (losses.MeanSquaredError(), SOFT, Z, False),
     (losses.MeanAbsoluteError(), SOFT, Z, False),
+    (losses.MeanAbsolutePercentageError(), SOFT, Z, False),
+    (losses.MeanSquaredLogarithmicError(), SOFT, P, False),
+    (losses.Huber(0.5), SOFT, Z, False),
+    (losses.LogCosh(), SOFT, Z, False),
 ]
 
 

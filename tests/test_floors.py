@@ -24,6 +24,7 @@ cnn.layers cnn.losses cnn.optimizers
 cnn.metrics
 cnn.weights
 cnn.activations cnn.network cnn.summary
+cnn.ops
 cnn.saving
 cnn.callbacks
 cnn.training

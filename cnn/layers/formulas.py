@@ -141,6 +141,8 @@ def gelu(x: Array, approximate: bool = False) -> Array:
     return x * (1 + inside) / 2
 
 
+PLACES = ("max_value", "threshold")  # settings that say where a corner is
+
 # ---- straight lines, and one that is not
 
 
@@ -167,6 +169,19 @@ def exponential(x: Array) -> Array:
     """y = exp(x); infinite where no float holds it."""
     with np.errstate(over="ignore"):
         return np.exp(x)
+
+
+def _bent_relu_slope(
+    x: Array, y: Array, negative_slope: float = 0.0, max_value: float = math.inf, threshold: float = 0.0
+) -> Array:
+    return np.where(x > threshold, x < max_value, x.dtype.type(negative_slope)).astype(x.dtype, copy=False)
+
+
+@formula(_bent_relu_slope, corners=(0,))
+def bent_relu(x: Array, negative_slope: float = 0.0, max_value: float = math.inf, threshold: float = 0.0) -> Array:
+    """y = x from the threshold on, but at most max_value; below it negative_slope * (x - threshold): a ReLU."""
+    y = np.where(x >= threshold, x, 0.0 + negative_slope * (x - threshold))  # 0 + -0 is 0
+    return np.minimum(y, x.dtype.type(max_value))
 
 
 OTHER_NAMES = {"swish": "silu", "hard_swish": "hard_silu"}

@@ -104,7 +104,7 @@ def train_epoch(network: Network, run: Run, watchers: CallbackList) -> None:
             if network.stop_training:  # as TerminateOnNaN wants it
                 return _end_at_nan(network, run, watchers)
             raise
-        run.mean.add(loss, batch.y, outputs)
+        run.mean.add(loss, batch.y, outputs, batch.weights)
         run.step = step + 1
         watchers.call("on_train_batch_end", step, run.mean.logs())
         if network.stop_training:
@@ -164,7 +164,7 @@ def evaluate(
     else:
         data = check_batch(network, "evaluate", x, y, sample_weight)
         source = Arrays(data, batch_size_of(where, batch_size), steps=steps)
-    return evaluate_checked(network, source, _watch(network, "evaluate", source.steps, verbose, callbacks))
+    return evaluate_checked(network, source, watch(network, "evaluate", source.steps, verbose, callbacks))
 
 
 def evaluate_checked(network: Network, source: Source, watchers: CallbackList) -> dict[str, float]:
@@ -174,7 +174,7 @@ def evaluate_checked(network: Network, source: Source, watchers: CallbackList) -
     for step, (batch, outputs) in enumerate(source.outputs(network)):
         watchers.call("on_test_batch_begin", step)
         loss, _ = network.loss_and_gradient(batch.y, outputs, len(outputs), batch.weights)
-        mean.add(loss + penalty, batch.y, outputs)
+        mean.add(loss + penalty, batch.y, outputs, batch.weights)
         watchers.call("on_test_batch_end", step, mean.logs())
     watchers.call("on_test_end", mean.logs())
     return mean.logs()
@@ -197,7 +197,7 @@ def predict(
     else:
         x = check_inputs(network, "predict", x)
         source = Arrays(Batch(x, np.empty(len(x))), batch_size_of(where, batch_size), steps=steps)
-    watchers = _watch(network, "predict", source.steps, verbose, callbacks)
+    watchers = watch(network, "predict", source.steps, verbose, callbacks)
     found = []
     watchers.call("on_predict_begin")
     for step, (_, outputs) in enumerate(source.outputs(network)):
@@ -208,8 +208,10 @@ def predict(
     return np.concatenate(found)
 
 
-def _watch(network, verb, steps, verbose, callbacks):
-    """The callbacks, with a progress bar, of a pass of so many steps."""
+def watch(
+    network: Network, verb: str, steps: int | None, verbose: str | int, callbacks: Sequence[Callback] | Callback | None
+) -> CallbackList:
+    """The callbacks, with a progress bar, of a pass of so many steps. Raises ValueError."""
     where = f"{network}: {verb}"
     callbacks = [*_listed(where, callbacks), ProgressBar(_verbosity(where, verbose))]
     return CallbackList(callbacks, network, {"steps": steps})
