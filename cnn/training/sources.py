@@ -34,8 +34,12 @@ class Arrays:
 
     def batch(self, network: Network, step: int) -> Batch:
         """What this step of the network's epoch learns from."""
+        return self.data.part(self.place(network, step)[1])
+
+    def place(self, network: Network, step: int) -> tuple[int, Array]:
+        """(which pass over all photos this step of the network's epoch is part of, the numbers of its photos)."""
         times, place = divmod(network.epoch * self.steps + step, self.in_all)
-        return self.data.part(self._order(network.seed, times)[place * self.batch_size :][: self.batch_size])
+        return times, self._order(network.seed, times)[place * self.batch_size :][: self.batch_size]
 
     def _order(self, seed, times):
         """The photos in the order of the times-th pass over all of them."""
