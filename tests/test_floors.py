@@ -27,7 +27,7 @@ cnn.activations cnn.network cnn.summary
 cnn.saving
 cnn.callbacks
 cnn.training
-cnn.feature_maps
+cnn.feature_maps cnn.folding
 cnn.models
 cnn.saving.__init__
 cnn.gradcheck cnn.article cnn.photos
