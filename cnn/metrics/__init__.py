@@ -29,7 +29,7 @@ from cnn.metrics.means import (
     sparse_top_k_categorical_accuracy,
     top_k_categorical_accuracy,
 )
-from cnn.metrics.reports import confusion_matrix, wilson_interval
+from cnn.metrics.reports import confusion_matrix, mcnemar, wilson_interval
 
 __all__ = [
     "TABLE",
@@ -56,6 +56,7 @@ __all__ = [
     "confusion_matrix",
     "get",
     "get_all",
+    "mcnemar",
     "sparse_categorical_accuracy",
     "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",
