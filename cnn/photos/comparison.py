@@ -7,7 +7,7 @@ other McNemar's test tells more: it looks only at photos that one of them alone 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,14 +93,15 @@ def compare(
     """
     names = photos.class_names(next(iter(networks.values())))
     correct: dict[str, dict[str, Array]] = {network: {} for network in networks}
+    said: dict[str, dict[str, Array]] = {network: {} for network in networks}
     alone = {}
     for change in changes():
-        changed = change.apply(pixels)
-        right = {
-            name: photos.probabilities(model, changed).argmax(axis=1) == labels for name, model in networks.items()
-        }
-        for network, known in right.items():
-            correct[network][change.name] = np.bincount(labels[known], minlength=len(names))
+        changed, right = change.apply(pixels), {}
+        for network, model in networks.items():
+            answers = photos.probabilities(model, changed).argmax(axis=1)
+            right[network] = answers == labels
+            correct[network][change.name] = np.bincount(labels[right[network]], minlength=len(names))
+            said[network][change.name] = np.bincount(answers, minlength=len(names))
         if {CNN, BEST} <= right.keys():
             alone[change.name] = int((right[BEST] & ~right[CNN]).sum()), int((right[CNN] & ~right[BEST]).sum())
         done(change.name)
@@ -261,14 +262,12 @@ def as_json(result: Comparison, about: dict, said: Sequence[str]) -> dict:
     """The whole comparison for programs: every count, share and interval, overall and by class, and the sentences."""
     rows = []
     for change in changes():
-        row = {"change": change.name, "dx": change.dx, "dy": change.dy}
+        row: dict[str, Any] = {"change": change.name, "dx": change.dx, "dy": change.dy}
         for network in result.correct:
             scores = {name: result.score(network, change.name, k) for k, name in enumerate(result.class_names)}
             by_class = {name: _numbers(score) for name, score in scores.items() if score.count}
-            row[network] = _numbers(result.score(network, change.name)) | {"by_class": by_class}
-            row[network]["said"] = dict(
-                zip(result.class_names, result.said[network][change.name].tolist(), strict=True)
-            )
+            answers = dict(zip(result.class_names, result.said[network][change.name].tolist(), strict=True))
+            row[network] = {**_numbers(result.score(network, change.name)), "by_class": by_class, "said": answers}
         rows.append(row)
     return {
         "format": 1,
