@@ -74,7 +74,10 @@ class PassesHead:
         data, shape, passed = self.source.data.x, (len(photos), *self.source.data.x.shape[1:]), 0
         moves = np.tile(np.array([1, 0, 1, 0]), (len(photos), 1))
         for layer in self.layers:
-            own = layer.moves(layer.draw(rngs[layer.name], shape), shape) if isinstance(layer, RandomLayer) else None
+            if not isinstance(layer, RandomLayer):
+                break
+            drawn = layer.draw(rngs[layer.name].of(photos), shape)  # not of the generator itself: it may be asked again
+            own = layer.moves(drawn, shape)
             if own is None:
                 break
             moves, passed = _one_after_the_other(moves, own), passed + 1
