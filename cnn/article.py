@@ -23,7 +23,7 @@ def convolutional(
     normalized = training.get("normalized", False)
     model = _begun("cnn", seed, training.pop("augmentation", ()))
     for count in filters:
-        model.add(Conv2D(count, kernel_size, padding="same", activation=None if normalized else "relu"))
+        model.add(Conv2D(count, kernel_size, padding="same", **_activation(normalized)))
         model.add(MaxPooling2D((2, 2), strides=2))
         for layer in _normalization(normalized):
             model.add(layer)
@@ -39,6 +39,11 @@ def _begun(name: str, seed: int | None, augmentation: Sequence[Layer]) -> Sequen
     return Sequential([Input(INPUT_SHAPE), *augmentation], name=name, seed=seed)
 
 
+def _activation(normalized: bool) -> dict[str, Any]:
+    """ReLU; or none and no bias either, where both follow with the normalization."""
+    return {"activation": None, "use_bias": False} if normalized else {"activation": "relu"}
+
+
 def _normalization(normalized: bool) -> list[Layer]:
     """Behind the pooling, where there are a quarter of the numbers; without gamma, which the next kernel can hold."""
     return [BatchNormalization(scale=False), ReLU()] if normalized else []
@@ -46,7 +51,7 @@ def _normalization(normalized: bool) -> list[Layer]:
 
 def _with_head(model: Sequential, dropout: float = 0.0, normalized: bool = False) -> Sequential:
     """dropout: how much of what the Dense layers take is dropped. normalized: BatchNormalization before each ReLU."""
-    hidden = [Dense(128, activation=None if normalized else "relu"), *_normalization(normalized)]
+    hidden = [Dense(128, **_activation(normalized)), *_normalization(normalized)]
     dropped = [[Dropout(dropout)] if dropout else [] for _ in range(2)]
     for layer in [Flatten(), *dropped[0], *hidden, *dropped[1], Dense(len(CLASS_NAMES), activation="softmax")]:
         model.add(layer)
