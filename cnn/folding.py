@@ -40,9 +40,10 @@ def folded(model: N) -> N:
 
     >>> from cnn.models import Sequential
     >>> layers = [Conv2D(2, 3, input_shape=(6, 6, 1)), MaxPooling2D(), BatchNormalization(), ReLU(), Dropout(0.5)]
-    >>> folded(Sequential(layers)).layers
-    [<Conv2D "conv2d": filters=2, kernel_size=(3, 3), activation='relu'; (6, 6, 1) -> (4, 4, 2), 20 parameters>, \
-<MaxPooling2D "max_pooling2d": (4, 4, 2) -> (2, 2, 2), 0 parameters>]
+    >>> for layer in folded(Sequential(layers)).layers:
+    ...     print(layer, layer.arguments_text())
+    Conv2D "conv2d" filters=2, kernel_size=(3, 3), activation='relu'
+    MaxPooling2D "max_pooling2d" strides=(2, 2)
     """
     model.require_built("folded")
     kept: list[Layer] = []

@@ -13,5 +13,5 @@ NAMES = ("cnn", "dense", "best")
 def path(name: str) -> Path:
     """The file of the trained model "cnn", "dense" or "best". Raises ValueError for another name."""
     if name not in NAMES:
-        raise ValueError(f"pretrained: expected {' or '.join(map(repr, NAMES))}, got {name!r}")
+        raise ValueError(f"pretrained: expected {', '.join(map(repr, NAMES))}, got {name!r}")
     return Path(__file__).parent / f"{name}.npz"
