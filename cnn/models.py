@@ -18,6 +18,7 @@ from cnn.callbacks import Callback, History
 from cnn.checks import boolean, known
 from cnn.configurable import require_defaults
 from cnn.feature_maps import Model as Model
+from cnn.folding import folded as folded
 from cnn.layers import Input, Layer
 from cnn.losses import Loss
 from cnn.network import Network, averages, forward

@@ -40,6 +40,7 @@ LAYERS = [
     (lambda: layers.RandomTranslation(0.3, 0.3), (4, 3, 2)),
     (lambda: layers.RandomZoom((0.1, 0.6), fill_mode="constant", fill_value=2), (4, 3, 2)),
     (lambda: layers.RandomRotation((0.05, 0.2)), (4, 3, 2)),
+    (lambda: layers.RandomErasing((1, 1), (0.2, 0.5)), (5, 4, 2)),
     (lambda: layers.Flatten(), (2, 3, 2)),
     (lambda: layers.Dropout(0.3), (10,)),
     (lambda: layers.BatchNormalization(epsilon=0.1), (3, 4, 2)),

@@ -28,7 +28,7 @@ cnn.ops
 cnn.saving
 cnn.callbacks
 cnn.training
-cnn.feature_maps
+cnn.feature_maps cnn.folding
 cnn.models
 cnn.saving.__init__
 cnn.gradcheck cnn.article cnn.photos

@@ -291,3 +291,18 @@ def test_a_stopped_run_goes_on_counting(tmp_path, batches):
     assert batches <= EPOCHS * STEPS
     fit(make(), BackupAndRestore(tmp_path), StopAfter(batches))
     assert fit(make(), BackupAndRestore(tmp_path)) == fit(make())
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 5), (3, 9), (9, 3), (8, 8)])
+def test_mcnemar_counts_tosses_of_a_coin(first, second):
+    """How many of all rows of n tosses fall at least as unevenly: counted one by one, half way at most once."""
+    n = first + second
+    heads = np.array([bin(row).count("1") for row in range(2**n)])
+    extreme = np.abs(2 * heads - n) >= abs(first - second)
+    assert metrics.mcnemar(first, second) == pytest.approx(extreme.mean())
+
+
+def test_mcnemar_of_many_photos_is_the_formula_with_chi_squared():
+    """(|b - c| - 1)^2 / (b + c) at the bound of 5% of chi-squared with one degree of freedom, 3.841."""
+    assert metrics.mcnemar(1000, 1089) == pytest.approx(0.05, abs=0.005)
+    assert metrics.mcnemar(0, 5000) < 1e-300

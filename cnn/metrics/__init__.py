@@ -37,7 +37,7 @@ from cnn.metrics.of_losses import (
     RootMeanSquaredError,
     SparseCategoricalCrossentropy,
 )
-from cnn.metrics.reports import confusion_matrix, wilson_interval
+from cnn.metrics.reports import confusion_matrix, mcnemar, wilson_interval
 
 __all__ = [
     "AUC",
@@ -73,6 +73,7 @@ __all__ = [
     "confusion_matrix",
     "get",
     "get_all",
+    "mcnemar",
     "sparse_categorical_accuracy",
     "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",

@@ -36,6 +36,7 @@ LAYERS = {
         layers.Linear,
         layers.MaxPooling2D,
         layers.Normalization,
+        layers.RandomErasing,
         layers.RandomFlip,
         layers.RandomRotation,
         layers.RandomTranslation,

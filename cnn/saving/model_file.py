@@ -23,7 +23,7 @@ from cnn.saving.document import N, Shapes
 from cnn.saving.state import WEIGHTS, TrainingState
 
 Array = np.ndarray
-BEST, LAST = "best.npz", "last.npz"  # in a run's folder
+MODEL, BEST, LAST = "model.npz", "best.npz", "last.npz"  # in a run's folder
 KERAS_ENDINGS = (".keras", ".h5")  # names that scripts for Keras give
 
 # ---- saving
@@ -113,7 +113,7 @@ def _holds_arrays(value) -> bool:
 
 
 def load(path: str | os.PathLike, kind: type[N]) -> N:
-    """The network, of this kind, in a file or in a run's folder: its best.npz, or last.npz where there is no best.
+    """The network, of this kind, in a file or in a run's folder: its model.npz, best.npz or last.npz, the first there.
 
     Raises ModelFileError, with the file and the reason, for anything but a whole file of ours.
     """
@@ -129,7 +129,7 @@ def load_training(path: str | os.PathLike, kind: type[N]) -> tuple[N, TrainingSt
     return model, state
 
 
-def file_in(path: str | os.PathLike, names: tuple[str, ...] = (BEST, LAST)) -> Path:
+def file_in(path: str | os.PathLike, names: tuple[str, ...] = (MODEL, BEST, LAST)) -> Path:
     """The model file meant by `path`: itself, or of a folder the first of these files in it. Raises ModelFileError."""
     path = Path(os.fsdecode(path))
     if not path.is_dir():

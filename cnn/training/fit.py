@@ -1,6 +1,6 @@
 """What fit, evaluate and predict do with a network: epochs, batches, callbacks, results."""
 
-import itertools
+import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from cnn import checks
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
 from cnn.errors import DivergedError
 from cnn.network import Network
-from cnn.training import twin
+from cnn.training import ahead, twin
 from cnn.training.batches import Batch, check_batch, check_inputs, require_loss, split_validation
 from cnn.training.means import RunningMean
 from cnn.training.run import Run
@@ -91,27 +91,25 @@ def _sources(network, data, chosen, validation_data, class_weight):
 def train_epoch(network: Network, run: Run, watchers: CallbackList) -> None:
     """The epoch at which the run stands, from the batch at which it stands; it may be left after any batch."""
     watchers.call("on_epoch_begin", run.epoch)
-    for step in itertools.count(run.step) if run.steps is None else range(run.step, run.steps):
-        batch = run.source.batch(network, step)
-        if batch is None:
-            break
-        watchers.call("on_train_batch_begin", step)
-        where = f"epoch {run.epoch + 1}, step {step + 1}"
-        try:
-            loss, outputs = train_step(network, batch.x, batch.y, step, where=where, weights=batch.weights)
-        except DivergedError:
-            watchers.call("on_train_batch_end", step, {"loss": math.nan})
-            if network.stop_training:  # as TerminateOnNaN wants it
-                return _end_at_nan(network, run, watchers)
-            raise
-        run.mean.add(loss, batch.y, outputs, batch.weights)
-        run.step = step + 1
-        watchers.call("on_train_batch_end", step, run.mean.logs())
-        if network.stop_training:
-            break
-        watchers.call("on_safe_point", run)
-        if network.stop_after_batch:
-            return
+    with contextlib.closing(ahead.batches(network, run.source, run.step)) as batches:
+        for step, (x, y, weights), done in batches:
+            watchers.call("on_train_batch_begin", step)
+            where = f"epoch {run.epoch + 1}, step {step + 1}"
+            try:
+                loss, outputs = train_step(network, x, y, step, where, weights, done)
+            except DivergedError:
+                watchers.call("on_train_batch_end", step, {"loss": math.nan})
+                if network.stop_training:  # as TerminateOnNaN wants it
+                    return _end_at_nan(network, run, watchers)
+                raise
+            run.mean.add(loss, y, outputs, weights)
+            run.step = step + 1
+            watchers.call("on_train_batch_end", step, run.mean.logs())
+            if network.stop_training:
+                break
+            watchers.call("on_safe_point", run)
+            if network.stop_after_batch:
+                return
     _end_epoch(network, run, watchers)
 
 
