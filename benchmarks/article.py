@@ -31,10 +31,14 @@ def flop(shape=PHOTO_SHAPE) -> tuple[int, int]:
 def start_weights(seed: int = 0, network: networks.Network | None = None) -> list[np.ndarray]:
     """Glorot's uniform kernels and zero biases, as Keras starts with; without a network the article's."""
     rng = np.random.default_rng(seed)
-    weights = []
-    for kernel in networks.kernels(network or networks.article()):
-        limit = np.sqrt(6 / (math.prod(kernel[:-2]) * (kernel[-2] + kernel[-1])))
-        weights += [rng.uniform(-limit, limit, kernel).astype(np.float32), np.zeros(kernel[-1], np.float32)]
+    weights: list[np.ndarray] = []
+    for step in networks.steps(network or networks.article()):
+        zeros = np.zeros(step.after[-1], np.float32)
+        if kernel := networks.kernel(step):
+            limit = np.sqrt(6 / (math.prod(kernel[:-2]) * (kernel[-2] + kernel[-1])))
+            weights += [rng.uniform(-limit, limit, kernel).astype(np.float32), zeros]
+        elif step.kind == "BatchNormalization":  # gamma, beta, and the averages of mean and variance
+            weights += [zeros + 1, zeros, zeros, zeros + 1]
     return weights
 
 

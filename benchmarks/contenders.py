@@ -111,7 +111,9 @@ class PyTorch(Contender):
         torch = self.torch
         model = torch.nn.Sequential(*(module for step in networks.steps(network) for module in self.modules(step)))
         with torch.no_grad():
-            for parameter, value in zip(model.parameters(), channels_first(network, weights), strict=True):
+            for parameter, value in zip(
+                model.parameters(), channels_first(network, weights, averages=False), strict=True
+            ):
                 parameter.copy_(torch.from_numpy(value))
         if self.channels_last:
             model = model.to(memory_format=torch.channels_last)
@@ -138,8 +140,15 @@ class PyTorch(Contender):
             yield nn.Flatten()
         elif step.kind == "Dropout":
             yield nn.Dropout(options["rate"])
-        if options.get("activation") == "relu":
-            yield nn.ReLU()
+        elif step.kind == "AveragePooling2D":
+            yield nn.AvgPool2d(options["pool_size"], options["strides"])
+        elif step.kind == "GlobalAveragePooling2D":
+            yield from (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        elif step.kind == "BatchNormalization":
+            yield nn.BatchNorm2d(step.after[-1], eps=1e-3, momentum=0.01)
+        functions = {"relu": nn.ReLU, "tanh": nn.Tanh}
+        if (name := options.get("activation", step.kind.lower())) in functions:
+            yield functions[name]()
 
     def wrap(self, model):
         return model
@@ -165,6 +174,7 @@ class PyTorch(Contender):
             self.step(x[k : k + batch], y[k : k + batch])
 
     def losses(self, x, y, batch):
+        self.model.train()
         return [self.step(x[k : k + batch], y[k : k + batch]).item() for k in range(0, len(x), batch)]
 
     def predict(self, x, batch):
@@ -277,20 +287,26 @@ class OnnxRuntime(Contender):
 
     def nodes(self, network):
         """The nodes of the graph, each of which takes what the one before gives."""
-        kinds = {"Conv2D": "Conv", "MaxPooling2D": "MaxPool", "Dense": "Gemm", "Flatten": "Flatten"}
-        functions = {"relu": ("Relu", {}), "softmax": ("Softmax", {"axis": 1})}
+        kinds = {"Conv2D": "Conv", "MaxPooling2D": "MaxPool", "AveragePooling2D": "AveragePool", "Dense": "Gemm"}
+        kinds |= {"ReLU": "Relu", "GlobalAveragePooling2D": "GlobalAveragePool"}
+        counts = {"Conv2D": 2, "Dense": 2, "BatchNormalization": 4}  # of weights
+        functions = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "softmax": ("Softmax", {"axis": 1})}
         node, weights, name = self.onnx.helper.make_node, 0, "x"
         for number, step in enumerate(networks.steps(networks.without_dropout(network))):
             inputs, more = [name], {"transB": 1} if step.kind == "Dense" else {}
-            if step.kind in ("Conv2D", "Dense"):
-                inputs += [f"w{weights}", f"w{weights + 1}"]
-                weights += 2
-            if step.kind in ("Conv2D", "MaxPooling2D"):
+            count = counts.get(step.kind, 0)
+            inputs += [f"w{weights + k}" for k in range(count)]
+            weights += count
+            if step.kind == "BatchNormalization":
+                more = {"epsilon": 1e-3}
+            if "kernel_size" in step.options or "pool_size" in step.options:
                 top, bottom, left, right = step.pads
                 window = step.options.get("kernel_size") or step.options["pool_size"]
                 more = {"kernel_shape": window, "strides": step.options["strides"], "pads": [top, left, bottom, right]}
-            yield node(kinds[step.kind], inputs, [name := f"y{number}"], **more)
-            if "activation" in step.options:
+            yield node(kinds.get(step.kind, step.kind), inputs, [name := f"y{number}"], **more)
+            if step.kind == "GlobalAveragePooling2D":
+                yield node("Flatten", [name], [name := f"f{number}"])
+            if step.options.get("activation"):
                 kind, more = functions[step.options["activation"]]
                 yield node(kind, [name], [name := f"a{number}"], **more)
 
@@ -310,14 +326,20 @@ class OnnxRuntime(Contender):
         )
 
 
-def channels_first(network, weights):
-    """Keras' weights as PyTorch and ONNX hold them: kernels (F, C, kh, kw), and (units, inputs) counted by channels."""
+def channels_first(network, weights, averages=True):
+    """Keras' weights as PyTorch and ONNX hold them: kernels (F, C, kh, kw), and (units, inputs) counted by channels.
+
+    averages: with those that BatchNormalization keeps, which PyTorch does not count among the parameters.
+    """
     import numpy as np
 
     arrays, left, flattened = [], list(weights), None
     for step in networks.steps(network):
         if step.kind == "Flatten" and len(step.before) == 3:
             flattened = step.before
+        if step.kind == "BatchNormalization":
+            four, left = left[:4], left[4:]
+            arrays += four if averages else four[:2]
         if step.kind not in ("Conv2D", "Dense"):
             continue
         kernel, bias = left.pop(0), left.pop(0)

@@ -31,23 +31,23 @@ def pair(size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def conv(filters, size=3, strides=1, padding="same"):
+def conv(filters, size=3, strides=1, padding="same", activation: str | None = "relu"):
     return "Conv2D", {
         "filters": filters,
         "kernel_size": pair(size),
         "strides": pair(strides),
         "padding": padding,
-        "activation": "relu",
+        "activation": activation,
     }
 
 
-def pool(size=2, strides=None, padding="valid"):
-    return "MaxPooling2D", {"pool_size": pair(size), "strides": pair(strides or size), "padding": padding}
+def pool(size=2, strides=None, padding="valid", kind="MaxPooling2D"):
+    return kind, {"pool_size": pair(size), "strides": pair(strides or size), "padding": padding}
 
 
-def dense(*units, last="softmax"):
+def dense(*units, last="softmax", activation="relu"):
     """Flatten, hidden layers of so many units, and one number for each class."""
-    hidden = (("Dense", {"units": count, "activation": "relu"}) for count in units)
+    hidden = (("Dense", {"units": count, "activation": activation}) for count in units)
     return ("Flatten", {}), *hidden, ("Dense", {"units": CLASSES, "activation": last})
 
 
@@ -61,7 +61,13 @@ def article(shape: Shape = (28, 28, 1), filters=(32, 64), size=3, units=(128,)) 
     return Network((*blocks, *dense(*units)), shape)
 
 
+def normalized(filters):
+    """A convolution and what usually stands behind it where batches are normalized."""
+    return conv(filters, activation=None), ("BatchNormalization", {}), ("ReLU", {}), pool()
+
+
 VALID = {"padding": "valid"}
+TANH, MEAN = {"activation": "tanh"}, {"kind": "AveragePooling2D"}
 HALVED = {"size": 3, "strides": 2, "padding": "same"}
 NETWORKS = {
     "article": article(),
@@ -85,6 +91,13 @@ NETWORKS = {
     "64x64x3": article((64, 64, 3), (32, 64, 64, 128)),
     "1x1 between": Network((conv(32), pool(), conv(16, 1), conv(64), pool(), *dense(128))),
     "pooling 3x3": Network((conv(32), pool(**HALVED), conv(64), pool(**HALVED), *dense(128))),
+    "batch normalization": Network((*normalized(32), *normalized(64), *dense(128)), batch=128),
+    "tanh, average pooling": Network(
+        (conv(6, 5, **TANH), pool(**MEAN), conv(16, 5, **VALID, **TANH), pool(**MEAN), *dense(120, 84, **TANH))
+    ),
+    "global average pooling": Network(
+        (conv(32), pool(), conv(64), pool(), conv(64), ("GlobalAveragePooling2D", {}), *dense()[1:])
+    ),
     "article, batch 1": article()._replace(batch=1),
     "article, batch 4": article()._replace(batch=4),
     "article, batch 8": article()._replace(batch=8),
@@ -100,7 +113,9 @@ def steps(network: Network) -> Iterator[Step]:
             after = (math.prod(shape),)
         elif kind == "Dense":
             after = (options["units"],)
-        elif kind in ("Conv2D", "MaxPooling2D"):
+        elif kind == "GlobalAveragePooling2D":
+            after = shape[-1:]
+        elif "kernel_size" in options or "pool_size" in options:
             window = options["kernel_size"] if kind == "Conv2D" else options["pool_size"]
             places, pads = windows(shape, window, options["strides"], options["padding"])
             after = (*places, options.get("filters", shape[-1]))
@@ -117,10 +132,11 @@ def windows(shape, window, strides, padding):
     return places, tuple(part for lack in missing for part in (lack // 2, lack - lack // 2))
 
 
-def kernels(network: Network) -> list[Shape]:
-    """The shape of each layer's kernel; with each goes a bias of its last size."""
-    shapes = {"Conv2D": lambda s: (*s.options["kernel_size"], s.before[-1]), "Dense": lambda s: s.before}
-    return [(*shapes[s.kind](s), s.after[-1]) for s in steps(network) if s.kind in shapes]
+def kernel(step: Step) -> Shape | None:
+    """The shape of a layer's kernel, if it has one; with it goes a bias of its last size."""
+    if step.kind not in ("Conv2D", "Dense"):
+        return None
+    return (*step.options.get("kernel_size", ()), step.before[-1], step.after[-1])
 
 
 def without_dropout(network: Network) -> Network:

@@ -7,9 +7,9 @@ To understand a network, read kernels/reference.py and kernels/im2col.py, and th
     network     the two loops: forward through the layers, backward in reverse
 
 then initializers, regularizers, optimizers and metrics; gradcheck (how we know that all of it is right); and models,
-Keras' words over it. The other files that stand flat (activations, errors, checks, results, utils, terminal, summary,
-article) are small. What one need not read to understand a network is a folder: training, callbacks, saving, photos,
-datasets, plots, explain, commands, and pretrained and refresher, which are made by commands.
+Keras' words over it. The other files that stand flat (activations, ops, errors, checks, results, utils, terminal,
+summary, article) are small. What one need not read to understand a network is a folder: training, callbacks, saving,
+photos, datasets, plots, explain, commands, and pretrained and refresher, which are made by commands.
 
 The modules are loaded when they are first used, so that `import cnn` is quick.
 """
@@ -42,6 +42,7 @@ _MODULES = (
     "metrics",
     "models",
     "network",
+    "ops",
     "optimizers",
     "photos",
     "plots",

@@ -8,6 +8,7 @@ array([0., 0., 2.], dtype=float32)
 array([0.5], dtype=float32)
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from cnn.layers.activations import Linear, Softmax, find_activation
 from cnn.layers.formulas import (
+    bent_relu,
     elu,
     exponential,
     gelu,
@@ -38,6 +40,7 @@ Array = np.ndarray
 swish, hard_swish = silu, hard_silu
 
 __all__ = [
+    "bent_relu",
     "elu",
     "exponential",
     "gelu",
@@ -63,9 +66,7 @@ __all__ = [
 
 def relu(x: ArrayLike, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Array:
     """x from the threshold on, but at most max_value; negative_slope * (x - threshold) below it. As it comes, ReLU."""
-    x = numbers(x)
-    y = np.where(x >= threshold, x, 0.0 + negative_slope * (x - threshold))  # 0 + -0 is 0
-    return y if max_value is None else np.minimum(y, x.dtype.type(max_value))
+    return bent_relu(x, negative_slope, math.inf if max_value is None else max_value, threshold)
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -32,6 +33,11 @@ def _real(value: Any) -> float:
         return float(value) if isinstance(value, Real) and not isinstance(value, bool | np.bool_) else math.nan
     except OverflowError:
         return math.inf
+
+
+def or_none(check: Callable[..., T]) -> Callable[..., T | None]:
+    """The check of an argument that may also be None: whoever leaves it out."""
+    return lambda where, name, value: None if value is None else check(where, name, value)
 
 
 def pair(where: str, name: str, value: Any) -> tuple[int, int]:

@@ -53,13 +53,21 @@ class Model(Network):
     def predict(
         self, x: ArrayLike, batch_size: int | None = None, verbose: str | int = "auto", callbacks: Any = None
     ) -> Array | list[Array]:
-        """The outputs for all of x, computed in batches; no progress is shown for several. Raises ValueError."""
+        """The outputs for all of x, computed in batches. Raises ValueError."""
         if self.places == [len(self.chain) - 1]:
             return fit.predict(self, x, batch_size, verbose, callbacks)
         x = batches.check_inputs(self, "predict", x)
         size = checks.whole(f"{self}: predict", "batch_size", 32 if batch_size is None else batch_size)
-        few = photos_at_once(self, size)
-        parts = threads.run(lambda start: self._run(x[start : start + few]), range(0, len(x), few))
+        few, team, parts = photos_at_once(self, size), threads.get_threads(), list[list[Array]]()
+        starts = range(0, len(x), few)
+        watchers = fit.watch(self, "predict", len(starts), verbose, callbacks)
+        watchers.call("on_predict_begin")
+        for first in range(0, len(starts), team):
+            for outputs in threads.run(lambda start: self._run(x[start : start + few]), starts[first : first + team]):
+                watchers.call("on_predict_batch_begin", len(parts))
+                parts.append(outputs)
+                watchers.call("on_predict_batch_end", len(parts) - 1, {"outputs": _alone(outputs)})
+        watchers.call("on_predict_end")
         return _alone([np.concatenate(outputs) for outputs in zip(*parts, strict=True)])
 
     def _run(self, x):

@@ -293,9 +293,13 @@ OTHER_NAMES = {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "z
 
 
 def get(identifier: Any, where: str = "initializer") -> Initializer:
-    """An initializer from its name, its class, itself or its configuration. Raises ValueError for anything else."""
+    """An initializer from its name, its class, itself or its configuration. Raises ValueError for anything else.
+
+    None is glorot_uniform, also for a bias: what Keras' layers make of it.
+    """
     expected = f"{where}: expected one of {', '.join(map(repr, TABLE))}"
-    return find({**TABLE, **OTHER_NAMES}, Initializer, identifier, expected)
+    chosen = GlorotUniform if identifier is None else identifier
+    return find({**TABLE, **OTHER_NAMES}, Initializer, chosen, expected)
 
 
 def argument(where: str, name: str, value: Any) -> Initializer:

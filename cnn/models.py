@@ -4,6 +4,7 @@ Each verb is a few lines: what a network does stands in network.py, how it is tr
 in saving/.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -17,6 +18,7 @@ from cnn.callbacks import Callback, History
 from cnn.checks import boolean, known
 from cnn.configurable import require_defaults
 from cnn.feature_maps import Model as Model
+from cnn.folding import folded as folded
 from cnn.layers import Input, Layer
 from cnn.losses import Loss
 from cnn.network import Network, averages, forward
@@ -28,7 +30,7 @@ from cnn.training import batches, fit, step
 from cnn.training.means import RunningMean
 
 Array = np.ndarray
-COMPILE_DEFAULTS = {"loss_weights": None, "weighted_metrics": None, "auto_scale_loss": True}  # what else Keras takes
+COMPILE_DEFAULTS = {"loss_weights": None, "auto_scale_loss": True}  # what else Keras takes
 
 
 class Sequential(Network):
@@ -96,6 +98,7 @@ class Sequential(Network):
         loss: str | Loss | type[Loss] | Callable | None = None,
         metrics: str | Sequence | None = None,
         *,
+        weighted_metrics: str | Sequence | None = None,
         run_eagerly: bool = False,
         jit_compile: str | bool | None = "auto",
         steps_per_execution: int = 1,
@@ -103,10 +106,11 @@ class Sequential(Network):
     ) -> None:
         """Choose the optimizer, the loss and the metrics; names and objects as in Keras. Raises ValueError.
 
+        weighted_metrics: in these each photo counts as often as fit's class_weight or sample_weight says.
         run_eagerly, jit_compile and steps_per_execution tell other programs how to be fast; they change nothing here.
         """
         require_defaults(f"{self}: compile", unsupported, COMPILE_DEFAULTS)
-        chosen = optimizers.get(optimizer), losses.get(loss), metric_table.get_all(metrics)
+        chosen = optimizers.get(optimizer), losses.get(loss), metric_table.get_all(metrics, weighted_metrics)
         self.optimizer, self.loss, self.metrics = chosen
 
     def fit(
@@ -131,9 +135,10 @@ class Sequential(Network):
         """Train on photos x (N, ...) and their labels y; return the History of losses and metrics.
 
         batch_size is 32 unless given; validation_split holds the last fraction of x and y back; epochs counts from
-        initial_epoch. class_weight {class: how often its photos count} or sample_weight (N,) weigh the loss, not the
-        metrics. Instead of x and y: a generator of batches (x, y) or (x, y, weights), with steps_per_epoch, or an
-        object with __len__ and __getitem__ that has them by number; validation_data may be one, too, or a tuple.
+        initial_epoch. class_weight {class: how often its photos count} or sample_weight (N,) weigh the loss and
+        compile's weighted_metrics. Instead of x and y: a generator of batches (x, y) or (x, y, weights), with
+        steps_per_epoch, or an object with __len__ and __getitem__ that has them by number; validation_data may be one,
+        too, or a tuple.
         Raises ValueError for bad input and DivergedError when the loss becomes NaN or infinite.
         """
         settings = {
@@ -191,7 +196,7 @@ class Sequential(Network):
         return_dict = boolean(where, "return_dict", return_dict)
         mean = RunningMean(self)
         loss, outputs = step.train_step(self, batch.x, batch.y, known(self.optimizer).iterations, weights=batch.weights)
-        mean.add(loss, batch.y, outputs)
+        mean.add(loss, batch.y, outputs, batch.weights)
         return _as_keras(mean.logs(), return_dict)
 
     def test_on_batch(
@@ -220,6 +225,21 @@ class Sequential(Network):
         shape = None if self.photo_shape is None else [None, *self.photo_shape]
         return {"name": self.name, "seed": self.seed, "layers": layers, "build_input_shape": shape}
 
+    def save_weights(self, filepath: str | os.PathLike, overwrite: bool = True) -> None:
+        """Write the weights alone to a file as `save` does, for load_weights."""
+        model_file.save_model(self, filepath, overwrite=overwrite, include_optimizer=False)
+
+    def load_weights(self, filepath: str | os.PathLike) -> None:
+        """Take the weights of the model in a file, whose layers must have these shapes. ModelFileError, ValueError."""
+        saved = model_file.load(filepath, Network)
+        if not self.built:
+            self.build(known(saved.input_shape))
+        self.set_weights(saved.get_weights())
+
+    def to_json(self) -> str:
+        """The layers as text, without weights; model_from_json reads it."""
+        return json.dumps({"class_name": "Sequential", "config": self.get_config()})
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, type] | None = None) -> Self:
         """The untrained model that get_config described. custom_objects: layers of your own, by the names of classes.
@@ -247,6 +267,14 @@ class Sequential(Network):
 def clone_model(model: Sequential) -> Sequential:
     """A model of the same layers, untrained, as keras.models.clone_model."""
     return type(model).from_config(model.get_config())
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, type] | None = None) -> Sequential:
+    """The untrained model that to_json described, as keras.models.model_from_json. Raises ValueError."""
+    described = json.loads(json_string)
+    if not isinstance(described, dict) or described.get("class_name") != "Sequential":
+        raise ValueError(f"model_from_json: expected what Sequential.to_json gives, got {json_string!r:.100}")
+    return Sequential.from_config(described["config"], custom_objects)
 
 
 def load_model(path: str | os.PathLike) -> Sequential:

@@ -38,6 +38,9 @@ class Outputs(np.ndarray):
         """The array itself."""
         return np.asarray(self)
 
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
         """What NumPy makes of its result."""
         return array[()] if return_scalar else np.asarray(array)

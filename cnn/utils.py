@@ -7,14 +7,15 @@ order of calls, so a run that is resumed draws what the uninterrupted run would 
 import copy
 import itertools
 import math
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cnn import checks
 
-INITIALISATION, SHUFFLE, DROPOUT, CALL = 1, 2, 3, 4  # the purposes; CALL: dropout in model(x, training=True)
+INITIALISATION, SHUFFLE, DROPOUT, CALL, PHOTO, SIDE = 1, 2, 3, 4, 5, 6  # the purposes
+# CALL: dropout in model(x, training=True); PHOTO, SIDE: see DrawsOfPhotos
 LONE = 2**32 - 1  # in the place of a layer's number, for one that is in no model
 
 _default_seed = 0
@@ -89,6 +90,18 @@ def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> np.ndarray:
     return np.atleast_1d(numbers) / np.where(length == 0, 1, length)
 
 
+def plot_model(*arguments: Any, **more: Any) -> None:
+    """Not here, where a network is layers in a row: there is no graph to draw.
+
+    >>> plot_model()
+    Traceback (most recent call last):
+    ValueError: plot_model: not supported here: model.summary() shows the layers, `cnn explain --figures` draws them
+    """
+    raise ValueError(
+        "plot_model: not supported here: model.summary() shows the layers, `cnn explain --figures` draws them"
+    )
+
+
 class PyDataset:
     """What to write for fit instead of arrays: your own __len__, the number of batches, and __getitem__, one of them.
 
@@ -147,4 +160,41 @@ class ShardOfDraws:
         return ShardOfDraws(copy.deepcopy(self.rng), self.batch_size, shard)
 
 
-Rng = np.random.Generator | ShardOfDraws  # what a layer that draws is given
+class DrawsOfPhotos:
+    """Draws numbers by photo: in a pass over all of `count` photos each has a row of a table, wherever it stands in it.
+
+    >>> some, others = (DrawsOfPhotos(0, 3, 0, count=9).of(photos) for photos in ([5, 2], [2, 7, 5]))
+    >>> bool((some.random((2, 4)) == others.random((3, 4))[[2, 0]]).all())
+    True
+    """
+
+    def __init__(self, seed: int, epoch: int, layer: int, count: int):
+        self.key, self.epoch, self.layer, self.count = seed, epoch, layer, count
+        self.tables: dict[tuple, np.ndarray] = {}
+        self.photos: Any = slice(None)
+        self.calls = 0
+
+    def of(self, photos: ArrayLike) -> "DrawsOfPhotos":
+        """The draws for the photos with these numbers, (N,)."""
+        some = copy.copy(self)  # the tables are the same
+        some.photos = photos
+        return some
+
+    def random(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Uniform in [0, 1), of this shape; the first axis is the photos."""
+        self.calls += 1
+        return self._rows(PHOTO, self.epoch, self.calls, shape)
+
+    def alternating(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Drawn once for all epochs, and half a round further in each: below 1/2 in every second one."""
+        return (self._rows(SIDE, 0, 0, shape) + self.epoch % 2 / 2) % 1
+
+    def _rows(self, purpose, epoch, step, shape):
+        key = purpose, step, shape[1:]
+        if key not in self.tables:
+            rng = generator(self.key, purpose, epoch, step, self.layer)
+            self.tables[key] = rng.random((self.count, *shape[1:]))
+        return self.tables[key][self.photos]
+
+
+Rng = np.random.Generator | ShardOfDraws | DrawsOfPhotos  # what a layer that draws is given

@@ -8,9 +8,14 @@ from kernels.compiled import in_threads
 LEAST = 2**14  # numbers that are worth a second thread: some microseconds of work
 
 
-@in_threads(least=LEAST)
 def pad(x_padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:
-    """x_padded[:, top : top + H, left : left + M] = x (N, H, M), rows of M = W * C numbers"""
+    """x_padded[:, top : top + H, left : left + W] = x (N, H, W, C)"""
+    rows = x.reshape(*x.shape[:2], -1)
+    _pad_rows(x_padded.reshape(*x_padded.shape[:2], -1), rows, top, left * x.shape[3])
+
+
+@in_threads(least=LEAST)
+def _pad_rows(x_padded, x, top, left):
     photos, height, numbers = x.shape
     for n in prange(photos):
         for i in range(height):

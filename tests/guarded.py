@@ -56,6 +56,8 @@ def random_network(rng):
     }
     conv = layers.Conv2D(int(rng.choice([3, 8, 10, 16, 32, 40, 64])), window, **options)
     pools = [layers.MaxPooling2D()] if rng.random() < 0.6 else []
+    if rng.random() < 0.3:
+        pools = [layers.BatchNormalization(), *([layers.ReLU()] if rng.random() < 0.5 else []), *pools]
     if rng.random() < 0.2:  # one that is no part of a convolution
         window, steps = rng.integers(1, 4, 2).tolist(), rng.integers(1, 4, 2).tolist()
         pools += [layers.ReLU(), layers.MaxPooling2D(window, steps, str(rng.choice(["same", "valid"])))]
@@ -77,6 +79,7 @@ def train(model, rng) -> None:
     x, y = rng.random((photos, *model.photo_shape), np.float32), rng.integers(0, 4, photos)
     for input_gradient in (True, False):
         run_batch(model, x, y, fast=True, input_gradient=input_gradient)
+    model.predict(x, verbose=0)
 
 
 def main(seed: int, networks: int, beyond: bool) -> None:

@@ -20,7 +20,7 @@ NUMBER = 9
 @functools.cache
 def networks():
     """The trained CNN and dense net."""
-    return tuple(saving.load_model(pretrained.path(name)) for name in pretrained.NAMES)
+    return tuple(saving.load_model(pretrained.path(name)) for name in ("cnn", "dense"))
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """The activations of the table in cnn/layers/formulas.py: functions, arguments, layers, in files and in training."""
 
+import copy
 import json
 import math
 from functools import partial
@@ -93,6 +94,14 @@ def test_relu_and_softmax_with_arguments():
     assert approximate([1.0]) == activations.gelu([1.0], approximate=True) != activations.gelu([1.0])
 
 
+@pytest.mark.parametrize("settings", [{"max_value": 1.5}, {"negative_slope": 0.1}, {"threshold": 0.5, "max_value": 2}])
+def test_relu_with_settings(settings):
+    layer, x = layers.ReLU(**settings, name="bent"), np.random.default_rng(0).normal(size=(6, 7))
+    np.testing.assert_array_equal(layer(x), activations.relu(x, **settings))
+    assert all(result.passed for result in gradcheck.check_layer(layer, x))
+    assert layer.name == "bent" and type(layers.ReLU(None, 0, 0)) is type(copy.deepcopy(layers.ReLU())) is layers.ReLU
+
+
 # ---- asked for
 
 ASKED = {
@@ -101,6 +110,8 @@ ASKED = {
     "hard_swish": "hard_silu",
     "gelu": activations.gelu,
     "a function with settings": partial(activations.gelu, approximate=True),
+    "relu with settings": partial(activations.relu, max_value=1.5),
+    "ReLU with settings": layers.ReLU(negative_slope=0.25, threshold=0.5),
     "a class": layers.LeakyReLU,
     "a layer": layers.ELU(0.5),
     "a layer around it": layers.Activation("tanh"),
@@ -135,7 +146,7 @@ BAD = {
     "of the same name": (np.tanh, "activation: expected 'linear' or .*, got <ufunc 'tanh'>"),
     "a setting": ({"class_name": "elu", "config": {"beta": 1}}, "Elementwise: the argument 'beta' is not supported"),
     "a negative setting": ({"class_name": "elu", "config": {"alpha": -1}}, "alpha: expected a number of at least 0"),
-    "a setting of relu": ({"class_name": "relu", "config": {"max_value": 6}}, "ReLU: the argument 'max_value' is not"),
+    "a setting of relu": ({"class_name": "relu", "config": {"max": 6}}, "ReLU: the argument 'max' is not"),
     "no settings": ({"class_name": "elu", "config": 3}, "activation: expected 'linear' or .*, got {"),
     "a number": (3, "activation: expected 'linear' or .*, got 3"),
 }
@@ -155,7 +166,9 @@ def test_what_is_no_activation_is_named(make, asked, message):
         (lambda: layers.LeakyReLU(-1), "LeakyReLU: negative_slope: expected a number of at least 0, got -1"),
         (lambda: layers.ELU("a"), "ELU: alpha: expected a number of at least 0, got 'a'"),
         (lambda: layers.ELU(beta=1), "ELU: the argument 'beta' is not supported here"),
-        (lambda: layers.ReLU(max_value=6.0), "ReLU: the argument 'max_value' is not supported here but as None"),
+        (lambda: layers.ReLU(max_value=-1), "max_value: expected a number of at least 0, got -1"),
+        (lambda: layers.ReLU(max_value=0), "ReLU: max_value: expected a number above 0, got 0"),
+        (lambda: layers.ReLU(negative_slope="a"), "negative_slope: expected a number of at least 0, got 'a'"),
         (lambda: layers.Softmax(axis=1), "Softmax: the argument 'axis' is not supported here but as -1"),
     ],
 )
@@ -204,7 +217,8 @@ def test_the_fast_twin_has_the_plain_gradients():
 
 def test_relu_as_a_layer_has_the_twin_of_relu():
     kinds = [type(layer).__name__ for layer in twin_of(network().layers)]
-    assert kinds == ["InShards", "TwinReLU", "TwinPool", "InShards", "Flatten", *["TwinDense"] * 3]
+    before = ["TwinConv", "TwinElementwise", "TwinReLU", "TwinPool", "TwinElementwise"]
+    assert kinds == [*before, "Flatten", *["TwinDense"] * 3]
 
 
 def test_a_closing_activation_is_a_closing_softmax():

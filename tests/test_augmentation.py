@@ -21,6 +21,7 @@ RANDOM = {
     "translation": lambda: layers.RandomTranslation(0.3, (-0.2, 0.4)),
     "zoom": lambda: layers.RandomZoom(0.5, 0.3),
     "rotation": lambda: layers.RandomRotation(0.2, fill_mode="constant", fill_value=0.5),
+    "erasing": lambda: layers.RandomErasing((0.5, 0.9), (0.1, 0.4), value_range=(0, 1)),
 }
 EVERY_KIND = pytest.mark.parametrize("make", RANDOM.values(), ids=RANDOM)
 
@@ -106,6 +107,24 @@ def test_flips(mode):
     y = layer.forward(np.tile(X, (200, 1, 1, 1)), training=True, rng=np.random.default_rng(0))[0]
     changed = (y != np.tile(X, (200, 1, 1, 1))).any(axis=(1, 2, 3)).mean()
     assert changed == pytest.approx(0.75 if vertical and horizontal else 0.5, abs=0.06)
+
+
+def test_erasing_covers_a_box_of_the_drawn_size_inside_the_photo():
+    x, layer = np.full((400, 9, 8, 2), 7.0), layers.RandomErasing((0.25, 0.25), (0.25, 0.25), fill_value=0)
+    y = layer.forward(x, training=True, rng=np.random.default_rng(1))[0]
+    erased = (y == 0).any(axis=(1, 2, 3))
+    assert erased.mean() == pytest.approx(0.25, abs=0.06) and set(np.unique(y)) == {0, 7}
+    for photo in y[erased]:
+        rows, columns = (np.flatnonzero((photo == 0).any(axis=axis)) for axis in ((1, 2), (0, 2)))
+        assert len(rows) in (4, 5) and len(columns) == 4  # half of 9, and of 8
+        assert (photo[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] == 0).all()
+    assert layers.RandomErasing(0.3).factor == (0, 0.3)
+
+
+def test_noise_is_cut_off_at_the_ends_and_differs_from_photo_to_photo():
+    y = layers.RandomErasing((1, 1), (1, 1), value_range=(0, 255))(np.full((50, 8, 8, 1), 7, np.uint8), training=True)
+    assert y.min() == 0 and y.max() == 255 and len(np.unique(y.reshape(50, -1), axis=0)) == 50
+    assert 0.4 < (y == 0).mean() < 0.6  # of normal numbers half are below 0
 
 
 def test_one_factor_is_for_both_directions_and_one_zoom_for_both_sides():
@@ -198,10 +217,11 @@ def test_default_names_and_the_step_through():
     every = [make() for make in RANDOM.values()]
     model = models.Sequential([layers.Input((28, 28, 1)), *every, layers.Flatten(), layers.Dense(10)])
     names = [layer.name for layer in model.layers]
-    assert names[:4] == ["random_flip", "random_translation", "random_zoom", "random_rotation"]
+    kinds = ["random_flip", "random_translation", "random_zoom", "random_rotation", "random_erasing"]
+    assert names[:5] == kinds
     t = trace(model, np.random.default_rng(0).integers(0, 255, (28, 28), np.uint8), label=3)
     text = "\n".join(piped(t, Style(unicode=False, colour=False, width=80)))
-    assert all(f"{name}: Random" in text for name in names[:4])
+    assert all(f"{name}: Random" in text for name in kinds)
 
 
 # ---- errors
@@ -223,6 +243,10 @@ BAD = {
     ),
     "value": (lambda: layers.RandomZoom(0.1, fill_value=math.inf), "fill_value: expected a number .* got inf"),
     "mode": (lambda: layers.RandomFlip("diagonal"), "RandomFlip: mode: expected 'horizontal' or .* got 'diagonal'"),
+    "area": (lambda: layers.RandomErasing(1, (0, 2)), r"RandomErasing: scale: expected a number in \[0, 1\], got 2"),
+    "chance": (lambda: layers.RandomErasing(-0.1), r"RandomErasing: factor: expected a number in \[0, 1\], got -0.1"),
+    "range": (lambda: layers.RandomErasing(value_range=(1, 0)), r"value_range: expected two numbers that rise, got"),
+    "no range": (lambda: layers.RandomErasing(value_range=1), "value_range: expected the least and the largest number"),
     "seed": (lambda: layers.RandomFlip(seed=-1), "RandomFlip: seed: expected a whole number from 0 .* got -1"),
     "channels first": (
         lambda: layers.RandomFlip(data_format="channels_first"),
@@ -259,6 +283,7 @@ FAULTS = {
     "cells read twice count once": ("change_back", layers.RandomTranslation, overwritten),
     "moved back": ("change_back", layers.RandomRotation, read_back),
     "not moved back": ("change_back", layers.RandomZoom, lambda self, dy, maps: dy),
+    "erased cells learn": ("change_back", layers.RandomErasing, lambda self, dy, boxes: dy),
     "not flipped back": ("change_back", layers.RandomFlip, lambda self, dy, flips: dy),
 }
 

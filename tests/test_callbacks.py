@@ -195,7 +195,8 @@ def test_a_checkpoint_is_the_model_of_its_epoch(tmp_path):
         ([3, 2.95, 2.9, 2.85, 2.8, 2.7], {"min_delta": 0.15, "patience": 2}, 3),
         ([1, 2, 3, 3, 4, 5], {"mode": "max"}, 4),
         ([3, 3, 3, 2, 2, 2], {"start_from_epoch": 3}, 5),
-        ([3, 2, 1, 1, 1, 1], {"baseline": 0.5, "patience": 2}, 2),
+        ([3, 2, 1, 1, 1, 1], {"baseline": 0.5, "patience": 2}, 4),
+        ([3, 2, 1, 0.4, 0.6, 0.5], {"baseline": 0.5}, 5),
     ],
 )
 def test_early_stopping(values, arguments, epochs):
@@ -233,7 +234,7 @@ def test_early_stopping_brings_the_best_weights_back(capsys):
             lambda: EarlyStopping(mode="best"),
             "monitoring 'val_loss': mode: expected 'auto' or 'min' or 'max', got 'best'",
         ),
-        (lambda: ModelCheckpoint("m.h5"), "ModelCheckpoint: filepath: expected a name that ends in .npz, got 'm.h5'"),
+        (lambda: ModelCheckpoint("m"), "ModelCheckpoint: filepath: expected a file name that ends in .npz, got 'm'"),
         (
             lambda: fit(EarlyStopping()),
             r"monitor: expected one of accuracy, loss, got 'val_loss' \(no validation data\?\)",

@@ -12,7 +12,7 @@ import pytest
 from idx_files import idx, random_photos, refuses
 
 import cnn.datasets
-from cnn.datasets import fashion_mnist, fingerprint
+from cnn.datasets import fashion_mnist, fingerprint, in_both
 
 NAMES = [name for names in fashion_mnist.FILES.values() for name in names]
 TEST_PHOTOS, TEST_LABELS = fashion_mnist.FILES["test"]
@@ -234,3 +234,14 @@ def test_fingerprint_tells_different_data_apart():
 def test_fingerprint_refuses_python_objects():
     with pytest.raises(TypeError, match="Python objects"):
         fingerprint(np.array([object()]))
+
+
+def test_no_training_photo_is_in_the_test_set_byte_by_byte():
+    """And two that are put there are found, with their places."""
+    (train, _), (test, _) = fashion_mnist.load_data()
+    assert in_both(train, test) == []
+    planted = train.copy()
+    planted[[7, 50_000]] = test[[3, 9_999]]
+    planted[11] = test[5]
+    planted[11, 0, 0] ^= 1  # nearly
+    assert in_both(planted, test) == [(7, 3), (50_000, 9_999)]

@@ -5,7 +5,7 @@ import pytest
 from conftest import random_batch, small_network
 
 import cnn
-from cnn import backend, layers, models
+from cnn import backend, callbacks, layers, models
 
 X, Y = random_batch(40)
 
@@ -34,6 +34,16 @@ def test_one_output_is_one_array(wrapped):
     assert maps.predict(X, verbose=0).shape == (40, 4, 4, 4)
     assert maps.output_shape == (None, 4, 4, 4) == maps.outputs[0].shape
     assert maps(X).shape == (40, 4, 4, 4)
+
+
+def test_several_outputs_tell_how_far_they_are():
+    model, seen = small_network(), []
+    maps = models.Model(model.inputs, [layer.output for layer in model.layers[:2]])
+    look = callbacks.LambdaCallback(
+        on_predict_batch_end=lambda batch, logs: seen.append((batch, [len(y) for y in logs["outputs"]]))
+    )
+    maps.predict(X, batch_size=16, verbose=0, callbacks=look)
+    assert seen == [(0, [16, 16]), (1, [16, 16]), (2, [8, 8])]
 
 
 def test_it_shares_the_layers():
@@ -128,7 +138,13 @@ def test_a_model_from_its_configuration_is_the_same_but_untrained():
     model = small_network(seed=7)
     start = model.get_weights()
     model.fit(X, Y, verbose=0)
-    for again in (models.Sequential.from_config(model.get_config()), models.clone_model(model)):
+    text = model.to_json()
+    copies = (
+        models.Sequential.from_config(model.get_config()),
+        models.clone_model(model),
+        models.model_from_json(text),
+    )
+    for again in copies:
         assert again.get_config() == model.get_config()
         assert again.optimizer is None
         for ours, theirs in zip(again.get_weights(), start, strict=True):  # of the same seed
@@ -144,6 +160,8 @@ def test_a_model_with_networks_and_layers_of_ones_own_from_its_configuration():
     again = models.Sequential.from_config(model.get_config() | {"seed": None}, custom_objects={"Twice": Twice})
     assert again.get_config() == model.get_config()
     assert not again.built
+    with pytest.raises(ValueError, match="model_from_json: expected what Sequential.to_json gives, got '\\[1\\]'"):
+        models.model_from_json("[1]")
     with pytest.raises(ValueError, match="from_config: expected one of .*Conv2D.*, got .*Twice"):
         models.Sequential.from_config(model.get_config())
 

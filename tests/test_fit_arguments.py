@@ -327,11 +327,32 @@ def test_arguments_of_compile_that_change_nothing():
     arguments = {"loss_weights": None, "weighted_metrics": None, "auto_scale_loss": True}
     speed = {"run_eagerly": True, "jit_compile": False, "steps_per_execution": 8}
     model.compile(loss="sparse_categorical_crossentropy", optimizer="sgd", metrics=["accuracy"], **arguments, **speed)
-    for name, value in (("loss_weights", [1.0]), ("weighted_metrics", ["accuracy"]), ("target_tensors", None)):
+    for name, value in (("loss_weights", [1.0]), ("target_tensors", None)):
         with pytest.raises(ValueError, match=f"compile: the argument '{name}' is not supported here"):
             model.compile("sgd", "mse", **{name: value})
     with pytest.raises(ValueError, match="loss: expected .*, got None"):
         model.compile("sgd")
+
+
+def test_weighted_metrics_count_a_photo_as_often_as_its_weight(tmp_path):
+    model = small_network(compiled=False)
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"], weighted_metrics=["accuracy", "acc"])
+    names = ["loss", "accuracy", "weighted_accuracy", "acc"]
+    assert model.metrics_names == names
+    x, y = random_batch(20)
+    weights = np.arange(20.0)
+    history = model.fit(x, y, batch_size=7, sample_weight=weights, validation_data=(x, y, weights), verbose=0).history
+    right = model.predict(x, verbose=0).argmax(axis=1) == y
+    expected = [right.mean(), np.average(right, weights=weights), np.average(right, weights=weights)]
+    assert [history[f"val_{name}"][0] for name in names[1:]] == pytest.approx(expected)
+    assert model.evaluate(x, y, sample_weight=weights, verbose=0)[1:] == pytest.approx(expected)
+    assert model.test_on_batch(x, y, sample_weight=weights)[1:] == pytest.approx(expected)
+    assert model.evaluate(x, y, verbose=0)[1:] == pytest.approx([right.mean()] * 3)
+    model.save(tmp_path / "m.npz")
+    again = models.load_model(tmp_path / "m.npz")
+    assert again.metrics_names == names and [m.weighted for m in again.metrics] == [False, True, True]
+    with pytest.raises(ValueError, match="weighted_metrics: expected a list of metrics, got 3"):
+        model.compile("sgd", "mse", weighted_metrics=3)
 
 
 def test_to_categorical():

@@ -24,10 +24,11 @@ cnn.layers cnn.losses cnn.optimizers
 cnn.metrics
 cnn.weights
 cnn.activations cnn.network cnn.summary
+cnn.ops
 cnn.saving
 cnn.callbacks
 cnn.training
-cnn.feature_maps
+cnn.feature_maps cnn.folding
 cnn.models
 cnn.saving.__init__
 cnn.gradcheck cnn.article cnn.photos

@@ -12,7 +12,8 @@ from cnn.errors import ModelFileError
 MODEL = [
     lambda: layers.Rescaling((2.0,), offset=-1, input_shape=(8, 8, 1)),
     lambda: layers.Normalization(mean=[0.1], variance=[0.5]),
-    lambda: layers.RandomFlip("horizontal", seed=1),
+    lambda: layers.RandomFlip("horizontal", seed=1, alternating=True),
+    lambda: layers.RandomErasing(0.3, (0.02, 0.25), value_range=(0, 1)),
     lambda: layers.RandomTranslation(0.1, (0, 0.2), seed=1),
     lambda: layers.RandomZoom(0.1, (0, 0.2), "constant"),
     lambda: layers.RandomRotation(0.1),

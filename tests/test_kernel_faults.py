@@ -13,6 +13,15 @@ from kernels import adam, elementwise, relu_pool
 from kernels.simd import backward, conv_pool, dense, winograd
 from kernels.simd.vectors import LANES, vector_code
 
+GATES = [
+    gates.fast_gate,
+    gates.vector_gate,
+    gates.unpooled_gate,
+    gates.pooling_gate,
+    gates.normalization_gate,
+    gates.step_gate,
+]
+
 
 @pytest.mark.parametrize("gate", [gates.fast_gate, gates.vector_gate, gates.pooling_gate, gates.step_gate])
 def test_without_a_fault_every_gate_passes(gate):
@@ -81,7 +90,7 @@ def registers_exchange_two_cells(patch):
 
 def winograd_adds_where_it_should_subtract(patch):
     compiled_with(
-        patch, winograd, "_conv_photo", "conv_relu_pool", _b=lambda d0, d1, d2, d3: [d0 - d2, d1 + d2, d2 - d1, d1 + d3]
+        patch, winograd, "_conv_photo", "conv_relu_pool", b=lambda d0, d1, d2, d3: [d0 - d2, d1 + d2, d2 - d1, d1 + d3]
     )
 
 

@@ -201,7 +201,7 @@ BAD_ARGUMENTS = {
     ),
     "rate": (lambda: layers.Dropout(1.1), r"Dropout: rate: expected a number in \[0, 1\], got 1.1"),
     "rate nan": (lambda: layers.Dropout(float("nan")), "Dropout: rate: .* got nan"),
-    "unknown": (lambda: layers.ReLU(max_value=6), "ReLU: the argument 'max_value' is not supported here"),
+    "unknown": (lambda: layers.ReLU(alpha=6), "ReLU: the argument 'alpha' is not supported here"),
     "kernel above photo": (
         lambda: layers.Conv2D(1, 5)(np.zeros((1, 4, 9, 1))),
         r"Conv2D: expected input of at least 5 x 5 \(the window\), got \(4, 9, 1\)",

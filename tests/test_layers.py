@@ -90,6 +90,9 @@ TABLE = {
     **{f"random zoom, {mode}": (partial(layers.RandomZoom, 0.6, None, mode), (4, 3, 2)) for mode in FILL_MODES},
     "random zoom of both": (lambda: layers.RandomZoom((-0.5, -0.2), (0.1, 0.9), "nearest", "nearest"), (4, 3, 2)),
     "random translation": (lambda: layers.RandomTranslation(0.6, (-0.1, 0.9)), (4, 3, 2)),
+    "random erasing": (lambda: layers.RandomErasing((1, 1), 0.4, value_range=(-1, 1)), (5, 4, 2)),
+    "random erasing, filled": (lambda: layers.RandomErasing(1, (0.2, 0.9), fill_value=2), (5, 4, 2)),
+    "random translation of whole cells": (lambda: layers.RandomTranslation(0.6, 0.6, "constant", "nearest"), (4, 3, 2)),
     "random translation, filled": (lambda: layers.RandomTranslation(0, 0.9, "constant", fill_value=2), (4, 3, 2)),
 }
 FOR_PHOTOS = (

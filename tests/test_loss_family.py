@@ -47,6 +47,10 @@ CASES = {
     "squares of maps": (MeanSquaredError(), np.zeros_like(MAPS), MAPS, False),
     "distances": (MeanAbsoluteError(), SOFT, Z, False),
     "distances of maps": (MeanAbsoluteError(), np.zeros_like(MAPS), MAPS, False),
+    "percent": (losses.MeanAbsolutePercentageError(), SOFT, Z, False),
+    "logarithms": (losses.MeanSquaredLogarithmicError(), SOFT, Z, False),
+    "huber": (losses.Huber(0.5), SOFT, Z, False),
+    "log cosh": (losses.LogCosh(), SOFT, 3 * Z, False),
 }
 WEIGHTS = np.array([0.0, 0.5, 1.0, 2.0, 7.0])
 
@@ -101,6 +105,19 @@ def test_one_hot_rows_cost_what_class_numbers_cost():
         assert categorical(utils.to_categorical(CLASSES), values) == pytest.approx(sparse(CLASSES, values), rel=1e-14)
 
 
+@pytest.mark.parametrize(("loss", "labels", "values", "from_logits"), CASES.values(), ids=CASES)
+def test_reductions(loss, labels, values, from_logits):
+    known = {**loss.get_config(), **({"from_logits": True} if from_logits else {})}
+    each = type(loss)(**known, reduction=None)(labels, values, WEIGHTS)
+    assert type(loss)(**known, reduction="mean")(labels, values, WEIGHTS) == pytest.approx(each.mean(), rel=1e-12)
+    total = type(loss)(**known, reduction="sum")
+    assert total(labels, values, WEIGHTS) == pytest.approx(each.sum(), rel=1e-12)
+    assert total.get_config()["reduction"] == "sum" and "reduction" not in loss.get_config()
+    assert total(labels, values, 2.0) == pytest.approx(2 * total(labels, values), rel=1e-12)
+    mean_gradient = loss.loss_and_gradient(labels, values, 5, from_logits)[1]
+    np.testing.assert_allclose(total.loss_and_gradient(labels, values, 5, from_logits)[1], mean_gradient * (each.size))
+
+
 def test_probabilities_are_clipped_as_by_keras():
     p = np.array([[0.0, 1.0]])
     for loss in (CategoricalCrossentropy(), BinaryCrossentropy()):
@@ -116,6 +133,12 @@ def test_values_by_hand():
     assert MeanSquaredError()([1, 2], [[1.0], [4.0]], sample_weight=[1, 0.25]) == 0.5
     np.testing.assert_allclose(losses.mse([[1, 2], [3, 4]], [[1.0, 4.0], [3.0, 4.0]]), [2, 0])
     np.testing.assert_allclose(losses.mae([[1, 2], [3, 4]], [[1.0, 4.0], [3.0, 4.0]]), [1, 0])
+    np.testing.assert_allclose(losses.mape([[1, 2], [3, 0]], [[1.0, 4.0], [3.0, 1e-7]]), [50, 50], rtol=1e-6)
+    np.testing.assert_allclose(losses.msle([[0, 1]], [[-5.0, 3.0]]), [math.log(2) ** 2 / 2], rtol=1e-6)
+    np.testing.assert_allclose(losses.huber([[0, 0]], [[1.0, -4.0]], delta=2), [(0.5 + 6) / 2])
+    np.testing.assert_allclose(
+        losses.log_cosh([[0, 0]], [[1.0, -99.0]]), [(math.log(math.cosh(1)) + 99 - math.log(2)) / 2]
+    )
     half = np.full((2, 2), 0.5)
     for function in (losses.categorical_crossentropy, losses.binary_crossentropy):
         np.testing.assert_allclose(function([[1, 0], [0, 1]], half), [math.log(2)] * 2, rtol=1e-6)
@@ -129,7 +152,11 @@ def test_values_by_hand():
         ("MSE", MeanSquaredError),
         ("mean_squared_error", MeanSquaredError),
         (losses.mse, MeanSquaredError),
-        ("mae", MeanAbsoluteError),
+        (["mae"], MeanAbsoluteError),
+        ("log_cosh", losses.LogCosh),
+        (losses.huber, losses.Huber),
+        ("msle", losses.MeanSquaredLogarithmicError),
+        (losses.mape, losses.MeanAbsolutePercentageError),
         (losses.mean_absolute_error, MeanAbsoluteError),
         ("categorical_crossentropy", CategoricalCrossentropy),
         ("CategoricalCrossentropy", CategoricalCrossentropy),
@@ -180,7 +207,8 @@ def test_what_cannot_be_right_is_named(loss, labels, values, message):
     [
         (lambda: CategoricalCrossentropy(label_smoothing=1.5), r"label_smoothing: expected a number in \[0, 1\]"),
         (lambda: CategoricalCrossentropy(axis=1), "the argument 'axis' is not supported here"),
-        (lambda: MeanSquaredError(reduction="sum"), "the argument 'reduction' is not supported here"),
+        (lambda: MeanSquaredError(reduction="max"), "reduction: expected 'sum_over_batch_size' or 'sum' or 'none'"),
+        (lambda: losses.get(MeanSquaredError(reduction=None)), "reduction: expected 'sum_over_batch_size' or 'sum' of"),
         (
             lambda: MeanSquaredError()([1], [[2.0]], [[1, 2]]),
             r"sample_weight: expected one weight a photo, shape \(1,\)",

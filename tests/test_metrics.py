@@ -45,6 +45,17 @@ def hits(yes, right, over):
     return lambda weights: float(((yes & right) * weights).sum() / ((yes if over == "yes" else right) * weights).sum())
 
 
+def counts(hit):
+    return lambda weights: float((hit.sum(axis=1) * weights).sum())
+
+
+def pairs_in_order(weights):
+    """How probably a yes is predicted higher than a no: what the area under the curve is."""
+    yes = YES[:, 0] == 1
+    pairs = np.outer(weights[yes], weights[~yes])
+    return float((pairs * (Q[yes] > Q[~yes].T)).sum() / pairs.sum())
+
+
 TOP = (np.sort(P, axis=1)[:, [-2]] <= P).ravel()
 CASES = {
     "accuracy, sparse": (Accuracy(), CLASSES, P, shares(ranks_of_right() == 0)),
@@ -73,6 +84,30 @@ CASES = {
         4 * Q,
         shares((np.log1p(np.exp(4 * Q)) - 4 * Q * YES)[:, 0]),
     ),
+    "root of squares": (
+        metrics.RootMeanSquaredError(),
+        YES,
+        Q,
+        lambda weights: shares((Q - YES)[:, 0] ** 2)(weights) ** 0.5,
+    ),
+    "percent": (
+        metrics.MeanAbsolutePercentageError(),
+        1 + YES,
+        Q,
+        shares((100 * np.abs(Q - 1 - YES) / (1 + YES))[:, 0]),
+    ),
+    "logarithms": (
+        metrics.MeanSquaredLogarithmicError(),
+        YES,
+        Q,
+        shares((np.log1p(Q) - np.log1p(YES + 1e-7 * (YES == 0)))[:, 0] ** 2),
+    ),
+    "log cosh": (metrics.LogCoshError(), YES, Q, shares(np.log(np.cosh(Q - YES))[:, 0])),
+    "true positives": (metrics.TruePositives(), YES, Q, counts((Q > 0.5) & (YES == 1))),
+    "false positives": (metrics.FalsePositives(0.3), YES, Q, counts((Q > 0.3) & (YES == 0))),
+    "true negatives": (metrics.TrueNegatives(), ONE_HOT, P, counts((P <= 0.5) & (ONE_HOT == 0))),
+    "false negatives": (metrics.FalseNegatives(thresholds=0.3), YES, Q, counts((Q <= 0.3) & (YES == 1))),
+    "area": (metrics.AUC(9999), YES, Q, pairs_in_order),
     "precision": (Precision(), YES, Q, hits(Q[:, 0] > 0.5, YES[:, 0] == 1, "yes")),
     "recall": (Recall(thresholds=0.3), YES, Q, hits(Q[:, 0] > 0.3, YES[:, 0] == 1, "right")),
     "precision of a class": (
@@ -112,6 +147,11 @@ def test_equal_predictions():
     """The first of equal ones is the largest, and equal ones are all among the top."""
     assert SparseCategoricalAccuracy()([0, 1], [[0.5, 0.5], [0.5, 0.5]]) == 0.5
     assert SparseTopKCategoricalAccuracy(1)([0, 1], [[0.5, 0.5], [0.5, 0.5]]) == 1
+
+
+def test_class_numbers_as_predictions():
+    assert Accuracy()([1, 2, 3, 4], [0, 2, 3, 4]) == 0.75
+    assert Accuracy()([[1], [2]], [1, 3]) == 0.5
 
 
 def test_mean_of_numbers():
@@ -238,14 +278,31 @@ def test_a_function_is_named_when_no_file_can_describe_it(tmp_path):
 def test_a_stopped_run_goes_on_counting(tmp_path, batches):
     def make():
         model = new_model()
-        model.compile("adam", "categorical_crossentropy", ["accuracy", "mse", Precision(0.3), Recall(0.3)])
+        chosen = ["accuracy", "mse", Precision(0.3), Recall(0.3), metrics.AUC(5)]
+        model.compile("adam", "categorical_crossentropy", chosen, weighted_metrics=["accuracy"])
         return model
 
     def fit(model, *watchers):
         arguments = {"batch_size": BATCH, "epochs": EPOCHS, "validation_split": 0.2, "verbose": 0}
-        model.fit(X, utils.to_categorical(Y), **arguments, callbacks=list(watchers))
+        weights = np.linspace(0, 2, len(Y))
+        model.fit(X, utils.to_categorical(Y), **arguments, sample_weight=weights, callbacks=list(watchers))
         return everything(model)
 
     assert batches <= EPOCHS * STEPS
     fit(make(), BackupAndRestore(tmp_path), StopAfter(batches))
     assert fit(make(), BackupAndRestore(tmp_path)) == fit(make())
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 5), (3, 9), (9, 3), (8, 8)])
+def test_mcnemar_counts_tosses_of_a_coin(first, second):
+    """How many of all rows of n tosses fall at least as unevenly: counted one by one, half way at most once."""
+    n = first + second
+    heads = np.array([bin(row).count("1") for row in range(2**n)])
+    extreme = np.abs(2 * heads - n) >= abs(first - second)
+    assert metrics.mcnemar(first, second) == pytest.approx(extreme.mean())
+
+
+def test_mcnemar_of_many_photos_is_the_formula_with_chi_squared():
+    """(|b - c| - 1)^2 / (b + c) at the bound of 5% of chi-squared with one degree of freedom, 3.841."""
+    assert metrics.mcnemar(1000, 1089) == pytest.approx(0.05, abs=0.005)
+    assert metrics.mcnemar(0, 5000) < 1e-300

@@ -73,7 +73,7 @@ def test_gradients_outside_training():
 
 
 def test_the_fast_twin_normalizes_too():
-    gates.fast_gate(gates.normalized_network())
+    gates.normalization_gate()
 
 
 def test_nothing_but_a_step_moves_the_averages():

@@ -37,6 +37,7 @@ THEIRS = {
     "relu6": F.relu6,
     "hard_sigmoid": lambda x: F.relu6(x + 3) / 6,  # its own slope is 1/6 in float32
     "hard_silu": F.hardswish,
+    "bent_relu": F.relu,
     "exponential": torch.exp,
 }
 OTHERS = {

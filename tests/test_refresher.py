@@ -16,11 +16,12 @@ from cnn.photos import comparison
 from cnn.refresher import __main__ as refresher
 
 FOLDER = refresher.FOLDER
+NETWORKS = (comparison.CNN, comparison.DENSE, comparison.BEST)
 
 
 @pytest.fixture(scope="module")
 def networks():
-    return {"CNN": saving.load_model(pretrained.path("cnn")), "dense": saving.load_model(pretrained.path("dense"))}
+    return {name: saving.load_model(pretrained.path(name.lower())) for name in NETWORKS}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,11 @@ def test_the_sentences_follow_from_the_counts(content, text):
     def right(row, name):
         return np.array([score["correct"] for score in row[name]["by_class"].values()])
 
-    correct = {name: {row["change"]: right(row, name) for row in content["results"]} for name in ("CNN", "dense")}
-    said = comparison.sentences(comparison.Comparison(fashion_mnist.CLASS_NAMES, counts, correct))
+    rows = content["results"]
+    correct = {name: {row["change"]: right(row, name) for row in rows} for name in NETWORKS}
+    answers = {name: {row["change"]: list(row[name]["said"].values()) for row in rows} for name in NETWORKS}
+    alone = {change: tuple(pair) for change, pair in content["best_alone_cnn_alone"].items()}
+    said = comparison.sentences(comparison.Comparison(fashion_mnist.CLASS_NAMES, counts, correct, alone, answers))
     assert content["sentences"][: len(said)] == said
     for sentence in said:
         assert sentence in text
@@ -93,10 +97,6 @@ def test_every_command_of_the_page_exists(text):
 
 def test_the_table_shows_the_counts():
     score = {"correct": 915, "count": 1000}
-    row = {
-        "change": "mirrored",
-        "CNN": score | {"by_class": {"Sandal": score}},
-        "dense": score | {"by_class": {"Sandal": score}},
-    }
+    row = {"change": "mirrored"} | {name: score | {"by_class": {"Sandal": score}} for name in NETWORKS}
     cell = comparison.percent(comparison.Score(915, 1000))
-    assert refresher.table([row]).splitlines()[2] == f"| mirrored | {cell} | {cell} | {cell} | {cell} |"
+    assert refresher.table([row]).splitlines()[2] == f"| mirrored |{f' {cell} |' * 6}"

@@ -5,9 +5,10 @@ import json
 import pickle
 
 import numpy as np
+import pytest
 from conftest import random_batch, small_network
 
-from cnn import layers, losses, metrics, models
+from cnn import layers, losses, metrics, models, ops
 from cnn.network import backward, forward
 
 
@@ -37,6 +38,25 @@ def test_losses_and_metrics():
         assert number == number.numpy() and type(number.numpy()) is np.float32
         assert json.loads(json.dumps(number)) == number and repr(number) == repr(float(number))
         assert type(copy.deepcopy(number)) is type(pickle.loads(pickle.dumps(number))) is float
+
+
+def test_outputs_of_a_layer_alone():
+    y = layers.Dense(2, bias_initializer=None)(np.ones((3, 4)))
+    assert type(y.numpy()) is np.ndarray and repr(y).startswith("array([[")
+
+
+def test_operations_are_those_of_numpy():
+    x = ops.ones((2, 3)) - ops.convert_to_tensor([0.0, 1.0, 2.0], "float32")
+    assert x.dtype == np.float32 and ops.zeros(3).tolist() == [0, 0, 0] and ops.cast(x, "int32").dtype == np.int32
+    np.testing.assert_array_equal(ops.relu(ops.square(x)), np.square(x))
+    assert all(hasattr(np, name) for name in ops.OF_NUMPY)
+    with pytest.raises(AttributeError, match="'cnn.ops' has no attribute 'vectorized_map': what a layer puts out is"):
+        ops.vectorized_map(x)
+    model = small_network(compiled=False)
+    model.compile("sgd", "sparse_categorical_crossentropy", [lambda y, p: ops.mean(ops.abs(ops.max(p, axis=-1) - y))])
+    x, y = random_batch(5)
+    expected = np.abs(model.predict(x, verbose=0).max(axis=1) - y).mean()
+    assert model.evaluate(x, y, verbose=0)[1] == pytest.approx(expected, rel=1e-6)
 
 
 def test_logs_are_plain_numbers():

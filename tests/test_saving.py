@@ -193,6 +193,30 @@ def test_a_folder_means_its_best_or_last_model(tmp_path):
         saving.load_training(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])
+def test_names_that_scripts_for_keras_give_are_taken_with_a_warning(tmp_path, name):
+    model = small_model(trained=False)
+    with pytest.warns(UserWarning, match=f"{name}: is an .npz file of this package, which Keras cannot read"):
+        model.save(tmp_path / name)
+    model.save(tmp_path / "m.npz")
+    assert (tmp_path / name).read_bytes() == (tmp_path / "m.npz").read_bytes()
+    assert same_arrays(models.load_model(tmp_path / name).params, model.params)
+
+
+def test_weights_alone_come_back(tmp_path):
+    model, path = small_model(), tmp_path / "w.npz"
+    model.save_weights(path)
+    assert models.load_model(path).optimizer.iterations == 0
+    unbuilt = models.Sequential([layers.Flatten(), layers.Dense(3)])
+    with pytest.raises(ValueError, match="set_weights: expected 2 arrays, got"):
+        unbuilt.load_weights(path)
+    for other in (small_model(seed=8), models.clone_model(small_model(seed=9))):
+        other.load_weights(path)
+        assert same_arrays(other.params, model.params)
+    with pytest.raises(ModelFileError, match="nowhere.npz: cannot be read"):
+        model.load_weights(tmp_path / "nowhere.npz")
+
+
 # What cannot be saved
 
 
@@ -218,7 +242,7 @@ def broken(**attributes):
 
 
 REFUSED = {
-    "name without .npz": (lambda: small_model(trained=False), "model.keras", "ends in .npz, got"),
+    "name without .npz": (lambda: small_model(trained=False), "model", "ends in .npz, got"),
     "not built": (lambda: models.Sequential([layers.Dense(2)]), "m.npz", "shape of the input is not known"),
     "own layer": (
         lambda: models.Sequential([Foreign(input_shape=(2, 2))]),
@@ -344,7 +368,8 @@ def test_get_config_and_constructor_are_inverse():
         layers.SpatialDropout2D(0.1, seed=3),
         layers.Rescaling((0.5, 2), offset=(1, 0)),
         layers.Normalization((1, 3), mean=[[1, 2]], variance=[[3, 4]], invert=True),
-        layers.RandomFlip("vertical", seed=3),
+        layers.RandomErasing((0.1, 0.3), (0.02, 0.2), fill_value=0.5, value_range=(0, 1)),
+        layers.RandomFlip("vertical", seed=3, alternating=True),
         layers.RandomRotation((0.1, 0.2), "wrap"),
         layers.RandomTranslation(0.1, 0.2, "nearest", "nearest"),
         layers.RandomZoom(0.1, (0, 0.2), "constant", fill_value=0.5),
@@ -355,6 +380,10 @@ def test_get_config_and_constructor_are_inverse():
         losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1, name="mine"),
         losses.MeanSquaredError(name="mine"),
         losses.MeanAbsoluteError(name="mine"),
+        losses.MeanAbsolutePercentageError(name="mine"),
+        losses.MeanSquaredLogarithmicError(name="mine"),
+        losses.Huber(0.5, name="mine"),
+        losses.LogCosh(name="mine"),
     ]
     assert {type(thing).__name__ for thing in things} == {*document.LAYERS, *document.OPTIMIZERS, *document.LOSSES}
     for thing in things:

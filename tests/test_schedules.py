@@ -233,3 +233,11 @@ def test_what_no_file_can_describe_is_named(tmp_path):
 def test_hostile_documents_are_refused(described):
     with pytest.raises(ValueError, match="learning_rate|ExponentialDecay"):
         Adam(learning_rate=described)
+
+
+def test_one_made_from_ours_with_a_constructor_of_its_own():
+    class Slow(ExponentialDecay):
+        def __init__(self, alpha):
+            super().__init__(alpha, decay_steps=10, decay_rate=0.5)
+
+    assert Slow(0.5)(20) == 0.125 and Slow(0.5).decay_steps == 10

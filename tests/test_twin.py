@@ -23,6 +23,7 @@ from cnn.training.convolutions import (
     SparseKernelGradient,
     TurnedConvolution,
     Winograd,
+    WinogradKernelGradient,
 )
 from cnn.training.step import run_batch
 from cnn.training.twin import TwinConv
@@ -56,6 +57,7 @@ FEW_TAPS = Convolution, DenseKernelGradient, SparseInputGradient
 PLAIN_FEW_TAPS = Convolution, DenseKernelGradient, TurnedConvolution  # not pooled
 PLAIN = Convolution, SparseKernelGradient, TurnedConvolution
 PLAIN_WINOGRAD = Winograd, SparseKernelGradient, TurnedConvolution
+UNPOOLED = Winograd, WinogradKernelGradient, TurnedConvolution
 # Kernels of 10 to 28 taps: it depends on the number of registers.
 BETWEEN = FEW_TAPS if backward.few_taps(3, 9) else POOLED
 
@@ -150,6 +152,13 @@ NETWORKS = {
             *(Conv(winograd.FILTERS, 3, activation="relu", **SAME), Conv(winograd.FILTERS, 3), Pool(), *head()),
         ],
         [plain(1, 1), PLAIN_WINOGRAD, POOLED],
+    ),
+    "Winograd, not pooled": (
+        lambda: [
+            Conv(2 * LANES, 1, input_shape=(8, 10, 1)),
+            *(Conv(winograd.FILTERS, 3, activation="relu", **SAME), Conv(winograd.FILTERS, 3), *head()),
+        ],
+        [plain(1, 1), UNPOOLED, UNPOOLED],
     ),
     "maps of one cell": (
         lambda: [Conv(7, 3, input_shape=(3, 3, 2)), Conv(4, 1, activation="relu"), *head()],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernels import reference, relu_pool
-from kernels.simd import backward, conv_pool, dense, winograd
+from kernels.simd import backward, conv_pool, dense, winograd, winograd_gradient
 from kernels.simd.vectors import LANES
 
 POOLED = pytest.mark.parametrize("pooled", [True, False])
@@ -242,6 +242,27 @@ def test_the_dense_kernel_gradient_equals_the_product(shape, kernel_size, stride
     np.testing.assert_array_equal(joined.reshape(dkernel.shape), dkernel)
 
 
+def winograd_gradient_of(out, channels, filters):
+    """Arguments of winograd_gradient.kernel_gradient, and the gradient by the columns of reference.im2col."""
+    shape = out[0] + 2, out[1] + 2, channels
+    x, _, _, dy, winners, dkernel, _ = case(shape, (3, 3), (1, 1), False, filters)
+    winners = np.ascontiguousarray(winners[:, : dy.shape[1]])
+    room = (np.empty((2, 16, winograd_gradient.PATCHES, size), np.float32) for size in (channels, filters))
+    rest = np.array([0, 1, 2]), dy, winners, x, *winograd.patches_of(out, False), *room
+    return rest, dkernel.reshape(3, 3, channels, filters)
+
+
+@pytest.mark.parametrize("out", [(2, 14), (8, 6), (8, 16)])
+def test_winograds_kernel_gradient_equals_the_product(out):
+    channels, filters = 2 * LANES, 2 * winograd.FILTERS
+    rest, right = winograd_gradient_of(out, channels, filters)
+    sums = np.full((2, 16, channels, filters), 99, np.float32)
+    winograd_gradient.kernel_gradient(sums, *rest)
+    dkernel = np.full(right.shape, 99, np.float32)
+    winograd_gradient.transform_sums(dkernel, sums)
+    np.testing.assert_array_equal(dkernel, right)
+
+
 @POOLED
 def test_unpool_and_bias_gradient_equal_loops(pooled):
     out, filters, side = (2, 3), 2 * LANES, 2 if pooled else 1
@@ -316,6 +337,12 @@ def test_the_gradients_are_what_their_text_says(pooled):
     blocks.cut(laid, kernel.reshape(3, numbers, filters))
     rest = (0, 0), photo, pitch, starts, blocks.layout, WINDOWS[pooled]
     assert_text_agrees(backward.input_gradient, [(x.shape, np.float32)], dy, winners, laid, *rest)
+
+
+def test_winograds_kernel_gradient_is_what_its_text_says():
+    channels, filters = 2 * LANES, winograd.FILTERS
+    rest, _ = winograd_gradient_of((2, 30), channels, filters)
+    assert_text_agrees(winograd_gradient.kernel_gradient, [((2, 16, channels, filters), np.float32)], *rest)
 
 
 @pytest.mark.parametrize("transposed", [True, False])

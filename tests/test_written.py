@@ -44,7 +44,7 @@ WRITERS = {
     "the second of two cards": (("predict", "9", "2", "--figure=card.pdf"), "card(-2)?.pdf", 5_000),
     "a sheet": (("photos", "--out=sheet.png"), "sheet.png", 8_000),
     "a comparison": (("compare", "--limit=20", "--out=compared"), "compared/compare.json", 1_000),
-    "its picture": (("compare", "--limit=20", "--out=compared"), "compared/compare.png", 200_000),
+    "its picture": (("compare", "--limit=20", "--out=compared"), "compared/compare.png", 300_000),
 }
 
 

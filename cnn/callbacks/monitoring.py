@@ -82,8 +82,9 @@ class Monitoring(Callback):
 class EarlyStopping(Monitoring):
     """Stop when the monitored value has not improved by more than min_delta for `patience` epochs.
 
-    Epochs that are no better than a baseline count as no improvement. restore_best_weights: end with the weights of
-    the best epoch, be it better than the baseline or not. start_from_epoch: do not look before that epoch.
+    An epoch that is no better than a baseline counts as one without an improvement; but as in Keras, the training does
+    not stop at the best epoch so far. restore_best_weights: end with the weights of the best epoch, be it better than
+    the baseline or not. start_from_epoch: do not look before that epoch.
 
     >>> import numpy as np
     >>> from cnn import layers, models
@@ -124,14 +125,15 @@ class EarlyStopping(Monitoring):
         if epoch < self.start_from_epoch:
             return
         self.wait += 1
-        if self.watched.improved_by(logs or {}):
+        improved = self.watched.improved_by(logs or {})
+        if improved:
             self.best_epoch = epoch
             if self.watched.better(self.watched.value, than=self.baseline):
                 self.wait = 0
-        if self.restore_best_weights and (self.best_epoch == epoch or self.best_weights is None):
-            self.best_weights = self.model.get_weights()
-        if self.wait >= self.patience and self.wait > 0:
+        elif self.wait >= self.patience:
             self.stopped_epoch, self.model.stop_training = epoch, True
+        if self.restore_best_weights and (improved or self.best_weights is None):
+            self.best_weights = self.model.get_weights()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
@@ -188,8 +190,7 @@ class ModelCheckpoint(Monitoring):
         initial_value_threshold: float | None = None,
     ):
         self.filepath = os.fspath(filepath)
-        if not self.filepath.endswith(".npz"):
-            raise ValueError(f"ModelCheckpoint: filepath: expected a name that ends in .npz, got {self.filepath!r}")
+        model_file.check_name("ModelCheckpoint", "filepath", self.filepath)
         threshold = initial_value_threshold
         if threshold is not None:
             threshold = checks.number("ModelCheckpoint", "initial_value_threshold", threshold, low=-math.inf)

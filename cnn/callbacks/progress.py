@@ -37,14 +37,24 @@ class ProgressBar(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.training = True
+        self.first: tuple[int, float] | None = None  # the epoch that fit began with, and when that was
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self.training = False
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.verbose and self.params["epochs"] > 1:
-            self._write(f"Epoch {epoch + 1}/{self.params['epochs']}\n")
+            self._write(f"Epoch {epoch + 1}/{self.params['epochs']}{self._left(epoch)}\n")
         self._begin()
+
+    def _left(self, epoch):
+        """How long all epochs will take, as long as each one of them so far; on a terminal, from the second on."""
+        now = time.monotonic()
+        self.first = self.first or (epoch, now)
+        done = epoch - self.first[0]
+        if self.verbose != 1 or not done:
+            return ""
+        return f" - {_clock((now - self.first[1]) / done * (self.params['epochs'] - epoch))} left"
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._update(batch + 1, logs)

@@ -206,7 +206,13 @@ class SwapEMAWeights(Callback):
             optimizer.swap_average(self.model.params)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.show(averages=False)  # after a fit that was interrupted during its validation
+        self.show(averages=False)  # also after a fit that was interrupted during its validation
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        self.show(averages=True)
+
+    on_test_end = on_predict_end = on_train_begin
+    on_predict_begin = on_test_begin
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.show(averages=False)
@@ -214,18 +220,6 @@ class SwapEMAWeights(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.swap_on_epoch:
             self.show(averages=True)
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        self.show(averages=True)
-
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        self.show(averages=False)
-
-    def on_predict_begin(self, logs: Logs | None = None) -> None:
-        self.show(averages=True)
-
-    def on_predict_end(self, logs: Logs | None = None) -> None:
-        self.show(averages=False)
 
     def get_state(self) -> dict:
         return {"averaged": checks.known(self.model.optimizer).averaged}

@@ -1,7 +1,8 @@
-"""`cnn compare`: the article's claim put to the test, two networks on moved, mirrored and rearranged photos."""
+"""`cnn compare`: the article's claim put to the test, three networks on moved, mirrored and rearranged photos."""
 
 import argparse
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cnn.commands.shared import options, pictures
@@ -15,7 +16,9 @@ if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
     from cnn.models import Sequential
     from cnn.photos.comparison import Comparison
 
-HELP = "the CNN against the dense net: test photos as they are, moved, mirrored, their parts rearranged"
+HELP = (
+    "the CNN against the dense net and against itself, trained with augmented photos: test photos moved, mirrored ..."
+)
 ARTICLE_PHOTO = 9  # its sandal
 
 
@@ -27,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.name,
         metavar="MODEL",
         help="the network to compare with, named as for --model (default: dense)",
+    )
+    parser.add_argument(
+        "--best",
+        type=options.name,
+        metavar="MODEL",
+        help="the third, which learned with augmented photos (default: best)",
     )
     options.add_data(parser)
     parser.add_argument(
@@ -47,15 +56,15 @@ def run(args: argparse.Namespace) -> None:
     from cnn.photos import comparison
 
     model, path = options.open_model(args.model)
-    dense, dense_path = options.open_model(args.dense or "dense")
-    networks = {"CNN": model, "dense": dense}
+    others = [options.open_model(given) for given in (args.dense or "dense", args.best or "best")]
+    networks = {"CNN": model, "dense": others[0][0], "best": others[1][0]}
     test = fashion_mnist.load_split("test", args.data)
     evaluation.warn_of_other_data(path, test, args.data)
     if args.limit and args.limit > len(test[0]):
         raise UsageError(f"--limit: expected at most {len(test[0])}, the number of test photos, got {args.limit}")
     pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
-    content = report(result, networks, (path, dense_path), pixels, labels)
+    content = report(result, networks, [path, *(file for _, file in others)], pixels, labels)
     if args.json:
         streams.print_json(content)
     else:
@@ -136,9 +145,9 @@ def print_report(
 
     count = int(result.counts.sum())
     print(f"Right answers in percent, with 95% intervals, {count:,} test photos.")
-    print("> and < mark a difference outside the intervals, = none.\n")
-    print("\n".join(_table(result)) + "\n")
-    print("\n".join(_class_table(result)) + "\n")
+    print("> and < mark a difference outside the intervals, = none; best is the CNN that")
+    print("learned with augmented photos.\n")
+    print("\n".join([*_tables(result), *_class_table(result)]) + "\n")
     if len(pixels) >= ARTICLE_PHOTO:
         print("\n".join(_article_photo(pixels, labels, networks, style)) + "\n")
     for sentence in content["sentences"]:
@@ -146,25 +155,24 @@ def print_report(
     print("\n" + terminal.fill(comparison.WHY, style.width))
 
 
-def _table(result):
-    """One line a change: both networks over all photos, and over the sandals."""
+def _tables(result):
+    """One line a change: all networks over all photos, and then over the sandals."""
     from cnn.photos import comparison
 
+    lines, networks = [], list(result.correct)
     sandal = list(result.class_names).index("Sandal") if "Sandal" in result.class_names else None
-    labels = [None] if sandal is None or not result.counts[sandal] else [None, sandal]
-    heads = [f"all {result.counts.sum():,} photos", f"the {result.counts[sandal]:,} sandals" if len(labels) > 1 else ""]
-    rows = [f"{head:31}" for head in heads], [f"{'CNN':16} {'dense':14}"] * len(labels)
-    lines = [f"{'':12} " + "   ".join(row) for row in rows]
-    for change in comparison.changes():
-        cells = [_pair(result.score("CNN", change.name, k), result.score("dense", change.name, k)) for k in labels]
-        lines.append(f"{change.name.removesuffix(' swapped'):12} " + "   ".join(f"{cell:31}" for cell in cells))
+    groups = [(None, f"all {result.counts.sum():,} photos")]
+    if sandal is not None and result.counts[sandal]:
+        groups.append((sandal, f"the {result.counts[sandal]:,} sandals"))
+    for label, head in groups:
+        lines += [head, f"{'':12} " + "   ".join(f"{network:14}" for network in networks)]
+        for change in comparison.changes():
+            scores = [result.score(network, change.name, label) for network in networks]
+            signs = [f" {comparison.sign(a, b)} " for a, b in pairwise(scores)]
+            cells = [text for pair in zip(map(_cell, scores), [*signs, ""], strict=True) for text in pair]
+            lines.append(f"{change.name.removesuffix(' swapped'):12} " + "".join(cells))
+        lines.append("")
     return [line.rstrip() for line in lines]
-
-
-def _pair(a, b):
-    from cnn.photos import comparison
-
-    return f"{_cell(a)} {comparison.sign(a, b)} {_cell(b)}"
 
 
 def _cell(score):
@@ -177,20 +185,15 @@ def _number(share):
 
 
 def _class_table(result):
-    """One line a class: the four changes that are not shifts, for both networks."""
+    """One line a class: the four changes that are not shifts, for each network."""
     from cnn.photos import comparison
 
-    short = ("as are", "mirror", "halves", "quadr.")
-    columns = "".join(f"{word:>7}" for word in short)
-    lines = [f"{'by class':12}  {'CNN':30}  dense", f"{'':12}  {columns}    {columns}"]
+    lines = [f"by class, {', '.join(comparison.WHOLE)}", f"{'':12}  " + "".join(f"{n:22}" for n in result.correct)]
     for k, name in enumerate(result.class_names):
         if result.counts[k]:
-            shares = [
-                [result.score(network, change, k).share for change in comparison.WHOLE] for network in result.correct
-            ]
-            lines.append(
-                f"{name:12}  " + "    ".join("".join(f"{share * 100:7.1f}" for share in row) for row in shares)
-            )
+            shares = [[result.score(n, change, k).share for change in comparison.WHOLE] for n in result.correct]
+            rows = ("".join(f"{_number(share):5}" for share in row) for row in shares)
+            lines.append(f"{name:12}  " + "".join(f"{row:22}" for row in rows))
     return [line.rstrip() for line in lines]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
     from cnn import terminal
     from cnn.datasets.fashion_mnist import Split
     from cnn.models import Sequential
-    from cnn.photos import Prediction
+    from cnn.photos import Photo, Prediction
 
 HELP = (
     "what the model says of a photo: of the test set by its number from 1, a random one, or an image file of your own"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.name,
         help="a number from 1 to 10000, 'random', or an image file (none: you are asked)",
     )
-    options.add_model(parser)
+    options.add_model(parser, "cnn; of a photo of your own: best")
     options.add_data(parser)
     parser.add_argument(
         "--figure",
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Say what the model makes of each photo, or ask for photos where none is given."""
     from cnn import photos
-    from cnn.commands.shared import evaluation, streams
+    from cnn.commands.shared import streams
     from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
 
@@ -53,13 +53,12 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--{'json' if args.json else 'figure'}: expected a PHOTO as well")
     test = fashion_mnist.load_split("test", args.data)
     chosen = [photos.find(word, *test) for word in args.photo]
-    model, path = options.open_model(args.model)
-    evaluation.warn_of_other_data(path, test, args.data)
+    models = Models(args, test)
     if not chosen:
-        return ask(model, test, args)
-    predictions = photos.predict(model, chosen)
+        return ask(models, test, args)
+    predictions = [photos.predict(models.of(photo)[0], [photo])[0] for photo in chosen]
     if args.json:
-        streams.print_json(as_dict(predictions, path))
+        streams.print_json(as_dict(predictions, [models.of(photo)[1] for photo in chosen]))
     else:
         print("\n\n".join(card(p, pictures.style(args)) for p in predictions))
     for name, prediction in zip(pictures.numbered(args.figure, len(predictions)), predictions, strict=False):
@@ -68,7 +67,32 @@ def run(args: argparse.Namespace) -> None:
         pictures.write(plots.prediction_card(prediction), name)
 
 
-def ask(model: "Sequential", test: "Split", args: argparse.Namespace) -> None:
+class Models:
+    """Who is asked about which photo: --model, or else the article's model for test photos, and the best for others.
+
+    Raises ModelFileError where it cannot be read.
+    """
+
+    def __init__(self, args: argparse.Namespace, test: "Split"):
+        self.args, self.test = args, test
+        self.open: dict[str, tuple[Sequential, Path]] = {}
+        if args.model:
+            self._named(args.model)  # a bad file is better known before the first question
+
+    def of(self, photo: "Photo") -> tuple["Sequential", "Path"]:
+        """(the model for this photo, its file)."""
+        return self._named(self.args.model or ("best" if photo.number is None else "cnn"))
+
+    def _named(self, name):
+        from cnn.commands.shared import evaluation
+
+        if name not in self.open:
+            self.open[name] = options.open_model(name)
+            evaluation.warn_of_other_data(self.open[name][1], self.test, self.args.data)
+        return self.open[name]
+
+
+def ask(models: Models, test: "Split", args: argparse.Namespace) -> None:
     """Ask for photos until `q` or the end of the input; a word that means no photo is explained, and asked again."""
     from cnn import photos
     from cnn.errors import DataError, UsageError
@@ -78,10 +102,9 @@ def ask(model: "Sequential", test: "Split", args: argparse.Namespace) -> None:
         if not word:
             continue
         try:
-            print(
-                "\n" + card(photos.predict(model, [photos.find(word, *test)])[0], pictures.style(args)) + "\n",
-                flush=True,
-            )
+            photo = photos.find(word, *test)
+            prediction = photos.predict(models.of(photo)[0], [photo])[0]
+            print("\n" + card(prediction, pictures.style(args)) + "\n", flush=True)
         except (DataError, UsageError) as error:
             options.log(f"{error}")
 
@@ -139,12 +162,16 @@ def verdict(prediction: "Prediction") -> str:
     return f"{says} (it gave that {percent(prediction.probabilities[label])}): WRONG."
 
 
-def as_dict(predictions: Sequence["Prediction"], model_path: "Path") -> dict:
-    """The predictions for programs, as JSON can hold them."""
+def as_dict(predictions: Sequence["Prediction"], paths: Sequence["Path"]) -> dict:
+    """The predictions for programs, as JSON can hold them; paths: the model's file of each.
 
-    def entry(p):
+    "model" is the one of all, null where several were asked.
+    """
+
+    def entry(p, path):
         label = p.photo.label
         return {
+            "model": str(path),
             "photo": p.photo.number,
             "test_index": None if p.photo.number is None else p.photo.number - 1,
             "file": p.photo.title if p.photo.number is None else None,
@@ -155,4 +182,5 @@ def as_dict(predictions: Sequence["Prediction"], model_path: "Path") -> dict:
             "probabilities": {name: float(value) for name, value in zip(p.class_names, p.probabilities, strict=True)},
         }
 
-    return {"model": str(model_path), "predictions": [entry(p) for p in predictions]}
+    entries = [entry(p, path) for p, path in zip(predictions, paths, strict=True)]
+    return {"model": str(paths[0]) if len(set(paths)) == 1 else None, "predictions": entries}

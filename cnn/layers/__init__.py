@@ -15,7 +15,7 @@ In this order they are read best:
 5. reshaping.py - Flatten, Reshape, ZeroPadding2D
 6. regularization.py - Dropout, SpatialDropout2D
 7. normalization.py - BatchNormalization; scaling.py - Rescaling, Normalization
-8. augmentation.py - RandomFlip, RandomTranslation, RandomZoom, RandomRotation
+8. augmentation.py - RandomFlip, RandomTranslation, RandomZoom, RandomRotation; erasing.py - RandomErasing
 What they share, and what a layer of your own needs, is in base.py (Layer), weighted.py (kernel, bias, activation),
 windows.py (where a window fits) and whole_batch.py (what adds up over a batch that is cut into shards).
 """
@@ -41,6 +41,7 @@ from cnn.layers.average_pooling import AveragePooling2D, GlobalAveragePooling2D,
 from cnn.layers.base import Array, Input, InputLayer, Layer, Symbol
 from cnn.layers.convolution import Conv2D, Conv2DCache
 from cnn.layers.dense import Dense, DenseCache
+from cnn.layers.erasing import RandomErasing
 from cnn.layers.normalization import BatchNormalization, BatchNormalizationCache
 from cnn.layers.pooling import MaxPooling2D, MaxPooling2DCache
 from cnn.layers.regularization import Dropout, DropoutCache, SpatialDropout2D
@@ -89,6 +90,7 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling2DCache",
     "Normalization",
+    "RandomErasing",
     "RandomFlip",
     "RandomLayer",
     "RandomRotation",

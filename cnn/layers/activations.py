@@ -10,7 +10,7 @@ import numpy as np
 from cnn import checks, utils
 from cnn.configurable import is_description
 from cnn.layers.base import Array, Grads, Layer
-from cnn.layers.formulas import FORMULAS, OTHER_NAMES, Formula
+from cnn.layers.formulas import FORMULAS, OTHER_NAMES, PLACES, Formula
 
 
 class ActivationFunction(Layer):
@@ -47,7 +47,23 @@ class ReLU(ActivationFunction):
     """
 
     identifier = "relu"
-    at_default = {**Layer.at_default, "max_value": None, "negative_slope": 0.0, "threshold": 0.0}
+
+    def __new__(
+        cls, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **others: Any
+    ) -> Any:
+        """With one of these settings it is another function: the layer is an Activation with the formula bent_relu."""
+        settings = {"negative_slope": negative_slope, "max_value": max_value, "threshold": threshold}
+        changed = {key: value for key, value in settings.items() if value not in (None, 0)}
+        if max_value == 0:
+            raise ValueError(f"ReLU: max_value: expected a number above 0, got {max_value!r}")
+        if cls is ReLU and changed:
+            return Activation(Elementwise("bent_relu", changed), **others)
+        return super().__new__(cls)
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **others: Any
+    ):
+        super().__init__(**others)
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, ReLUCache]:
         return np.maximum(x, 0), ReLUCache(x)
@@ -140,7 +156,8 @@ class Elementwise(ActivationFunction):
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, ElementwiseCache]:
         formula = FORMULAS[self.formula]
         y = formula.function(x, **self.settings)
-        return y, ElementwiseCache(x, y, formula.corners)
+        places = [value for name, value in self.settings.items() if name in PLACES]
+        return y, ElementwiseCache(x, y, (*formula.corners, *places))
 
     def backward(self, dy: Array, cache: ElementwiseCache, need_dx: bool = True) -> tuple[Array, Grads]:
         return dy * FORMULAS[self.formula].slope(cache.x, cache.y, **self.settings), {}
@@ -230,7 +247,8 @@ def find_activation(where: str, name: str, value: Any) -> ActivationFunction:
     if inspect.isfunction(value) and value.__module__ in OUR_FUNCTIONS:
         value = value.__name__
     make = ACTIVATIONS[checks.choice(where, name, "linear" if value is None else value, tuple(ACTIVATIONS))]
-    return make(settings) if isinstance(make, functools.partial) else make(**settings)
+    made = make(settings) if isinstance(make, functools.partial) else make(**settings)
+    return made.activation if isinstance(made, Activation) else made
 
 
 class ActivationCache(NamedTuple):

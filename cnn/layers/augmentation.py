@@ -92,6 +92,13 @@ class RandomLayer(Layer):
         """dx from dy."""
         raise NotImplementedError
 
+    def moves(self, drawn: Array, x_shape: Shape) -> Array | None:
+        """`change` as (N, 4) whole numbers a, b, d, e: y at (i, j) is x at (a*i + b, d*j + e), 0 outside the photo.
+
+        None where it is more than that.
+        """
+        return None
+
     def infer_shape(self, input_shape: Shape) -> Shape:
         return require_photo(self, input_shape)
 
@@ -103,6 +110,10 @@ class RandomFlip(RandomLayer):
     """y[n,r,s,c] = x[n,r,W-1-s,c] for half of the photos (mode "horizontal"), x[n,H-1-r,s,c] ("vertical"), or one, the
     other, both or none ("horizontal_and_vertical"); outside training y = x
 
+    alternating: a photo that was flipped in one epoch is not in the next, so that two epochs show both sides of all;
+    which side comes first is drawn (Jordan, 2024). This needs photos that have numbers: arrays, in fit, and the layer
+    at the head of the network (training/ahead.py). Elsewhere each time is drawn.
+
     Backward: each y is one x, so dx is dy mirrored in the same way: once more, and it is back.
 
     >>> x = np.array([[1.0, 2.0, 3.0]]).reshape(1, 1, 3, 1)
@@ -111,23 +122,44 @@ class RandomFlip(RandomLayer):
     """
 
     mode: str
-    arguments = {"mode": partial(checks.choice, allowed=MODES), "seed": checks.seed, **Layer.arguments}
+    alternating: bool
+    arguments = {
+        "mode": partial(checks.choice, allowed=MODES),
+        "seed": checks.seed,
+        "alternating": checks.boolean,
+        **Layer.arguments,
+    }
+    unless = {"alternating": False, **RandomLayer.unless}
 
-    def __init__(self, mode: str = "horizontal_and_vertical", seed: int | None = None, **others: Any):
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: int | None = None,
+        *,
+        alternating: bool = False,
+        **others: Any,
+    ):
         super().__init__(**others)
         self.set_arguments(locals())
 
     def draw(self, rng: utils.Rng, x_shape: Shape) -> Array:
-        drawn = rng.random((x_shape[0], 2)) < 0.5  # (N, 2): upside down, left to right
+        random = rng.alternating if self.alternating and isinstance(rng, utils.DrawsOfPhotos) else rng.random
+        drawn = random((x_shape[0], 2)) < 0.5  # (N, 2): upside down, left to right
         return drawn & np.array(["vertical" in self.mode, "horizontal" in self.mode])
 
     def change(self, x: Array, drawn: Array) -> Array:
-        vertical, horizontal = drawn.T[:, :, None, None, None]
-        x = np.where(horizontal, x[:, :, ::-1], x)
-        return np.where(vertical, x[:, ::-1], x)
+        y = x.copy()
+        for axis, turned in enumerate(drawn.T, start=1):
+            y[turned] = np.flip(y[turned], axis)
+        return y
 
     def change_back(self, dy: Array, drawn: Array) -> Array:
         return self.change(dy, drawn)
+
+    def moves(self, drawn: Array, x_shape: Shape) -> Array:
+        sides = drawn.T.astype(np.int64)
+        each = ((1 - 2 * side, (size - 1) * side) for side, size in zip(sides, x_shape[1:3], strict=True))
+        return np.stack([part for pair in each for part in pair], axis=1)
 
 
 class RandomMap(RandomLayer):
@@ -158,12 +190,10 @@ class RandomMap(RandomLayer):
     }
 
     def change(self, x: Array, drawn: Array) -> Array:
-        cells, y, inside = x.reshape(-1, x.shape[-1]), np.zeros_like(x), np.zeros((*x.shape[:3], 1), x.dtype)
+        fill = x.dtype.type(self.fill_value if self.fill_mode == "constant" else 0)
+        cells, y = x.reshape(-1, x.shape[-1]), np.full(x.shape, fill)
         for places, shares in self.reads(drawn, x.shape, x.dtype):
-            y += shares * cells.take(places, axis=0)
-            inside += shares
-        if self.fill_value != 0 and self.fill_mode == "constant":
-            y += (1 - inside) * x.dtype.type(self.fill_value)
+            y += shares * (cells.take(places, axis=0) - fill)
         return y
 
     def change_back(self, dy: Array, drawn: Array) -> Array:
@@ -226,7 +256,12 @@ class RandomTranslation(RandomMap):
         part = draw_between(rng, x_shape[0], self.height_factor, self.width_factor)
         maps = np.tile(np.eye(2, 3), (x_shape[0], 1, 1))
         maps[:, :, 2] = -part * x_shape[1:3]
-        return maps
+        return np.round(maps) if self.interpolation == "nearest" else maps
+
+    def moves(self, drawn: Array, x_shape: Shape) -> Array | None:
+        if self.interpolation != "nearest" or self.fill_mode != "constant" or self.fill_value != 0:
+            return None
+        return drawn[:, [0, 0, 1, 1], [0, 2, 1, 2]].astype(np.int64)
 
 
 class RandomZoom(RandomMap):

@@ -8,6 +8,7 @@ import numpy as np
 from cnn import checks, utils
 from cnn.configurable import Configurable
 from cnn.regularizers import Regularizer
+from cnn.results import Outputs
 from cnn.variables import Variable, named
 
 Array = np.ndarray
@@ -161,7 +162,7 @@ class Layer(Configurable):
             self.infer_shape(x.shape[1:])  # raises where a second shape does not fit
         dtype = next((p.dtype for p in self.params.values()), dtype)
         rng = utils.lone_call_generator() if training and self.draws else None
-        return self.forward(x.astype(dtype, copy=False), training, rng)[0]
+        return self.forward(x.astype(dtype, copy=False), training, rng)[0].view(Outputs)
 
     # ---- weights
 

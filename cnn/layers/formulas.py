@@ -2,7 +2,8 @@
 
 ReLU and Softmax stand in activations.py and are read first. A formula here is a function to call, and a line of
 FORMULAS, by which Dense, Conv2D and Activation find it. Where a slope jumps, or the slope's own slope, there is a
-corner: at it the slope is one of those beside it, and the gradient check goes around it.
+corner: at it the slope is one of those beside it, and the gradient check goes around it. What differs on both sides of
+0 is the sum of two parts: np.where, which looks at one number after the other, takes ten times as long.
 """
 
 import functools
@@ -59,8 +60,7 @@ def sigmoid(x: Array) -> Array:
 
     For x < 0 it is computed as exp(x) / (1 + exp(x)), the same, because exp(-x) might overflow.
     """
-    e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1) / (1 + e)
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
 @formula(lambda x, y: 1 - y * y)
@@ -78,16 +78,16 @@ def softsign(x: Array) -> Array:
 # ---- like ReLU, but bent
 
 
-@formula(lambda x, y, negative_slope=0.2: np.where(x > 0, 1, x.dtype.type(negative_slope)), corners=(0,))
+@formula(lambda x, y, negative_slope=0.2: (x > 0) + (x <= 0) * x.dtype.type(negative_slope), corners=(0,))
 def leaky_relu(x: Array, negative_slope: float = 0.2) -> Array:
     """y = x where x > 0, else negative_slope * x: no unit is ever closed."""
-    return np.where(x > 0, x, negative_slope * x)
+    return np.maximum(x, 0) + negative_slope * np.minimum(x, 0)
 
 
-@formula(lambda x, y, alpha=1.0: np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0))), corners=(0,))
+@formula(lambda x, y, alpha=1.0: (x > 0) + (x <= 0) * (alpha * np.exp(np.minimum(x, 0))), corners=(0,))
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al., 2016)."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # they keep mean 0 and variance 1 from layer to layer
@@ -101,8 +101,8 @@ def selu(x: Array) -> Array:
 
 @formula(lambda x, y: sigmoid(x))
 def softplus(x: Array) -> Array:
-    """y = log(1 + exp(x)), a ReLU without its corner."""
-    return np.logaddexp(x, 0)
+    """y = log(1 + exp(x)), a ReLU without its corner. For x > 0 it is x + log(exp(-x) + 1), where exp(x) overflows."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 @formula(lambda x, y: sigmoid(x) * (1 + (x - y)))
@@ -141,6 +141,8 @@ def gelu(x: Array, approximate: bool = False) -> Array:
     return x * (1 + inside) / 2
 
 
+PLACES = ("max_value", "threshold")  # settings that say where a corner is
+
 # ---- straight lines, and one that is not
 
 
@@ -156,7 +158,7 @@ def hard_sigmoid(x: Array) -> Array:
     return np.clip(x / 6 + 0.5, 0, 1)
 
 
-@formula(lambda x, y: np.where(np.abs(x) < 3, x / 3 + x.dtype.type(0.5), x > 0), corners=(-3, 3))
+@formula(lambda x, y: (np.abs(x) < 3) * (x / 3 + x.dtype.type(0.5)) + (x >= 3), corners=(-3, 3))
 def hard_silu(x: Array) -> Array:
     """y = x * hard_sigmoid(x), also called hard swish."""
     return x * hard_sigmoid(x)
@@ -167,6 +169,19 @@ def exponential(x: Array) -> Array:
     """y = exp(x); infinite where no float holds it."""
     with np.errstate(over="ignore"):
         return np.exp(x)
+
+
+def _bent_relu_slope(
+    x: Array, y: Array, negative_slope: float = 0.0, max_value: float = math.inf, threshold: float = 0.0
+) -> Array:
+    return np.where(x > threshold, x < max_value, x.dtype.type(negative_slope)).astype(x.dtype, copy=False)
+
+
+@formula(_bent_relu_slope, corners=(0,))
+def bent_relu(x: Array, negative_slope: float = 0.0, max_value: float = math.inf, threshold: float = 0.0) -> Array:
+    """y = x from the threshold on, but at most max_value; below it negative_slope * (x - threshold): a ReLU."""
+    y = np.where(x >= threshold, x, 0.0 + negative_slope * (x - threshold))  # 0 + -0 is 0
+    return np.minimum(y, x.dtype.type(max_value))
 
 
 OTHER_NAMES = {"swish": "silu", "hard_swish": "hard_silu"}

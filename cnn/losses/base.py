@@ -12,7 +12,14 @@ from cnn.configurable import Configurable
 from cnn.results import Number
 
 Array = np.ndarray
+MEAN = "sum_over_batch_size"
 EPSILON = 1e-7  # how close to 0 or 1 a probability is taken at most, as in Keras
+
+
+def check_reduction(where: str, name: str, value: Any) -> str:
+    """MEAN, also as "mean", or "sum", or "none", also as None; else ValueError."""
+    value = "none" if value is None else MEAN if value == "mean" else value
+    return checks.choice(where, name, value, (MEAN, "sum", "none"))
 
 
 class Loss(Configurable):
@@ -41,21 +48,32 @@ class Loss(Configurable):
     low, high = -np.inf, np.inf  # what a label may be
     least_axes = 2  # of the smallest batch of predictions: (N, classes)
     hint = ""  # what might help somebody whose labels are of another shape
-    at_default = {"reduction": "sum_over_batch_size", "axis": -1, "ignore_class": None, "dtype": None}
+    at_default = {"axis": -1, "ignore_class": None, "dtype": None}
+    reduction: str  # of the photos' losses to one: their mean, "sum", or "none": as they are, which trains nothing
+    arguments = {"reduction": check_reduction}
+    unless = {"reduction": MEAN}
 
-    def __init__(self, *, name: str | None = None, **unsupported: Any):
+    def __init__(self, *, name: str | None = None, reduction: str | None = MEAN, **unsupported: Any):
         self.name = name or self.identifier
         self.set_arguments(locals())
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **super().get_config()}
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Number:
-        """The mean loss of predictions y_pred (N, ...), each photo times its weight (N,) if given. ValueError."""
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of predictions y_pred (N, ...), each photo's times its weight (N,), or times one number for all.
+
+        Raises ValueError.
+        """
         y_true, y_pred = self._checked(y_true, y_pred)
         if y_pred.ndim == 1:  # one photo's
             y_true, y_pred = y_true[None], y_pred[None]
+        if isinstance(sample_weight, int | float):
+            sample_weight = [sample_weight] * len(y_pred)
         weights = None if sample_weight is None else checks.weights(str(self), sample_weight, len(y_pred))
+        if self.reduction == "none":
+            losses = self.formula(y_true, y_pred, self.from_logits)[0]
+            return losses if weights is None else _times(weights, losses)
         return Number(self.loss_and_gradient(y_true, y_pred, len(y_pred), self.from_logits, weights)[0])
 
     def per_photo(self, y_true: Any, y_pred: Any) -> Array:
@@ -82,9 +100,10 @@ class Loss(Configurable):
         """(L, dL/dy_pred) for a part of a batch of batch_size photos: the parts' losses and gradients add up.
 
         weights (N,): the loss of each photo counts so many times; the mean stays one over batch_size, as in Keras.
+        The reduction "sum" divides by nothing.
         """
         losses, gradient = self.formula(y_true, y_pred, from_logits)
-        count = batch_size * max(1, losses.size // len(y_pred))
+        count = batch_size * max(1, losses.size // len(y_pred)) if self.reduction == MEAN else 1
         if weights is not None:
             losses, gradient = _times(weights, losses), _times(weights, gradient)
         return float(losses.sum()) / count, gradient / y_pred.dtype.type(count)

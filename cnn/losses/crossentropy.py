@@ -32,7 +32,7 @@ class SparseCategoricalCrossentropy(Loss):
     identifier = name = "sparse_categorical_crossentropy"
     logits_of = "softmax"
     from_logits: bool
-    arguments = {"from_logits": checks.boolean}
+    arguments = {"from_logits": checks.boolean, **Loss.arguments}
 
     def __init__(self, from_logits: bool = False, *, name: str | None = None, **unsupported: Any):
         super().__init__(name=name, **unsupported)

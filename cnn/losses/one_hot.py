@@ -24,7 +24,7 @@ class Smoothed(Loss):
 
     from_logits: bool
     label_smoothing: float
-    arguments = {"from_logits": checks.boolean, "label_smoothing": SHARE}
+    arguments = {"from_logits": checks.boolean, "label_smoothing": SHARE, **Loss.arguments}
     low, high = 0, 1
 
     def __init__(

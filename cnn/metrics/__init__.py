@@ -2,7 +2,7 @@
 
 A metric is a formula for each photo, of which the mean is taken, or a count of right and wrong ones. Its numbers add
 up: however a batch is cut, and wherever a run is stopped and taken up again, the result is the same. What metrics
-share, and what one of your own needs, is in base.py; Keras' metrics are in means.py, crossentropies.py and hits.py.
+share, and what one of your own needs, is in base.py; Keras' metrics are in means.py, of_losses.py and hits.py.
 """
 
 import copy
@@ -11,14 +11,11 @@ from typing import Any
 
 from cnn.configurable import find, table
 from cnn.metrics.base import Mean, MeanOf, MeanOfFunction, Metric
-from cnn.metrics.crossentropies import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
-from cnn.metrics.hits import Precision, Recall
+from cnn.metrics.hits import AUC, FalseNegatives, FalsePositives, Precision, Recall, TrueNegatives, TruePositives
 from cnn.metrics.means import (
     Accuracy,
     BinaryAccuracy,
     CategoricalAccuracy,
-    MeanAbsoluteError,
-    MeanSquaredError,
     SparseCategoricalAccuracy,
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
@@ -29,33 +26,54 @@ from cnn.metrics.means import (
     sparse_top_k_categorical_accuracy,
     top_k_categorical_accuracy,
 )
-from cnn.metrics.reports import confusion_matrix, wilson_interval
+from cnn.metrics.of_losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    LogCoshError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
+from cnn.metrics.reports import confusion_matrix, mcnemar, wilson_interval
 
 __all__ = [
+    "AUC",
     "TABLE",
     "Accuracy",
     "BinaryAccuracy",
     "BinaryCrossentropy",
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
+    "FalseNegatives",
+    "FalsePositives",
+    "LogCoshError",
     "Mean",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanOf",
     "MeanOfFunction",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Metric",
     "Precision",
     "Recall",
+    "RootMeanSquaredError",
     "SparseCategoricalAccuracy",
     "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy",
     "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
     "accuracy",
     "binary_accuracy",
     "categorical_accuracy",
     "confusion_matrix",
     "get",
     "get_all",
+    "mcnemar",
     "sparse_categorical_accuracy",
     "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",
@@ -70,18 +88,16 @@ TABLE: dict[str, type[Metric]] = {
         BinaryAccuracy,
         SparseTopKCategoricalAccuracy,
         TopKCategoricalAccuracy,
-        MeanSquaredError,
-        MeanAbsoluteError,
-        SparseCategoricalCrossentropy,
-        CategoricalCrossentropy,
-        BinaryCrossentropy,
-        Precision,
-        Recall,
-        Mean,
     ),
+    **table(SparseCategoricalCrossentropy, CategoricalCrossentropy, BinaryCrossentropy),
+    **table(MeanSquaredError, RootMeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError),
+    **table(MeanSquaredLogarithmicError, LogCoshError),
+    **table(Precision, Recall, TruePositives, FalsePositives, TrueNegatives, FalseNegatives, AUC, Mean),
     "acc": Accuracy,
     "mse": MeanSquaredError,
     "mae": MeanAbsoluteError,
+    "mape": MeanAbsolutePercentageError,
+    "msle": MeanSquaredLogarithmicError,
 }
 
 
@@ -96,17 +112,28 @@ def get(identifier: Any) -> Metric:
     return metric
 
 
-def get_all(identifiers: Any) -> list[Metric]:
-    """Those that compile is given, one alone or a list, each with a name of its own. Raises ValueError."""
-    if identifiers is None or isinstance(identifiers, str | Metric) or callable(identifiers):
-        identifiers = [] if identifiers is None else [identifiers]
-    if not isinstance(identifiers, list | tuple):
-        raise ValueError(f"compile: metrics: expected a list of metrics, got {identifiers!r}")
+def get_all(identifiers: Any, weighted: Any = None) -> list[Metric]:
+    """Those that compile is given, one alone or a list, each with a name of its own. Raises ValueError.
+
+    weighted: compile's weighted_metrics, which come after the others and take the weights of the photos.
+    """
     found: list[Metric] = []
-    for metric in map(get, identifiers):
+    chosen = _listed("metrics", identifiers)
+    for k, metric in enumerate(map(get, [*chosen, *_listed("weighted_metrics", weighted)])):
         metric = copy.deepcopy(metric)  # two models may share the object given
-        taken = {"loss", *(other.name for other in found)}
-        names = [metric.name, *(f"{metric.name}_{k}" for k in range(1, len(taken) + 1))]
+        taken = {"loss", *(before.name for before in found)}
+        metric.weighted |= k >= len(chosen)
+        other = [f"weighted_{metric.name}"] if metric.weighted else []
+        names = [metric.name, *other, *(f"{metric.name}_{k}" for k in range(1, len(taken) + 1))]
         metric.name = next(name for name in names if name not in taken)
         found.append(metric)
     return found
+
+
+def _listed(argument: str, identifiers: Any) -> list:
+    """One or several as a list; else ValueError."""
+    if identifiers is None or isinstance(identifiers, str | Metric) or callable(identifiers):
+        return [] if identifiers is None else [identifiers]
+    if not isinstance(identifiers, list | tuple):
+        raise ValueError(f"compile: {argument}: expected a list of metrics, got {identifiers!r}")
+    return list(identifiers)

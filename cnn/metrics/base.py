@@ -33,6 +33,7 @@ class Metric(Configurable):
     """
 
     parts: tuple[str, ...] = ("total", "count")
+    weighted = False  # whether the photos count as their weights say: compile's weighted_metrics
     ranks = False  # whether it only asks which predictions are the largest, which logits tell as well
     at_default = {"dtype": None}
 

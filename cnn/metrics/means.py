@@ -1,4 +1,4 @@
-"""Metrics that are the mean of a formula: accuracies of all kinds, and errors.
+"""Metrics that are the mean of a formula: accuracies of all kinds.
 
 First the formulas, from y_true and y_pred, both with a first axis of photos, to a number for each photo or each of its
 places; then the metrics, by Keras' names.
@@ -13,7 +13,12 @@ from cnn.metrics.base import Array, MeanOf
 
 
 def accuracy(y_true: Array, y_pred: Array) -> Array:
-    """Whether the prediction is right: as Keras' "accuracy", binary, sparse or categorical by the shapes."""
+    """Whether the prediction is right: as Keras' "accuracy", binary, sparse or categorical by the shapes.
+
+    Predictions (N,) are class numbers themselves.
+    """
+    if y_pred.ndim == 1:
+        return y_pred == y_true.reshape(y_pred.shape)
     if y_pred.shape[-1] == 1:
         return binary_accuracy(y_true, y_pred)
     sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
@@ -44,16 +49,6 @@ def sparse_top_k_categorical_accuracy(y_true: Array, y_pred: Array, k: int = 5) 
 def top_k_categorical_accuracy(y_true: Array, y_pred: Array, k: int = 5) -> Array:
     """The same for one-hot rows y_true (N, C)."""
     return sparse_top_k_categorical_accuracy(y_true.argmax(axis=-1), y_pred, k)
-
-
-def squared_error(y_true: Array, y_pred: Array) -> Array:
-    """(y_pred - y_true)^2"""
-    return (y_pred - y_true.reshape(y_pred.shape)) ** 2
-
-
-def absolute_error(y_true: Array, y_pred: Array) -> Array:
-    """|y_pred - y_true|"""
-    return np.abs(y_pred - y_true.reshape(y_pred.shape))
 
 
 def _class_numbers(y_true, y_pred):
@@ -142,25 +137,3 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
 
     identifier = name = "sparse_top_k_categorical_accuracy"
     formula = staticmethod(sparse_top_k_categorical_accuracy)
-
-
-class MeanSquaredError(MeanOf):
-    """The mean of (y_pred - y_true)^2.
-
-    >>> MeanSquaredError()([[0.0, 1.0]], [[2.0, 1.0]])
-    2.0
-    """
-
-    identifier = name = "mean_squared_error"
-    formula = staticmethod(squared_error)
-
-
-class MeanAbsoluteError(MeanOf):
-    """The mean of |y_pred - y_true|.
-
-    >>> MeanAbsoluteError()([[0.0, 1.0]], [[2.0, 1.0]])
-    1.0
-    """
-
-    identifier = name = "mean_absolute_error"
-    formula = staticmethod(absolute_error)

@@ -29,21 +29,6 @@ def positive(where: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def positive_or_none(where: str, name: str, value: Any) -> float | None:
-    """None, which switches the option off, or as `positive`."""
-    return None if value is None else positive(where, name, value)
-
-
-def bounded_or_none(where: str, name: str, value: Any) -> float | None:
-    """None, which switches the option off, or as `bounded`."""
-    return None if value is None else bounded(where, name, value)
-
-
-def steps_or_none(where: str, name: str, value: Any) -> int | None:
-    """None, which switches the option off, or a number of steps."""
-    return None if value is None else checks.whole(where, name, value, high=2**40)
-
-
 def none_alone(where: str, name: str, value: Any) -> None:
     """None, Keras' default. Raises ValueError for what we do not do."""
     if value is not None:
@@ -67,13 +52,11 @@ def words(where: str, name: str, value: Any) -> tuple[str, ...]:
 
 # The options of every optimizer: {name: (what it is unless given, the check)}.
 OPTIONS: dict[str, tuple[Any, Check]] = {
-    "weight_decay": (None, bounded_or_none),
-    "clipnorm": (None, positive_or_none),
-    "clipvalue": (None, positive_or_none),
-    "global_clipnorm": (None, positive_or_none),
+    "weight_decay": (None, checks.or_none(bounded)),
+    **dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"), (None, checks.or_none(positive))),
     "use_ema": (False, checks.boolean),
     "ema_momentum": (0.99, partial(checks.number, low=0, high=1)),
-    "ema_overwrite_frequency": (None, steps_or_none),
+    "ema_overwrite_frequency": (None, checks.or_none(partial(checks.whole, high=2**40))),
     "loss_scale_factor": (None, none_alone),
     "gradient_accumulation_steps": (None, none_alone),
     "decay": (None, none_or_zero),

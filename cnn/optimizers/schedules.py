@@ -3,6 +3,7 @@
 Each is a formula over steps that count from 0. Called with one step it gives a number, with an array of steps an array.
 """
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnn import checks
-from cnn.configurable import Configurable
+from cnn.configurable import Check, Configurable
 from cnn.optimizers.arguments import bounded, positive
 
 Array = np.ndarray
@@ -49,20 +50,49 @@ class LearningRateSchedule(Configurable):
         return cls(**config)
 
 
-class _Decay(LearningRateSchedule):
-    """What ExponentialDecay and InverseTimeDecay share."""
+def _numbers(where: str, name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) == 0:
+        raise ValueError(f"{where}: {name}: expected a list of numbers, got {value!r}")
+    return tuple(bounded(where, name, number) for number in value)
+
+
+def _rising(where: str, name: str, value: Any) -> tuple[float, ...]:
+    numbers = _numbers(where, name, value)
+    if list(numbers) != sorted(set(numbers)):
+        raise ValueError(f"{where}: {name}: expected numbers that rise, got {value!r}")
+    return numbers
+
+
+CHECKS: dict[str, Check] = {  # of every argument that a constructor here has
+    **dict.fromkeys(("initial_learning_rate", "end_learning_rate", "decay_rate", "power", "alpha", "m_mul"), bounded),
+    **dict.fromkeys(("decay_steps", "first_decay_steps"), positive),
+    **dict.fromkeys(("staircase", "cycle"), checks.boolean),
+    "boundaries": _rising,
+    "values": _numbers,
+    "warmup_target": checks.or_none(bounded),
+    "warmup_steps": bounded,
+    "t_mul": partial(checks.number, low=1, high=1e6),
+    "name": checks.layer_name,
+}
+
+
+class _Formula(LearningRateSchedule):
+    """What the schedules below share: their arguments are those that the constructor shows."""
 
     initial_learning_rate: float
     decay_steps: float
     decay_rate: float
     staircase: bool
-    arguments = {
-        "initial_learning_rate": bounded,
-        "decay_steps": positive,
-        "decay_rate": bounded,
-        "staircase": checks.boolean,
-        "name": checks.layer_name,
-    }
+    alpha: float
+
+    def __init_subclass__(cls) -> None:
+        """The arguments are those of the constructor, beside those of the kind that one of your own is made from."""
+        shown = {name: CHECKS[name] for name in inspect.signature(cls).parameters if name in CHECKS}
+        cls.arguments = {**cls.arguments, **shown}
+
+
+class _Decay(_Formula):
+    """What ExponentialDecay and InverseTimeDecay share."""
 
     def __init__(
         self,
@@ -105,20 +135,7 @@ class InverseTimeDecay(_Decay):
         return self.initial_learning_rate / (1 + self.decay_rate * self.decays(step))
 
 
-def _rising(where: str, name: str, value: Any) -> tuple[float, ...]:
-    numbers = _numbers(where, name, value)
-    if list(numbers) != sorted(set(numbers)):
-        raise ValueError(f"{where}: {name}: expected numbers that rise, got {value!r}")
-    return numbers
-
-
-def _numbers(where: str, name: str, value: Any) -> tuple[float, ...]:
-    if not isinstance(value, list | tuple | np.ndarray) or len(value) == 0:
-        raise ValueError(f"{where}: {name}: expected a list of numbers, got {value!r}")
-    return tuple(bounded(where, name, number) for number in value)
-
-
-class PiecewiseConstantDecay(LearningRateSchedule):
+class PiecewiseConstantDecay(_Formula):
     """values[0] up to and with step boundaries[0], then values[1] up to boundaries[1] ..., and values[-1] at the end
 
     >>> rate = PiecewiseConstantDecay([100, 200], [0.1, 0.01, 0.001])
@@ -128,7 +145,6 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     boundaries: tuple[float, ...]
     values: tuple[float, ...]
-    arguments = {"boundaries": _rising, "values": _numbers, "name": checks.layer_name}
 
     def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str | None = "PiecewiseConstant"):
         self.set_arguments(locals())
@@ -142,7 +158,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         return np.array(self.values)[np.searchsorted(self.boundaries, step)]
 
 
-class PolynomialDecay(LearningRateSchedule):
+class PolynomialDecay(_Formula):
     """(initial_learning_rate - end_learning_rate) * (1 - step / decay_steps)^power + end_learning_rate
 
     and end_learning_rate after decay_steps. cycle: instead of that, decay_steps is doubled, tripled, ...
@@ -151,19 +167,9 @@ class PolynomialDecay(LearningRateSchedule):
     0.025
     """
 
-    initial_learning_rate: float
-    decay_steps: float
     end_learning_rate: float
     power: float
     cycle: bool
-    arguments = {
-        "initial_learning_rate": bounded,
-        "decay_steps": positive,
-        "end_learning_rate": bounded,
-        "power": bounded,
-        "cycle": checks.boolean,
-        "name": checks.layer_name,
-    }
 
     def __init__(
         self,
@@ -182,7 +188,7 @@ class PolynomialDecay(LearningRateSchedule):
         return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
 
 
-class CosineDecay(LearningRateSchedule):
+class CosineDecay(_Formula):
     """initial_learning_rate * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha), alpha times it at the end
 
     With warmup_target the rate first rises in a line, in warmup_steps, from initial_learning_rate to warmup_target, and
@@ -193,19 +199,8 @@ class CosineDecay(LearningRateSchedule):
     [0.0, 0.05, 0.1, 0.05, 0.0, 0.0]
     """
 
-    initial_learning_rate: float
-    decay_steps: float
-    alpha: float
     warmup_target: float | None
     warmup_steps: float
-    arguments = {
-        "initial_learning_rate": bounded,
-        "decay_steps": positive,
-        "alpha": bounded,
-        "name": checks.layer_name,
-        "warmup_target": lambda where, name, value: None if value is None else bounded(where, name, value),
-        "warmup_steps": bounded,
-    }
 
     def __init__(
         self,
@@ -230,7 +225,7 @@ class CosineDecay(LearningRateSchedule):
         return (1 - self.alpha) * cosine + self.alpha
 
 
-class CosineDecayRestarts(LearningRateSchedule):
+class CosineDecayRestarts(_Formula):
     """A half wave of a cosine as of CosineDecay, in first_decay_steps, and then again and again
 
     Each is t_mul times as long as the one before and begins m_mul times as high. Loshchilov and Hutter, 2017.
@@ -240,19 +235,9 @@ class CosineDecayRestarts(LearningRateSchedule):
     [0.1, 0.05, 0.05, 0.025, 0.025]
     """
 
-    initial_learning_rate: float
     first_decay_steps: float
     t_mul: float
     m_mul: float
-    alpha: float
-    arguments = {
-        "initial_learning_rate": bounded,
-        "first_decay_steps": positive,
-        "t_mul": partial(checks.number, low=1, high=1e6),
-        "m_mul": bounded,
-        "alpha": bounded,
-        "name": checks.layer_name,
-    }
 
     def __init__(
         self,

@@ -1,13 +1,14 @@
-"""The comparison of two networks as a picture: over the shifts, and under the other changes, with 95% intervals."""
+"""The comparison of networks as a picture: over the shifts, and under the other changes, with 95% intervals."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from cnn.photos.comparison import REACH, WHOLE, Comparison, shift_name
-from cnn.plots.style import BLUE, INK, ORANGE, new_figure, open_axes
+from cnn.photos.comparison import BEST, CNN, DENSE, REACH, WHOLE, Comparison, shift_name
+from cnn.plots.style import BLUE, INK, MARK, ORANGE, new_figure, open_axes
 
-LOOKS = {"CNN": (BLUE, "-", "o", ""), "dense": (ORANGE, "--", "s", "////")}
+LOOKS = {CNN: (BLUE, "-", "o", ""), DENSE: (ORANGE, "--", "s", "////"), BEST: (MARK, ":", "D", "....")}
+LEGEND = {CNN: "CNN", DENSE: "dense net", BEST: "CNN of augmented photos"}
 
 
 def comparison(result: Comparison) -> Figure:
@@ -32,14 +33,14 @@ def comparison(result: Comparison) -> Figure:
 def _shifts(axes, result, label, direction, sideways):
     """Accuracy over the distance, one line a network, its 95% interval as a band."""
     steps = np.arange(-REACH, REACH + 1)
-    for network, (color, line, marker, _) in LOOKS.items():
+    for network in result.correct:
+        color, line, marker, _ = LOOKS[network]
         scores = [
             result.score(network, shift_name(d, 0) if sideways else shift_name(0, d), label) for d in steps.tolist()
         ]
         low, high = np.array([score.interval for score in scores]).T
-        name = {"dense": "dense net"}.get(network, network)
         shares = [score.share for score in scores]
-        axes.plot(steps, shares, line, color=color, marker=marker, markersize=7, linewidth=2.2, label=name)
+        axes.plot(steps, shares, line, color=color, marker=marker, markersize=7, linewidth=2.2, label=LEGEND[network])
         axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
     axes.set_xticks(steps[::2])
     axes.set_xlabel(direction, fontsize=13)
@@ -47,14 +48,17 @@ def _shifts(axes, result, label, direction, sideways):
 
 
 def _bars(axes, result, label):
-    """The changes that are no shifts, two bars each with number and interval."""
-    places = np.arange(len(WHOLE))
-    for offset, (network, (color, _, _, hatch)) in zip((-0.2, 0.2), LOOKS.items(), strict=True):
+    """The changes that are no shifts, a bar each for every network, with number and interval."""
+    places, width = np.arange(len(WHOLE)), 0.8 / len(result.correct)
+    size = 12 if len(result.correct) < 3 else 9
+    for k, network in enumerate(result.correct):
+        color, _, _, hatch = LOOKS[network]
+        offset = (k + 0.5) * width - 0.4
         scores = [result.score(network, change, label) for change in WHOLE]
         shares = np.array([score.share for score in scores])
         low, high = np.array([score.interval for score in scores]).T
         face = color if not hatch else "white"
-        axes.bar(places + offset, shares, 0.38, facecolor=face, edgecolor=color, hatch=hatch, linewidth=1.5)
+        axes.bar(places + offset, shares, width * 0.95, facecolor=face, edgecolor=color, hatch=hatch, linewidth=1.5)
         axes.errorbar(
             places + offset,
             shares,
@@ -65,7 +69,7 @@ def _bars(axes, result, label):
             capsize=4,
         )
         for place, share, top in zip(places + offset, shares, high, strict=True):
-            axes.text(place, top + 0.015, f"{share * 100:.1f}", ha="center", va="bottom", fontsize=12, color=INK)
+            axes.text(place, top + 0.015, f"{share * 100:.1f}", ha="center", va="bottom", fontsize=size, color=INK)
     axes.set_xticks(
         places, [name.replace(" swapped", "\nswapped").replace(" are", "\nare") for name in WHOLE], fontsize=13
     )

@@ -14,14 +14,15 @@ from cnn import pretrained, saving
 from cnn.commands import cli
 from cnn.commands.shared import files, options
 
+ARTICLE = "--optimizer adam --learning-rate 0.001 --batch-size 32 --epochs 10"
+COMMANDS = {"cnn": f"--network cnn {ARTICLE}", "dense": f"--network dense {ARTICLE}", "best": "--recipe best"}
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Train both models (or --only one) into --out; return the exit code of `cnn train`."""
+    """Train all models (or --only one) into --out; return the exit code of `cnn train`."""
     parser = argparse.ArgumentParser(prog="python -m cnn.pretrained", description="Train the shipped models again.")
-    parser.add_argument("--only", choices=pretrained.NAMES, help="one of the two (default: both)")
-    parser.add_argument(
-        "--epochs", type=options.whole(1), default=10, metavar="N", help="for a quick try (default: 10)"
-    )
+    parser.add_argument("--only", choices=pretrained.NAMES, help="one of them (default: all)")
+    parser.add_argument("--epochs", type=options.whole(1), metavar="N", help="for a quick try (default: as they were)")
     parser.add_argument(
         "--limit", type=options.whole(1), metavar="N", help="for a quick try: only the first N training photos"
     )
@@ -41,23 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def remake(name: str, args: argparse.Namespace) -> int:
     """Train one model in a run folder that is thrown away; keep its weights, and the command that made them."""
-    command = [
-        "train",
-        "--network",
-        name,
-        "--optimizer",
-        "adam",
-        "--learning-rate",
-        "0.001",
-        "--batch-size",
-        "32",
-        "--epochs",
-        str(args.epochs),
-        "--seed",
-        "0",
-        "--shards",
-        str(args.shards),
-    ]
+    command = ["train", *COMMANDS[name].split(), "--seed", "0", "--shards", str(args.shards)]
+    command += ["--epochs", str(args.epochs)] if args.epochs else []
     command += ["--limit", str(args.limit)] if args.limit else []
     print(f"cnn {shlex.join(command)}", flush=True)
     with tempfile.TemporaryDirectory() as out:

@@ -36,6 +36,7 @@ LAYERS = {
         layers.Linear,
         layers.MaxPooling2D,
         layers.Normalization,
+        layers.RandomErasing,
         layers.RandomFlip,
         layers.RandomRotation,
         layers.RandomTranslation,
@@ -113,7 +114,8 @@ def describe_class_names(model: Network) -> list[str] | None:
 def _describe_metric(model, metric):
     """Its name alone where that says all: "accuracy", as files have had it from the beginning."""
     by_name = type(metric) is metrics.Accuracy and metric.name in ACCURACIES
-    return metric.name if by_name else _describe_object(model, "metric", metric, METRICS)
+    described = metric.name if by_name else _describe_object(model, "metric", metric, METRICS)
+    return {"weighted": described} if metric.weighted else described
 
 
 def _describe_object(model, what, thing, table):
@@ -223,12 +225,21 @@ def _read_compile(model, described) -> None:
 
 
 def _read_metric(described):
+    if _is_weighted(described):
+        metric = metrics.get(_read_metric(described["weighted"]))
+        metric.weighted = True
+        return metric
     if isinstance(described, str):
         return checks.choice("compile", "metrics", described, ACCURACIES)
     return _read_object("metric", described, METRICS)
 
 
+def _is_weighted(described) -> bool:
+    return isinstance(described, dict) and described.keys() == {"weighted"}
+
+
 def _name_of(described):
+    described = described["weighted"] if _is_weighted(described) else described
     return described if isinstance(described, str) else strict_json.text("metric", described["config"]["name"])
 
 

@@ -11,6 +11,7 @@ nothing half-loaded.
 
 import dataclasses
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from cnn.saving.document import N, Shapes
 from cnn.saving.state import WEIGHTS, TrainingState
 
 Array = np.ndarray
-BEST, LAST = "best.npz", "last.npz"  # in a run's folder
+MODEL, BEST, LAST = "model.npz", "best.npz", "last.npz"  # in a run's folder
+KERAS_ENDINGS = (".keras", ".h5")  # names that scripts for Keras give
 
 # ---- saving
 
@@ -36,13 +38,15 @@ def save_model(
 ) -> None:
     """Write the model to one .npz file. Whatever happens, path holds the old file or the new one, whole.
 
+    A name with an ending of Keras' is taken as well, for scripts that read the file again by themselves: it holds the
+    same .npz, and a warning says that Keras cannot read it.
+
     Without include_optimizer the file holds weights only; training goes on from them with a fresh optimizer.
     Raises FileExistsError unless overwrite, ValueError for what a file cannot hold, DivergedError for weights that
     are NaN or infinite, OSError where the disk refuses.
     """
     path = os.fsdecode(path)
-    if not path.endswith(".npz"):
-        raise ValueError(f"{model}: save: expected a file name that ends in .npz, got {path!r}")
+    check_name(f"{model}: save", "path", path)
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path}: exists already (overwrite=False)")
     model.require_built("save")
@@ -51,6 +55,14 @@ def save_model(
         if not np.isfinite(array).all():
             raise DivergedError(f"{model}: save: {name} holds NaN or infinity; {path} is left as it was")
     npz.write(path, {"json": np.frombuffer(text, np.uint8), **arrays})
+    if path.endswith(KERAS_ENDINGS):
+        warnings.warn(f"{path}: is an .npz file of this package, which Keras cannot read", stacklevel=3)
+
+
+def check_name(where: str, name: str, path: str) -> None:
+    """Raise ValueError unless a model file may be called so."""
+    if not path.endswith((".npz", *KERAS_ENDINGS)):
+        raise ValueError(f"{where}: {name}: expected a file name that ends in .npz, got {path!r}")
 
 
 def save_training(model: Network, path: str | os.PathLike, state: TrainingState) -> None:
@@ -101,7 +113,7 @@ def _holds_arrays(value) -> bool:
 
 
 def load(path: str | os.PathLike, kind: type[N]) -> N:
-    """The network, of this kind, in a file or in a run's folder: its best.npz, or last.npz where there is no best.
+    """The network, of this kind, in a file or in a run's folder: its model.npz, best.npz or last.npz, the first there.
 
     Raises ModelFileError, with the file and the reason, for anything but a whole file of ours.
     """
@@ -117,7 +129,7 @@ def load_training(path: str | os.PathLike, kind: type[N]) -> tuple[N, TrainingSt
     return model, state
 
 
-def file_in(path: str | os.PathLike, names: tuple[str, ...] = (BEST, LAST)) -> Path:
+def file_in(path: str | os.PathLike, names: tuple[str, ...] = (MODEL, BEST, LAST)) -> Path:
     """The model file meant by `path`: itself, or of a folder the first of these files in it. Raises ModelFileError."""
     path = Path(os.fsdecode(path))
     if not path.is_dir():

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from cnn.checks import known
-from cnn.layers import Conv2D
+from cnn.layers import Conv2D, ReLU
 from kernels import relu_pool, threads
-from kernels.simd import backward, conv_pool, winograd
+from kernels.simd import backward, conv_pool, winograd, winograd_gradient
 from kernels.simd.vectors import LANES
 
 Array = np.ndarray
@@ -93,9 +93,10 @@ class SparseKernelGradient:
         self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, self.unit)
 
     @staticmethod
-    def fits(conv: Convolution) -> bool:
-        """Whether it is worth it."""
-        return not backward.few_taps(conv.kernel_size[0], conv.numbers)
+    def fits(conv: Convolution, has_relu: bool) -> bool:
+        """Whether it is worth it: where no gradient is zero, if few filters would leave most of a register empty."""
+        some_are_zero = has_relu or conv.pooled or conv.wide >= 2 * conv.filters
+        return some_are_zero and not backward.few_taps(conv.kernel_size[0], conv.numbers)
 
     def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
         """dkernel (kh, kw * C, F) from dy (N, cells, F), the same with filters that fill the registers, and flat x."""
@@ -119,7 +120,7 @@ class DenseKernelGradient(SparseKernelGradient):
     unit = 1
 
     @staticmethod
-    def fits(conv: Convolution) -> bool:
+    def fits(conv: Convolution, has_relu: bool) -> bool:
         return True
 
     def by_shards(self, shards: Array, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
@@ -130,6 +131,33 @@ class DenseKernelGradient(SparseKernelGradient):
             dkernels, shards, wide_dy, winners, x, conv.size, conv.starts, blocks.layout, conv.windows
         )
         return dkernels[..., : conv.filters].transpose(0, 3, 1, 2)
+
+
+class WinogradKernelGradient:
+    """From all of them, with 16 products a channel for four windows instead of 36."""
+
+    def __init__(self, conv: Convolution):
+        self.conv = conv
+        self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, LANES)  # for its reach alone
+        self.patches = winograd.patches_of(conv.out, False)
+
+    @staticmethod
+    def fits(conv: Convolution, has_relu: bool) -> bool:
+        """Whether it can: in maps of odd sizes patches cover cells twice."""
+        whole = not conv.pooled and conv.out[0] % 2 == conv.out[1] % 2 == 0
+        return whole and isinstance(conv, Winograd) and conv.photo[2] % winograd_gradient.CHANNELS == 0
+
+    def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
+        conv, shards = self.conv, self.conv.buffer.shards(len(dy))
+        channels, parts = conv.photo[2], len(shards) - 1
+        sums = conv.buffer("sums", parts, 16, channels, conv.filters)
+        patches = conv.buffer("patches of x", parts, 16, winograd_gradient.PATCHES, channels)
+        gradients = conv.buffer("patches of dz", parts, 16, winograd_gradient.PATCHES, conv.filters)
+        photos = x[: len(dy) * conv.size].reshape(len(dy), *conv.photo)
+        winograd_gradient.kernel_gradient(sums, shards, dy, winners, photos, *self.patches, patches, gradients)
+        dkernel = conv.buffer("dkernel", 3, 3, channels, conv.filters)
+        winograd_gradient.transform_sums(dkernel, sums)
+        return dkernel
 
 
 class SparseInputGradient:
@@ -183,7 +211,7 @@ class TurnedConvolution:
 
 # The first that fits is taken.
 CONVOLUTIONS: tuple[type[Convolution], ...] = (Winograd, Convolution)
-KERNEL_GRADIENTS = SparseKernelGradient, DenseKernelGradient
+KERNEL_GRADIENTS: tuple[Any, ...] = WinogradKernelGradient, SparseKernelGradient, DenseKernelGradient
 INPUT_GRADIENTS = TurnedConvolution, SparseInputGradient
 
 
@@ -192,8 +220,8 @@ def convolution(buffer: Buffers, name: str, *shape: Any) -> Convolution:
     return next(way for way in CONVOLUTIONS if way.fits(*shape))(buffer, name, *shape)
 
 
-def gradients(conv: Convolution, layer: Conv2D, pads: Pads) -> tuple[SparseKernelGradient, Any]:
+def gradients(conv: Convolution, layer: Conv2D, pads: Pads) -> tuple[Any, Any]:
     """The ways to its kernel's and its input's gradient."""
-    kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(conv))(conv)
+    kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(conv, type(layer.activation) is ReLU))(conv)
     way: Any = next(way for way in INPUT_GRADIENTS if way.fits(conv, layer.strides))
     return kernel_gradient, way(conv, layer, pads)

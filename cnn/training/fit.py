@@ -1,6 +1,6 @@
 """What fit, evaluate and predict do with a network: epochs, batches, callbacks, results."""
 
-import itertools
+import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from cnn import checks
 from cnn.callbacks import Callback, CallbackList, History, ProgressBar
 from cnn.errors import DivergedError
 from cnn.network import Network
-from cnn.training import twin
+from cnn.training import ahead, twin
 from cnn.training.batches import Batch, check_batch, check_inputs, require_loss, split_validation
 from cnn.training.means import RunningMean
 from cnn.training.run import Run
@@ -91,27 +91,25 @@ def _sources(network, data, chosen, validation_data, class_weight):
 def train_epoch(network: Network, run: Run, watchers: CallbackList) -> None:
     """The epoch at which the run stands, from the batch at which it stands; it may be left after any batch."""
     watchers.call("on_epoch_begin", run.epoch)
-    for step in itertools.count(run.step) if run.steps is None else range(run.step, run.steps):
-        batch = run.source.batch(network, step)
-        if batch is None:
-            break
-        watchers.call("on_train_batch_begin", step)
-        where = f"epoch {run.epoch + 1}, step {step + 1}"
-        try:
-            loss, outputs = train_step(network, batch.x, batch.y, step, where=where, weights=batch.weights)
-        except DivergedError:
-            watchers.call("on_train_batch_end", step, {"loss": math.nan})
-            if network.stop_training:  # as TerminateOnNaN wants it
-                return _end_at_nan(network, run, watchers)
-            raise
-        run.mean.add(loss, batch.y, outputs)
-        run.step = step + 1
-        watchers.call("on_train_batch_end", step, run.mean.logs())
-        if network.stop_training:
-            break
-        watchers.call("on_safe_point", run)
-        if network.stop_after_batch:
-            return
+    with contextlib.closing(ahead.batches(network, run.source, run.step)) as batches:
+        for step, (x, y, weights), done in batches:
+            watchers.call("on_train_batch_begin", step)
+            where = f"epoch {run.epoch + 1}, step {step + 1}"
+            try:
+                loss, outputs = train_step(network, x, y, step, where, weights, done)
+            except DivergedError:
+                watchers.call("on_train_batch_end", step, {"loss": math.nan})
+                if network.stop_training:  # as TerminateOnNaN wants it
+                    return _end_at_nan(network, run, watchers)
+                raise
+            run.mean.add(loss, y, outputs, weights)
+            run.step = step + 1
+            watchers.call("on_train_batch_end", step, run.mean.logs())
+            if network.stop_training:
+                break
+            watchers.call("on_safe_point", run)
+            if network.stop_after_batch:
+                return
     _end_epoch(network, run, watchers)
 
 
@@ -164,7 +162,7 @@ def evaluate(
     else:
         data = check_batch(network, "evaluate", x, y, sample_weight)
         source = Arrays(data, batch_size_of(where, batch_size), steps=steps)
-    return evaluate_checked(network, source, _watch(network, "evaluate", source.steps, verbose, callbacks))
+    return evaluate_checked(network, source, watch(network, "evaluate", source.steps, verbose, callbacks))
 
 
 def evaluate_checked(network: Network, source: Source, watchers: CallbackList) -> dict[str, float]:
@@ -174,7 +172,7 @@ def evaluate_checked(network: Network, source: Source, watchers: CallbackList) -
     for step, (batch, outputs) in enumerate(source.outputs(network)):
         watchers.call("on_test_batch_begin", step)
         loss, _ = network.loss_and_gradient(batch.y, outputs, len(outputs), batch.weights)
-        mean.add(loss + penalty, batch.y, outputs)
+        mean.add(loss + penalty, batch.y, outputs, batch.weights)
         watchers.call("on_test_batch_end", step, mean.logs())
     watchers.call("on_test_end", mean.logs())
     return mean.logs()
@@ -197,7 +195,7 @@ def predict(
     else:
         x = check_inputs(network, "predict", x)
         source = Arrays(Batch(x, np.empty(len(x))), batch_size_of(where, batch_size), steps=steps)
-    watchers = _watch(network, "predict", source.steps, verbose, callbacks)
+    watchers = watch(network, "predict", source.steps, verbose, callbacks)
     found = []
     watchers.call("on_predict_begin")
     for step, (_, outputs) in enumerate(source.outputs(network)):
@@ -208,8 +206,10 @@ def predict(
     return np.concatenate(found)
 
 
-def _watch(network, verb, steps, verbose, callbacks):
-    """The callbacks, with a progress bar, of a pass of so many steps."""
+def watch(
+    network: Network, verb: str, steps: int | None, verbose: str | int, callbacks: Sequence[Callback] | Callback | None
+) -> CallbackList:
+    """The callbacks, with a progress bar, of a pass of so many steps. Raises ValueError."""
     where = f"{network}: {verb}"
     callbacks = [*_listed(where, callbacks), ProgressBar(_verbosity(where, verbose))]
     return CallbackList(callbacks, network, {"steps": steps})

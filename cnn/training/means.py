@@ -26,18 +26,17 @@ class RunningMean:
         for metric in self.metrics:
             metric.reset_state()
 
-    def add(self, loss: float, y: Array, outputs: Array) -> None:
-        """One more batch: its loss, its labels, and what the network put out, without its closing activation."""
+    def add(self, loss: float, y: Array, outputs: Array, weights: Array | None = None) -> None:
+        """One more batch: its loss, labels, what the network put out (without its closing activation), and weights."""
         self.loss += loss * len(outputs)
         self.count += len(outputs)
         closing = self.network.closing
         predictions = None
         for metric in self.metrics:
-            if closing is None or (metric.ranks and outputs.shape[-1] > 1):
-                metric.update_state(y, outputs)
-            else:
-                predictions = closing.forward(outputs)[0] if predictions is None else predictions
-                metric.update_state(y, predictions)
+            seen = outputs
+            if closing is not None and not (metric.ranks and outputs.shape[-1] > 1):
+                seen = predictions = closing.forward(outputs)[0] if predictions is None else predictions
+            metric.update_state(y, seen, weights if metric.weighted else None)
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., "accuracy": ...}"""
@@ -59,10 +58,10 @@ class RunningMean:
         self.loss, self.count = sums.get("loss", 0.0), count
         for metric in self.metrics:
             metric.sums |= {part: sums.get(key, 0.0) for part, key in _keys(metric)}
-            metric.sums |= {"count": float(count)} if "count" in metric.sums else {}
+            metric.sums |= {"count": float(count)} if "count" in metric.sums and not metric.weighted else {}
 
 
 def _keys(metric: Metric) -> list[tuple[str, str]]:
-    """(part, its name in a file): a mean's total is kept under the metric's own name."""
-    parts = [part for part in metric.parts if part != "count"]
+    """(part, its name in a file): a mean's total has the metric's own name, its count is that of the photos."""
+    parts = [part for part in metric.parts if part != "count" or metric.weighted]
     return [(part, metric.name if part == "total" else f"{metric.name}/{part}") for part in parts]

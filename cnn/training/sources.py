@@ -34,9 +34,17 @@ class Arrays:
 
     def batch(self, network: Network, step: int) -> Batch:
         """What this step of the network's epoch learns from."""
-        times, place = divmod(network.epoch * self.steps + step, self.in_all)
-        part = slice(place * self.batch_size, (place + 1) * self.batch_size)
+        times, part = self._place(network, step)
         return self.data.part(self._order(network.seed, times)[part] if self.shuffle else part)
+
+    def place(self, network: Network, step: int) -> tuple[int, Array]:
+        """(which pass over all photos this step of the network's epoch is part of, the numbers of its photos)."""
+        times, part = self._place(network, step)
+        return times, self._order(network.seed, times)[part] if self.shuffle else np.arange(len(self.data.x))[part]
+
+    def _place(self, network, step):
+        times, place = divmod(network.epoch * self.steps + step, self.in_all)
+        return times, slice(place * self.batch_size, (place + 1) * self.batch_size)
 
     def _order(self, seed, times):
         """The photos in the order of the times-th pass over all of them."""

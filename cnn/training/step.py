@@ -44,9 +44,11 @@ def run_batch(
     input_gradient: bool = False,
     fast: bool = False,
     weights: Array | None = None,
+    done: int = 0,
 ) -> ShardResult:
     """One forward and backward pass over checked x and y, in shards, added up in their order.
 
+    done: so many layers at the head x has passed already.
     fast: run the network's twin (see twin.py), whose gradients are valid until its next pass, and leave out those of
     the frozen layers before the first that learns.
     """
@@ -62,9 +64,9 @@ def run_batch(
 
     if fast and network.dtype == np.float32:  # the twin takes the batch whole: it knows of the shards
         with twin.lend(network, shards) as layers:
-            result = finished(run(layers, slice(0, len(x))))
+            result = finished(run(layers[done:], slice(0, len(x))))
     else:
-        layers = network.logit_layers()
+        layers = network.logit_layers()[done:]
         result = _add_up(together([run(layers, shard) for shard in shards]))
     penalty = network.penalty(result.grads)  # once, and not in each shard
     return result._replace(loss=result.loss + penalty)
@@ -81,15 +83,22 @@ def _add_up(results: list[ShardResult]) -> ShardResult:
 
 
 def train_step(
-    network: Network, x: Array, y: Array, step: int, where: str = "train_on_batch", weights: Array | None = None
+    network: Network,
+    x: Array,
+    y: Array,
+    step: int,
+    where: str = "train_on_batch",
+    weights: Array | None = None,
+    done: int = 0,
 ) -> tuple[float, Array]:
     """One pass over one checked batch and one step of the optimizer; the loss and the outputs before that step.
 
+    done: as in run_batch.
     Raises DivergedError, the parameters untouched, when the loss is NaN or infinite.
     """
     optimizer = known(network.optimizer)
     optimizer.belong_to(network)
-    result = run_batch(network, x, y, step, fast=True, weights=weights)
+    result = run_batch(network, x, y, step, fast=True, weights=weights, done=done)
     require_finite(network, result.loss, where)
     learned = network.trainable_params
     optimizer.update(learned, {key: result.grads[key] for key in learned})

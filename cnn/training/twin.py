@@ -23,17 +23,35 @@ import math
 import operator
 import weakref
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn.checks import known
-from cnn.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, Linear, MaxPooling2D, ReLU, place_windows
+from cnn.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPooling2D,
+    ReLU,
+    Reshape,
+    ZeroPadding2D,
+    place_windows,
+)
 from cnn.layers.closing import OpenEnd, closing_name
 from cnn.network import Network
 from cnn.training import convolutions
+from cnn.training.twin_activations import TwinElementwise
 from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
+from cnn.training.twin_maps import TwinAveragePool, TwinZeroPadding
+from cnn.training.twin_normalization import TwinNormalization
 from kernels import elementwise, relu_pool
 from kernels.simd import backward
 
@@ -86,6 +104,7 @@ class ConvCache(NamedTuple):
     kernel: Array  # contiguous, float32
     x: Array  # flat: padded photos, and what the last window of a block reaches beyond them
     winners: Array  # (N, cells or more, F or more), uint8
+    loses_mean: bool = False  # since it is subtracted from y, a bias changes nothing
 
 
 class TwinConv:
@@ -93,10 +112,10 @@ class TwinConv:
 
     draws = False
 
-    def __init__(self, layer: Conv2D, pool: MaxPooling2D | None):
+    def __init__(self, layer: Conv2D, pool: MaxPooling2D | None, buffer: Buffers | None = None):
         out = (pool or layer).output_shape
         assert layer.input_shape and out  # the model is built
-        self.layer, self.name, self.buffer = layer, layer.name, Buffers()
+        self.layer, self.name, self.buffer = layer, layer.name, buffer or Buffers()
         self.floor = 0 if isinstance(layer.activation, ReLU) else -np.inf
         height, width, channels = layer.input_shape
         self.pads = place_windows(layer, layer.input_shape, layer.kernel_size)[2]
@@ -113,8 +132,10 @@ class TwinConv:
 
     @staticmethod
     def fits(layer: Layer) -> bool:
-        """Whether it can do this layer. A subclass may compute something else."""
-        return type(layer) is Conv2D and type(layer.activation) in (Linear, ReLU)
+        """Whether it can do this layer, but for an activation of formulas.py. A subclass may compute something else."""
+        return type(layer) is Conv2D and (
+            type(layer.activation) in (Linear, ReLU) or TwinElementwise.fits(layer.activation)
+        )
 
     @staticmethod
     def fits_pool(pool: Layer, shape: Shape) -> bool:
@@ -143,9 +164,7 @@ class TwinConv:
         beyond = max(0, conv.last_start + self.kernel_gradient.blocks.reach - conv.size)
         flat = self.buffer("x_padded", photos * conv.size + beyond)
         x_padded = flat[: photos * conv.size].reshape(photos, *conv.photo)
-        rows, channels = (photos, conv.photo[0], -1), conv.photo[2]
-        x = np.ascontiguousarray(x).reshape(photos, x.shape[1], -1)
-        elementwise.pad(x_padded.reshape(rows), x, top, left * channels)  # the border has been zero from the start
+        elementwise.pad(x_padded, np.ascontiguousarray(x), top, left)  # the border has been zero from the start
         y, winners = conv(x_padded.reshape(photos, -1), kernel, bias, self.floor)
         return y, ConvCache(kernel, flat, winners)
 
@@ -157,33 +176,101 @@ class TwinConv:
         wide = self.conv.widened("dy", flat)
         grads = {"kernel": self.kernel_gradient(flat, wide, cache.x, cache.winners).reshape(kernel.shape)}
         if self.layer.use_bias:
-            shards = self.buffer.shards(len(dy))
-            dbiases = self.buffer("dbiases", len(shards) - 1, self.conv.wide)
-            backward.bias_gradient(dbiases, shards, wide, cache.winners)
-            grads["bias"] = elementwise.sum_of(dbiases)[: self.conv.filters]
+            grads["bias"] = self.bias_gradient(wide, cache)
         return self.input_gradient(dy, kernel, cache.winners) if need_dx else None, grads
+
+    def bias_gradient(self, wide_dy: Array, cache: ConvCache) -> Array:
+        """dbias (F,) from dy (N, cells, filters that fill the registers)."""
+        shards = self.buffer.shards(len(wide_dy))
+        dbiases = self.buffer("dbiases", len(shards) - 1, self.conv.wide)
+        backward.bias_gradient(dbiases, shards, wide_dy, cache.winners)
+        return elementwise.sum_of(dbiases)[: self.conv.filters]
+
+
+class FoldedConv(TwinConv):
+    """y = max_pool_2x2(relu(normalization(conv(x)))) with the moving averages: a convolution with another kernel.
+
+    The normalization multiplies a filter's map by scale = gamma / deviation and adds beta - mean * scale, so the
+    kernel and the bias may be multiplied beforehand; the result differs by rounding.
+    """
+
+    def __init__(
+        self, layer: Conv2D, normal: BatchNormalization, has_relu: bool, pool: MaxPooling2D | None, buffer: Buffers
+    ):
+        super().__init__(layer, pool, buffer)
+        self.normal, self.floor = normal, 0 if has_relu else -np.inf
+
+    def contiguous_params(self) -> tuple[Array, Array]:
+        kernel, bias = super().contiguous_params()
+        params = self.normal.params
+        scale = params.get("gamma", 1) / np.sqrt(params["moving_variance"] + self.normal.epsilon)
+        bias = (bias - params["moving_mean"]) * scale + params.get("beta", 0)
+        return np.asarray(kernel * scale, np.float32), np.asarray(bias, np.float32)
+
+
+class NormalizedConv(TwinConv):
+    """A Conv2D without activation before a BatchNormalization, and all of both where a pass does not come back."""
+
+    def __init__(self, layer: Conv2D, normal: BatchNormalization, has_relu: bool, pool: MaxPooling2D | None):
+        super().__init__(layer, None)
+        self.normal, self.folded = normal, FoldedConv(layer, normal, has_relu, pool, self.buffer)
+
+    @staticmethod
+    def replaces(before: Any) -> bool:
+        """Whether it can stand for this layer of a twin: a convolution that ends with its sums."""
+        return type(before) is TwinConv and not before.conv.pooled and type(before.layer.activation) is Linear
+
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvCache]:
+        if not training and self.buffer.bounds is None:
+            return self.folded.forward(x)
+        y, cache = super().forward(x)
+        return y, cache._replace(loses_mean=training and self.normal.trainable)
+
+    def bias_gradient(self, wide_dy: Array, cache: ConvCache) -> Array:
+        return np.zeros(self.conv.filters, np.float32) if cache.loses_mean else super().bias_gradient(wide_dy, cache)
 
 
 # ---- what runs instead of what
 
 
 # A subclass may compute something else, and runs in shards as it is.
-TWINS: dict[type, Callable] = {ReLU: TwinReLU, MaxPooling2D: TwinPool}
-WHOLE = (Flatten, Dropout)  # one pass over the whole batch takes no time, and gives the bits of many over its shards
+TWINS: dict[type, Callable] = {
+    ReLU: TwinReLU,
+    MaxPooling2D: TwinPool,
+    AveragePooling2D: TwinAveragePool,
+    ZeroPadding2D: TwinZeroPadding,
+}
+WHOLE = (
+    Flatten,
+    Reshape,
+    Dropout,
+)  # one pass over the whole batch takes no time, and gives the bits of many over its shards
 
 
 def twin_of(layers: list) -> list:
     """Layers that compute the same logits: a convolution and its pooling are one, a closing activation is left out."""
     twin: list = []
-    todo: list = [layer.activation if type(layer) is Activation else layer for layer in layers]
+    todo: list = [_function(layer) for layer in layers]
     while todo:
         layer = todo.pop(0)
         if TwinConv.fits(layer):
-            pooled = todo and TwinConv.fits_pool(todo[0], known(layer.output_shape))
-            twin.append(TwinConv(layer, todo.pop(0) if pooled else None))
+            is_apart = TwinElementwise.fits(layer.activation)  # maxima may be taken before what never falls
+            may_pool = not is_apart or TwinElementwise.rises(layer.activation)
+            twin.append(TwinConv(layer, _pool_behind(layer, todo) if may_pool else None))
+            if is_apart and (todo or not closing_name(layer.activation)):
+                twin.append(TwinElementwise(layer.activation, Buffers()))
+        elif type(layer) is BatchNormalization:
+            has_relu = bool(todo) and type(todo[0]) is ReLU and bool(todo.pop(0))
+            behind = has_relu, _pool_behind(layer, todo)
+            is_folded = bool(twin) and NormalizedConv.replaces(twin[-1])
+            if is_folded:
+                twin[-1] = NormalizedConv(twin[-1].layer, layer, *behind)
+            twin.append(TwinNormalization(layer, *behind, is_folded, Buffers()))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and closing_name(layer.activation) is not None
             twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
+        elif TwinElementwise.fits(layer) and (todo or not closing_name(layer)):
+            twin.append(TwinElementwise(layer, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
         elif type(layer) in WHOLE:
@@ -192,6 +279,16 @@ def twin_of(layers: list) -> list:
             is_closed = not todo and closing_name(getattr(layer, "activation", None))
             twin.append(InShards(OpenEnd(layer) if is_closed else layer, Buffers()))
     return twin
+
+
+def _pool_behind(layer: Layer, todo: list) -> MaxPooling2D | None:
+    """The next layer, taken out, if the kernels can pool this one's maps by it too."""
+    return todo.pop(0) if todo and TwinConv.fits_pool(todo[0], known(layer.output_shape)) else None
+
+
+def _function(layer: Layer) -> Layer:
+    """What an Activation does; any other layer itself."""
+    return layer.activation if type(layer) is Activation else layer
 
 
 # ---- who uses which twin when

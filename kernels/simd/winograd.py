@@ -15,6 +15,9 @@ once a pass. (B and A are transposed in the paper.) The result differs from the 
 alone, which is no larger here: with 32 channels a sum has 32 terms instead of 288.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from numba import prange
 
@@ -55,7 +58,7 @@ def patches_shape(channels: int) -> tuple[int, int, int]:
     return 16, TILE, channels
 
 
-def _rows_and_columns(transform, square):
+def rows_and_columns(transform: Callable[..., list], square: Sequence[Sequence[Any]]) -> list:
     """transform each column of a square (a list of rows), then each row of what came out; row by row in one list."""
     columns = [transform(*column) for column in zip(*square, strict=True)]
     return [value for row in zip(*columns, strict=True) for value in transform(*row)]
@@ -65,7 +68,8 @@ def _g(k0, k1, k2):
     return [k0, (k0 + k1 + k2) * 0.5, (k0 - k1 + k2) * 0.5, k2]
 
 
-def _b(d0, d1, d2, d3):
+def b(d0: Any, d1: Any, d2: Any, d3: Any) -> list:
+    """B times a column of four."""
     return [d0 - d2, d1 + d2, d2 - d1, d1 - d3]
 
 
@@ -77,7 +81,7 @@ def _a(m0, m1, m2, m3):
 def _transform_filters(vec, transformed, kernel, c, f):
     """transformed[:, c, f ...] = G kernel G' of channel c and LANES filters."""
     taps = [[kernel.at(r, s, c, f) for s in range(3)] for r in range(3)]
-    for cell, value in enumerate(_rows_and_columns(_g, taps)):
+    for cell, value in enumerate(rows_and_columns(_g, taps)):
         transformed.put((cell, c, f), value)
 
 
@@ -94,7 +98,7 @@ def _transform_input(vec, patches, t, x, n, i, j, c):
     """patches[:, t, c ...] = B d B' of the patch of photo n that begins at (i, j), for LANES channels."""
     patches = patches.shaped(16, TILE, None)
     d = [[x.at(n, i + r, j + s, c) for s in range(4)] for r in range(4)]
-    for cell, value in enumerate(_rows_and_columns(_b, d)):
+    for cell, value in enumerate(rows_and_columns(b, d)):
         patches.put((cell, t, c), value)
 
 
@@ -121,7 +125,7 @@ def _transform_output(vec, windows, y, winners, products, t, k, bias, floor, n, 
     """
     products = products.shaped(*PRODUCTS_SHAPE)
     m = [[products.at(4 * r + s, t, k) for s in range(4)] for r in range(4)]
-    z = [value + bias.at(f) for value in _rows_and_columns(_a, m)]
+    z = [value + bias.at(f) for value in rows_and_columns(_a, m)]
     for number in range(4 // windows):
         some = z[number * windows : (number + 1) * windows]
         best, winner = relu_pool(vec, some, vec.all(floor))

@@ -43,14 +43,17 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     return DEFAULTS | given
 
 
-def build(network: str, filters: Sequence[int], kernel_size: int, seed: int = 0) -> "Sequential":
-    """The network of these settings, not yet compiled. Raises UsageError where the photos become too small."""
+def build(network: str, filters: Sequence[int], kernel_size: int, seed: int = 0, **training: Any) -> "Sequential":
+    """The network of these settings, not yet compiled; training: see article.convolutional.
+
+    Raises UsageError where the photos become too small.
+    """
     from cnn import article
     from cnn.errors import UsageError
 
     if network == "dense":
-        return article.dense(seed)
+        return article.dense(seed, **training)
     try:
-        return article.convolutional(filters, kernel_size, seed)
+        return article.convolutional(filters, kernel_size, seed, **training)
     except ValueError as error:
         raise UsageError(f"--filters: {len(filters)} convolutions are too many for 28x28 photos: {error}") from None

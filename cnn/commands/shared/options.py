@@ -64,13 +64,14 @@ def _float(text):
         return None
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """--model MODEL, for `open_model`."""
+def add_model(parser: argparse.ArgumentParser, default: str = "cnn") -> None:
+    """--model MODEL, for `open_model`; default: what --help says of it."""
     parser.add_argument(
         "--model",
         type=name,
         metavar="MODEL",
-        help="a model file, the folder of a run, or cnn or dense: the trained models shipped here (default: cnn)",
+        help="a model file, the folder of a run, or cnn, dense or best: the trained models shipped here "
+        f"(default: {default})",
     )
 
 

@@ -4,6 +4,7 @@ config.json   what was asked for, and the versions and the machine that did it; 
 history.csv   loss and accuracy after each epoch
 last.npz      the model and all that its training needs to go on
 best.npz      the model of the best epoch, where validation data tell which that is
+model.npz     the network that a recipe was for, once it is done: averaged weights, folded layers
 metrics.json  the result on the test photos;  curves.png, confusion_matrix.png: the same as pictures
 """
 
@@ -19,12 +20,12 @@ from cnn.checks import known
 from cnn.commands.shared import files, options
 from cnn.errors import UsageError
 from cnn.saving import atomic
-from cnn.saving.model_file import BEST, LAST
+from cnn.saving.model_file import BEST, LAST, MODEL
 
 METRICS, CONFIG, HISTORY = "metrics.json", "config.json", "history.csv"
 LOCK = "lock"  # made only where a folder cannot be locked, a file in it can
 CURVES, CONFUSION = "curves.png", "confusion_matrix.png"
-RESULTS = (METRICS, CURVES, CONFUSION)
+RESULTS = (METRICS, CURVES, CONFUSION, MODEL)
 
 
 def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:

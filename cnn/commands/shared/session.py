@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import copy
+import math
 import os
 import threading
 import time
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import cnn
-from cnn import optimizers, saving, terminal
-from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar
+from cnn import saving, terminal
+from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar, SwapEMAWeights
 from cnn.callbacks.base import Logs, Run
 from cnn.checks import known
 from cnn.commands.shared import (
@@ -23,6 +24,7 @@ from cnn.commands.shared import (
     network,
     options,
     pictures,
+    recipes,
     resuming,
     runs,
     settings,
@@ -32,11 +34,13 @@ from cnn.commands.shared.interrupts import Interrupted, Interrupts
 from cnn.datasets import fashion_mnist, fingerprint
 from cnn.datasets.fashion_mnist import Split
 from cnn.errors import DataError, DivergedError, UsageError
-from cnn.models import Sequential
+from cnn.models import Sequential, folded
 from cnn.photos import model_input
-from cnn.saving.model_file import BEST, LAST, file_in
+from cnn.saving.model_file import BEST, LAST, MODEL, file_in
 from cnn.saving.state import TrainingState
-from cnn.training import step
+from cnn.training import ahead, step
+from cnn.training.batches import check_batch
+from cnn.training.sources import Arrays
 from kernels.compiled import rehearsal
 
 Photos = tuple[Split, Split]  # to learn from, to test with
@@ -49,12 +53,13 @@ def main(args: argparse.Namespace) -> None:
     with Interrupts() as interrupts, begun(args) as (folder, chosen, state, (train, test)):
         parts = parts_of(folder, chosen, state)
         announce(folder, chosen, state, parts, train, test, args)
-        model = compiled(chosen)
+        model = compiled(chosen, len(train[0]))
         model.made_by = settings.command(chosen, args.data)
         data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
         config = {"command": model.made_by, "settings": chosen, "data": data, "machine": parts[0]["machine"]}
         config |= {"resumed": parts[1:]} if len(parts) > 1 else {}
         seconds = fit(model, train, config, folder, state, parts, interrupts, args.verbose)
+        keep_result(model, folder)
         interrupts.leave_at_once(f"interrupted. The trained model is kept in {folder}")
         again = is_over(chosen, state)
         report(folder, chosen, state.extra["seconds"] if again else seconds, test, plots=not args.no_plots, again=again)
@@ -87,8 +92,9 @@ def take_up(args: argparse.Namespace, folder: Path) -> tuple[dict, TrainingState
     resuming.check_epochs(folder / LAST, state)
     chosen, args.data = settings.restored(args, state, folder)
     resuming.check_model(folder / LAST, saved, chosen)
-    resuming.check_settings(folder / LAST, saved, state, chosen, compiled(chosen))
-    return chosen, state, load_photos(args.data, chosen)
+    photos = load_photos(args.data, chosen)
+    resuming.check_settings(folder / LAST, saved, state, chosen, compiled(chosen, len(photos[0][0])))
+    return chosen, state, photos
 
 
 def is_over(chosen: dict, state: TrainingState | None) -> bool:
@@ -118,12 +124,15 @@ def load_photos(directory: str | None, settings: dict) -> Photos:
     return (x[:limit], y[:limit]), test
 
 
-def compiled(chosen: dict) -> Sequential:
-    """A new model of these settings, ready to train. Raises UsageError where they give none."""
-    model = network.build(**{key: chosen[key] for key in network.DEFAULTS}, seed=chosen["seed"])
+def compiled(chosen: dict, photos: int = 1) -> Sequential:
+    """A new model of these settings, ready to train on so many photos. Raises UsageError where they give none."""
+    training = {"dropout": chosen["dropout"], "normalized": chosen["normalization"] == "batch"}
+    training["augmentation"] = recipes.augmentation(chosen)
+    model = network.build(**{key: chosen[key] for key in network.DEFAULTS}, seed=chosen["seed"], **training)
     model.shards = chosen["shards"]
-    optimizer = optimizers.TABLE[chosen["optimizer"]](learning_rate=chosen["learning_rate"])
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    learned = max(1, int(photos * (1 - chosen["validation_split"]) + 1e-9))  # as fit cuts them
+    steps = math.ceil(learned / chosen["batch_size"]) * chosen["epochs"]
+    model.compile(recipes.optimizer(chosen, steps), recipes.loss(chosen), metrics=["accuracy"])
     return model
 
 
@@ -151,7 +160,8 @@ def announce(
             if is_over(chosen, state)
             else f"going on at epoch {state.epoch + 1}, batch {state.step + 1}"
         )
-    if state and state.epoch and chosen["validation_split"] and not (folder / BEST).exists():
+    keeps_best = chosen["validation_split"] and chosen["recipe"] == "article"
+    if state and state.epoch and keeps_best and not (folder / BEST).exists():
         lines["missing"] = f"{folder / BEST}: the best epoch so far is lost, only a better one will be kept there"
     if different := machines.difference(parts):
         lines["warning"] = f"computed on different machines, so other bits than of a run on one: {different}"
@@ -172,11 +182,13 @@ def fit(
 ) -> float:
     """Train and keep the folder up to date; the seconds it took. Raises Interrupted, DivergedError, DataError."""
     chosen = config["settings"]
-    x, y = model_input(model, train[0]), train[1]
+    x, y = model_input(model, train[0]), recipes.labels(chosen, train[1])
     prepare_kernels(model, x, y, chosen["batch_size"])
     bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
     keeper = Keeper(folder, config, state, parts)
-    best = [ModelCheckpoint(_literal(folder / BEST), save_best_only=True)] if chosen["validation_split"] else []
+    validated: list[Callback] = [SwapEMAWeights()] if chosen["average"] and chosen["validation_split"] else []
+    if chosen["validation_split"] and chosen["recipe"] == "article":  # elsewhere the last epoch counts
+        validated.append(ModelCheckpoint(_literal(folder / BEST), save_best_only=True))
     try:
         model.fit(
             x,
@@ -185,7 +197,7 @@ def fit(
             chosen["epochs"],
             verbose=0,
             validation_split=chosen["validation_split"],
-            callbacks=[bar, StopOnSignal(interrupts), *best, keeper],
+            callbacks=[bar, StopOnSignal(interrupts), *validated, keeper],
         )
     except DivergedError as error:
         raise DivergedError(f"{error}. The last good model is in {folder / LAST}") from None
@@ -195,6 +207,17 @@ def fit(
         command = streams.command_line(["cnn", "train", "--resume", str(folder)])
         raise Interrupted(known(interrupts.received), f"stopped and saved. To go on:\n  {command}")
     return keeper.seconds()
+
+
+def keep_result(model: Sequential, folder: Path) -> None:
+    """Write the network that the training was for, where last.npz is more than that: averaged weights, folded layers.
+
+    Of a finished run it is not made anew.
+    """
+    result = folded(model)
+    more = known(model.optimizer).use_ema or len(result.layers) < len(model.layers)
+    if more and not (folder / MODEL).exists():
+        saving.save_model(result, folder / MODEL, include_optimizer=False)
 
 
 def _literal(path):
@@ -214,7 +237,10 @@ def prepare_kernels(model: Sequential, x: np.ndarray, y: np.ndarray, batch_size:
     patience.start()
     try:
         with rehearsal():
-            result = step.run_batch(model, x[few], y[few].astype(np.int64), fast=True)
+            batch = check_batch(model, "fit", x[few], y[few])
+            with contextlib.closing(ahead.batches(model, Arrays(batch, len(batch.x)), 0)) as batches:
+                next(batches)
+            result = step.run_batch(model, batch.x, batch.y, fast=True)
             optimizer = copy.deepcopy(known(model.optimizer))
             learned = {key: value.copy() for key, value in model.trainable_params.items()}
             optimizer.update(learned, {key: result.grads[key] for key in learned})

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, TypeGuard
 
-from cnn.commands.shared import network, options
+from cnn.commands.shared import network, options, recipes
 from cnn.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
@@ -23,6 +23,7 @@ DEFAULTS = {
     "shards": None,
     "validation_split": 0.0,
     "limit": None,
+    **recipes.ARTICLE,
 }
 
 
@@ -37,7 +38,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--learning-rate", type=options.positive, metavar="RATE", help="length of each step (default: 1e-3)"
     )
-    group.add_argument("--optimizer", choices=("adam", "sgd"), help="how gradients become steps (default: adam)")
+    group.add_argument(
+        "--optimizer", choices=("adam", "adamw", "sgd"), help="how gradients become steps (default: adam)"
+    )
     group.add_argument(
         "--seed", type=options.whole(0, 2**32 - 1), metavar="N", help="decides all random numbers (default: 0)"
     )
@@ -51,11 +54,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--validation-split",
         type=options.fraction,
         metavar="F",
-        help="hold back this last part of the photos, and keep the epoch best on them (default: 0)",
+        help="hold back this last part of the photos, and keep the epoch best on them; with a recipe the last one "
+        "counts all the same (default: 0)",
     )
     group.add_argument(
         "--limit", type=options.whole(1), metavar="N", help="train on the first N photos only (default: all)"
     )
+    recipes.add_arguments(parser)
 
 
 def given(args: argparse.Namespace) -> dict:
@@ -64,11 +69,16 @@ def given(args: argparse.Namespace) -> dict:
 
 
 def chosen(args: argparse.Namespace) -> dict:
-    """Flags given, and defaults of the others. Raises UsageError for flags that do not go together."""
+    """Flags given, of the others what the recipe says. Raises UsageError for flags that do not go together."""
     from kernels import threads
 
-    settings = DEFAULTS | given(args) | network.settings(args)
+    settings = of_recipe(args.recipe or recipes.ARTICLE["recipe"]) | given(args) | network.settings(args)
     return settings | {"shards": settings["shards"] or threads.default_shards()}
+
+
+def of_recipe(name: str) -> dict:
+    """The settings of a recipe alone."""
+    return DEFAULTS | recipes.RECIPES[name]
 
 
 def restored(args: argparse.Namespace, state: "TrainingState", folder: "Path") -> tuple[dict, str | None]:
@@ -77,13 +87,16 @@ def restored(args: argparse.Namespace, state: "TrainingState", folder: "Path") -
     Raises UsageError for a flag that contradicts the run, ModelFileError for a file that `cnn train` has not written.
     """
     settings, directory, seconds = (state.extra.get(key) for key in ("settings", "data", "seconds"))
+    if isinstance(settings, dict):
+        settings = recipes.ARTICLE | settings  # a run that began before there were others
     if not _valid(settings) or not isinstance(directory, str | None) or not isinstance(seconds, float) or seconds < 0:
         raise ModelFileError(f"{folder}: expected a run of `cnn train`, got a training of another kind")
     if args.data is None and directory is not None and not (directory.isprintable() and len(directory) < 4096):
         expected = f"expected a data folder of printable text, got {directory!r:.100}"
         raise ModelFileError(f"{folder}: {expected}: give it with --data")
     for key, value in given(args).items():
-        if key == "epochs" and value >= state.epoch + (state.step > 0):
+        free = key == "epochs" and settings["schedule"] == "constant"  # else the learning rate follows their number
+        if free and value >= state.epoch + (state.step > 0):
             settings["epochs"] = value
         elif value != settings[key]:
             has = f"the run in {folder} has {_text(settings[key])}"
@@ -114,7 +127,8 @@ def flags(settings: dict) -> list[str]:
 
 def command(settings: dict, directory: str | None) -> str:
     """The command that repeats a run. What it would do anyway is left out, but not the shards: machines differ."""
-    told = {key: value for key, value in settings.items() if value != DEFAULTS[key]}
+    usual = of_recipe(settings["recipe"]) | {"recipe": DEFAULTS["recipe"]}
+    told = {key: value for key, value in settings.items() if value != usual[key]}
     text = shlex.join(["cnn", "train", *flags(told), *([f"--data={directory}"] if directory is not None else [])])
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:2000]
 
@@ -127,6 +141,7 @@ def text(settings: dict) -> str:
     """The settings in a line for people."""
     left_out = [key for key, value in settings.items() if value is None]
     left_out += ["filters", "kernel_size"] if settings["network"] == "dense" else []
+    left_out += [key for key, usual in recipes.ARTICLE.items() if settings[key] == usual]
     return ", ".join(
         f"{key.replace('_', ' ')} {_text(value)}" for key, value in settings.items() if key not in left_out
     )

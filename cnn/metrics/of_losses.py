@@ -1,9 +1,11 @@
-"""Losses as metrics: the mean of a cross-entropy, without the weights and penalties of what is trained by."""
+"""Losses as metrics: their mean, without the weights and penalties of what is trained by."""
 
+import math
 from typing import Any
 
 from cnn import losses
 from cnn.metrics.base import Array, MeanOf
+from cnn.results import Number
 
 
 class MeanLoss(MeanOf):
@@ -61,3 +63,71 @@ class BinaryCrossentropy(MeanLoss):
 
     identifier = name = "binary_crossentropy"
     kind = losses.BinaryCrossentropy
+
+
+class MeanSquaredError(MeanLoss):
+    """The mean of (p - y)^2.
+
+    >>> MeanSquaredError()([[0.0, 1.0]], [[2.0, 1.0]])
+    2.0
+    """
+
+    identifier = name = "mean_squared_error"
+    kind = losses.MeanSquaredError
+
+
+class RootMeanSquaredError(MeanSquaredError):
+    """The root of the mean of (p - y)^2, in the unit of y.
+
+    >>> RootMeanSquaredError()([[0.0, 0.0]], [[1.0, 7.0]])
+    5.0
+    """
+
+    identifier = name = "root_mean_squared_error"
+
+    def result(self) -> float:
+        return Number(math.sqrt(super().result()))
+
+
+class MeanAbsoluteError(MeanLoss):
+    """The mean of |p - y|.
+
+    >>> MeanAbsoluteError()([[0.0, 1.0]], [[2.0, 1.0]])
+    1.0
+    """
+
+    identifier = name = "mean_absolute_error"
+    kind = losses.MeanAbsoluteError
+
+
+class MeanAbsolutePercentageError(MeanLoss):
+    """The mean of 100 |p - y| / |y|.
+
+    >>> MeanAbsolutePercentageError()([[2.0, 4.0]], [[3.0, 4.0]])
+    25.0
+    """
+
+    identifier = name = "mean_absolute_percentage_error"
+    kind = losses.MeanAbsolutePercentageError
+
+
+class MeanSquaredLogarithmicError(MeanLoss):
+    """The mean of (log(1 + p) - log(1 + y))^2.
+
+    >>> round(MeanSquaredLogarithmicError()([[0.0]], [[math.e - 1]]), 4)
+    1.0
+    """
+
+    identifier = name = "mean_squared_logarithmic_error"
+    kind = losses.MeanSquaredLogarithmicError
+
+
+class LogCoshError(MeanLoss):
+    """The mean of log(cosh(p - y)).
+
+    >>> round(LogCoshError()([[0.0]], [[1000.0]]), 3)
+    999.307
+    """
+
+    identifier = name = "logcosh"
+    kind = losses.LogCosh
