@@ -182,8 +182,8 @@ def test_a_layer_added_after_training_starts_with_empty_slots(tmp_path):
     assert models.load_model(tmp_path / "model.npz").optimizer.state["momentum"]["dense/kernel"].shape == (36, 5)
 
 
-def test_a_folder_means_its_best_or_last_model(tmp_path):
-    with pytest.raises(ModelFileError, match="holds no best.npz or last.npz"):
+def test_a_folder_means_its_model_or_best_or_last(tmp_path):
+    with pytest.raises(ModelFileError, match="holds no model.npz or best.npz or last.npz"):
         models.load_model(tmp_path)
     small_model(name="last").save(tmp_path / "last.npz")
     assert models.load_model(tmp_path).name == "last"
@@ -191,6 +191,8 @@ def test_a_folder_means_its_best_or_last_model(tmp_path):
     assert models.load_model(tmp_path).name == "best"
     with pytest.raises(ModelFileError, match="last.npz: holds a model, but no state of training"):
         saving.load_training(tmp_path)
+    small_model(name="folded").save(tmp_path / "model.npz")
+    assert models.load_model(tmp_path).name == "folded"
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])

@@ -15,7 +15,8 @@ from kernels import threads
 Array = np.ndarray
 BLOCK = 2**16  # numbers: an array of so many stays in a near cache, and is worth a second thread
 RISING = {  # formulas that never fall, so that the largest y is that of the largest x
-    *("sigmoid", "tanh", "softsign", "elu", "selu", "leaky_relu", "softplus", "relu6", "hard_sigmoid", "exponential")
+    *("sigmoid", "tanh", "softsign", "elu", "selu", "leaky_relu", "softplus", "relu6", "hard_sigmoid", "exponential"),
+    "bent_relu",
 }
 
 
