@@ -45,7 +45,7 @@ BEST: dict[str, Any] = {
     "dropout": 0.3,
     "label_smoothing": 0.05,
 }
-QUICK = BEST | {"epochs": 8, "normalization": "none", "dropout": 0.0}
+QUICK = BEST | {"epochs": 8, "dropout": 0.0}
 RECIPES: dict[str, dict[str, Any]] = {"article": {}, "quick": QUICK, "best": BEST}
 LEAST_AREA = 0.02  # of a photo, that is erased
 FIRST_RATE = 1 / 25  # of the largest learning rate, at the beginning of one-cycle
