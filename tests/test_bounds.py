@@ -18,7 +18,7 @@ pytestmark = [
 
 def run(*arguments, **environment):
     command = [sys.executable, str(Path(__file__).with_name("guarded.py")), *arguments]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])

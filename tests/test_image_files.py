@@ -123,7 +123,7 @@ def test_no_file_takes_the_memory(tmp_path, kind):
         cwd=ROOT,
         text=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit),
     )
     said, kilobytes = done.stdout.splitlines()

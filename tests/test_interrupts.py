@@ -28,7 +28,7 @@ def finish(process) -> str:
     """The last line of a run that must end well."""
     with process:
         try:
-            output, errors = process.communicate(timeout=120)
+            output, errors = process.communicate(timeout=300)
         finally:
             process.kill()  # one that hangs
     assert process.returncode == 0, errors
@@ -42,7 +42,7 @@ def train(folder, *fault, epochs=2, save_freq=1):
 
 def finish_killed(process):
     """Wait for a process that kills itself."""
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -151,7 +151,7 @@ def test_a_save_that_is_not_atomic_is_noticed(tmp_path):
 
 def test_disk_full(tmp_path):
     process = train(tmp_path, "disk", epochs=4, save_freq=8)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     last_line = errors.splitlines()[-1]
     assert "OSError: [Errno 27] File too large" in last_line and str(tmp_path / "last.npz") in last_line

@@ -77,7 +77,7 @@ def in_threads(*tasks):
     for thread in running:
         thread.start()
     for thread in running:
-        thread.join(timeout=120)
+        thread.join(timeout=300)
     assert not any(thread.is_alive() for thread in running), "a thread hangs"
     if errors:
         raise errors[0]
