@@ -229,6 +229,7 @@ def assert_same_pass(model, x, y, **options):
         assert_close(fast.grads[key], plain.grads[key], key)
 
 
+@pytest.mark.skipif(LANES != 16, reason="the table is for AVX-512: with fewer lanes few filters fill a register sooner")
 @EVERY
 def test_the_table_above_says_which_kernels_run(name):
     steps = [layer for layer in twin.twin_of(network(name).layers) if isinstance(layer, TwinConv)]
