@@ -8,7 +8,7 @@ import time
 from benchmarks.child import ROOT
 from benchmarks.report import calm, progress
 
-BENCHMARKS = ("kernels", "step", "scaling", "peers", "family")
+BENCHMARKS = ("kernels", "step", "cores", "scaling", "peers", "family")
 
 
 def main() -> int:

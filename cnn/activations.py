@@ -41,6 +41,7 @@ swish, hard_swish = silu, hard_silu
 
 __all__ = [
     "bent_relu",
+    "deserialize",
     "elu",
     "exponential",
     "gelu",
@@ -54,6 +55,7 @@ __all__ = [
     "relu",
     "relu6",
     "selu",
+    "serialize",
     "sigmoid",
     "silu",
     "softmax",
@@ -85,3 +87,11 @@ def get(identifier: Any) -> Callable[..., Array]:
         return identifier
     found = find_activation("activations", "get", identifier).as_argument()
     return globals()[found] if isinstance(found, str) else partial(globals()[found["class_name"]], **found["config"])
+
+
+def serialize(activation: Callable[..., Array]) -> Any:
+    """The name of one of these functions, or its configuration: `get` finds it by that. Raises ValueError."""
+    return find_activation("activations", "serialize", activation).as_argument()
+
+
+deserialize = get

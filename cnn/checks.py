@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+Axes = int | tuple[int, ...]
 
 
 def whole(where: str, name: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
@@ -40,12 +41,19 @@ def or_none(check: Callable[..., T]) -> Callable[..., T | None]:
     return lambda where, name, value: None if value is None else check(where, name, value)
 
 
-def pair(where: str, name: str, value: Any) -> tuple[int, int]:
-    """A size along height and width: one whole number for both, or two. Else ValueError."""
+def pair(where: str, name: str, value: Any, low: int = 1) -> tuple[int, int]:
+    """A size along height and width: one whole number of at least `low` for both, or two. Else ValueError."""
     both = value if isinstance(value, tuple | list) else (value, value)
     if len(both) == 2:
-        return whole(where, name, both[0], high=1000), whole(where, name, both[1], high=1000)
+        return whole(where, name, both[0], low, 1000), whole(where, name, both[1], low, 1000)
     raise ValueError(f"{where}: {name}: expected one or two whole numbers, got {value!r}")
+
+
+def axes(where: str, name: str, value: Any) -> Axes:
+    """One axis of an array or several, also counted from the end: whole numbers. Else ValueError."""
+    if isinstance(value, tuple | list) and len(value) > 0:
+        return tuple(whole(where, name, axis, -8, 8) for axis in value)
+    return whole(where, name, value, -8, 8)
 
 
 def choice(where: str, name: str, value: Any, allowed: tuple[str, ...]) -> str:

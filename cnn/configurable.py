@@ -4,6 +4,7 @@ Found by name as well: `find` turns "adam", Adam or Adam(0.01) into an optimizer
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -107,9 +108,24 @@ def as_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def snake_case(name: str) -> str:
+    """What something of this class is called that was given no name.
+
+    >>> snake_case("Conv2DTranspose"), snake_case("PReLU"), snake_case("BatchNormalization")
+    ('conv2d_transpose', 'p_re_lu', 'batch_normalization')
+    """
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
 def is_description(value: Any) -> bool:
     """Whether this is an object with changed arguments as `as_json` tells it: {"class_name": ..., "config": {...}}."""
     return isinstance(value, dict) and value.keys() == {"class_name", "config"} and isinstance(value["config"], dict)
+
+
+def serialize(thing: Configurable) -> dict[str, Any]:
+    """An object as JSON can hold it, without what it remembers: the `get` of its kind makes the same again."""
+    return {"class_name": type(thing).__name__, "config": thing.get_config()}
 
 
 def table(*kinds: type[Thing]) -> dict[str, type[Thing]]:

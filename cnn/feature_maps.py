@@ -13,7 +13,7 @@ from cnn import checks
 from cnn.layers import Symbol
 from cnn.network import Network
 from cnn.saving.limits import photos_at_once
-from cnn.summary import for_stdout, summary_table
+from cnn.summary import for_stdout, summary_html, summary_table
 from cnn.training import batches, fit
 from kernels import threads
 
@@ -99,6 +99,9 @@ class Model(Network):
         """Print the layers as a table, as Keras does."""
         table = summary_table(self, line_length)
         print_fn(for_stdout(table) if print_fn is print else table)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Refused: the Sequential trains."""

@@ -15,6 +15,7 @@ from cnn.layers import (
     Layer,
     Linear,
     MaxPooling2D,
+    Noise,
     RandomLayer,
     ReLU,
     Weighted,
@@ -28,7 +29,7 @@ N = TypeVar("N", bound=Network)
 def folded(model: N) -> N:
     """A copy that predicts the same, to rounding: without layers that act in training alone, with others made one.
 
-    Left out are Dropout and the random layers. A BatchNormalization is y = s * x + t for each channel, with
+    Left out are Dropout, noise and the random layers. A BatchNormalization is y = s * x + t for each channel, with
     s = gamma / sqrt(moving_variance + epsilon) and t = beta - s * moving_mean. Behind a convolution or Dense layer
     without activation that is the same layer with another kernel and bias:
         s * (x @ kernel + bias) + t = x @ (s * kernel) + (s * bias + t)
@@ -48,14 +49,15 @@ def folded(model: N) -> N:
     model.require_built("folded")
     kept: list[Layer] = []
     for name, layer in model.flat():
-        if isinstance(layer, Dropout | RandomLayer) or _becomes_part(layer, kept):
+        if isinstance(layer, Dropout | Noise | RandomLayer) or _becomes_part(layer, kept):
             continue
         own = copy.copy(layer)
         own.name, own.params = name.replace("/", "_"), {key: value.copy() for key, value in layer.params.items()}
         kept.append(own)
     result = type(model)(name=model.name, seed=model.seed)
     result.lay_out(kept or [Linear()], known(model.photo_shape))
-    for name in ("shards", "dtype", "epoch", "loss", "metrics", "class_names", "input_scale", "made_by"):
+    known_of_it = "shards", "dtype", "epoch", "loss", "metrics", "class_names", "input_scale", "preparation", "made_by"
+    for name in known_of_it:
         setattr(result, name, copy.deepcopy(getattr(model, name)))
     if model.optimizer is not None:
         result.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())

@@ -4,6 +4,7 @@ Those of one kind, for a layer's kernel, differ in three words only: see FanScal
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from cnn import checks, utils
 from cnn.configurable import Configurable, find, table
+from cnn.configurable import serialize as serialize
 
 Array = np.ndarray
 Rng = np.random.Generator
@@ -264,6 +266,57 @@ class VarianceScaling(FanScaled):
         self.set_arguments(locals())
 
 
+# ---- matrices
+
+
+class Orthogonal(Initializer):
+    """Columns of length gain at right angles to each other, or rows where there are fewer: products keep their size.
+
+    The kernel as a matrix (..., O) of normal numbers is q @ r with q orthogonal and r triangular; q is taken, each
+    column with the sign that makes r's diagonal positive, or it would not be uniform (Saxe et al., 2014).
+
+    >>> kernel = Orthogonal(seed=0)((3, 2))
+    >>> bool(np.allclose(kernel.T @ kernel, np.eye(2), atol=1e-6))
+    True
+    """
+
+    identifier = "orthogonal"
+    gain: float
+    arguments = {"gain": partial(checks.number, low=-math.inf), "seed": checks.seed}
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None, **unsupported: Any):
+        self.set_arguments(locals())
+
+    def values(self, shape: tuple[int, ...], rng: Rng) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"{self}: expected a shape of two axes or more, got {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+        q = q * np.sign(np.diag(r))
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+class Identity(Initializer):
+    """gain where row and column are equal, else 0: a Dense layer that at first hands on what it gets.
+
+    >>> Identity()((2, 3))
+    array([[1., 0., 0.],
+           [0., 1., 0.]], dtype=float32)
+    """
+
+    identifier = "identity"
+    gain: float
+    arguments = {"gain": partial(checks.number, low=-math.inf)}
+
+    def __init__(self, gain: float = 1.0, **unsupported: Any):
+        self.set_arguments(locals())
+
+    def values(self, shape: tuple[int, ...], rng: Rng) -> Array:
+        if len(shape) != 2:
+            raise ValueError(f"{self}: expected a shape of two axes, got {shape}")
+        return self.gain * np.eye(*shape)
+
+
 def cut_normal(shape: tuple[int, ...], rng: Rng) -> Array:
     """Normal numbers, those beyond 2 and -2 drawn again."""
     values = rng.standard_normal(shape)
@@ -284,11 +337,41 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
+class OfOnesOwn(Initializer):
+    """A function(shape, dtype) of one's own, or an object with such a __call__, as Keras takes them.
+
+    >>> get(lambda shape, dtype=None: np.full(shape, 0.5))((2,))
+    array([0.5, 0.5], dtype=float32)
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def values(self, shape: tuple[int, ...], rng: Rng) -> Array:
+        values = checks.numeric_array(str(self), "result", self.function(shape, dtype="float32"))
+        if values.shape != shape:
+            raise ValueError(f"{self}: expected numbers of shape {shape}, got {values.shape}")
+        return values
+
+    def as_argument(self) -> str:
+        return str(self)  # a name that no file can mean
+
+    def __str__(self) -> str:
+        return f"<{getattr(self.function, '__name__', type(self.function).__name__)}>"
+
+
 # ---- found by name
 
-Identifier = str | Initializer | type[Initializer]  # how users may ask for one
+Identifier = str | Initializer | type[Initializer] | Callable | None  # how users may ask for one
+MATRICES = (Identity, Orthogonal)
 FANS = (GlorotNormal, GlorotUniform, HeNormal, HeUniform, LecunNormal, LecunUniform, VarianceScaling)
-TABLE: dict[str, type[Initializer]] = table(Constant, *FANS, Ones, RandomNormal, RandomUniform, TruncatedNormal, Zeros)
+TABLE: dict[str, type[Initializer]] = table(
+    *(Constant, *FANS, *MATRICES, Ones, RandomNormal, RandomUniform, TruncatedNormal, Zeros)
+)
+constant, ones, zeros, identity, orthogonal = Constant, Ones, Zeros, Identity, Orthogonal  # Keras' other names
+glorot_normal, glorot_uniform, he_normal, he_uniform = GlorotNormal, GlorotUniform, HeNormal, HeUniform
+lecun_normal, lecun_uniform, variance_scaling = LecunNormal, LecunUniform, VarianceScaling
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
 OTHER_NAMES = {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "zero": Zeros}
 
 
@@ -299,7 +382,13 @@ def get(identifier: Any, where: str = "initializer") -> Initializer:
     """
     expected = f"{where}: expected one of {', '.join(map(repr, TABLE))}"
     chosen = GlorotUniform if identifier is None else identifier
+    own_call = isinstance(chosen, Initializer) and type(chosen).__call__ is not Initializer.__call__
+    if own_call or (callable(chosen) and not isinstance(chosen, Initializer | type)):
+        return OfOnesOwn(chosen)
     return find({**TABLE, **OTHER_NAMES}, Initializer, chosen, expected)
+
+
+deserialize = get
 
 
 def argument(where: str, name: str, value: Any) -> Initializer:

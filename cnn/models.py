@@ -25,7 +25,7 @@ from cnn.network import Network, averages, forward
 from cnn.optimizers import Optimizer
 from cnn.results import Outputs
 from cnn.saving import document, model_file
-from cnn.summary import for_stdout, summary_table
+from cnn.summary import for_stdout, summary_html, summary_table
 from cnn.training import batches, fit, step
 from cnn.training.means import RunningMean
 
@@ -66,14 +66,17 @@ class Sequential(Network):
         self.keep(averages(layers, caches) if training else {})
         return y.view(Outputs)
 
+    def _repr_html_(self) -> str:
+        return summary_html(self)
+
     def loss_and_gradients(self, x: ArrayLike, y: ArrayLike, input_gradient: bool = False) -> tuple:
         """(loss, {"conv2d/kernel": dL/dkernel, ...}), and dL/dx as a third with input_gradient=True.
 
         x (N, ...), y (N,). Changes nothing, and Dropout drops nothing.
         Raises ValueError for bad input or before compile.
         """
-        x, y, _ = batches.check_batch(self, "loss_and_gradients", x, y)
-        result = step.run_batch(self, x, y, input_gradient=input_gradient, training=False)
+        batch = batches.check_batch(self, "loss_and_gradients", x, y)
+        result = step.run_batch(self, batch.x, batch.y, input_gradient=input_gradient, training=False)
         return (result.loss, result.grads, result.dx) if input_gradient else (result.loss, result.grads)
 
     def summary(
@@ -216,7 +219,11 @@ class Sequential(Network):
         return np.asarray(self(x))
 
     def save(self, path: str | os.PathLike, overwrite: bool = True) -> None:
-        """Write the model to one .npz file, with the optimizer's state when it is compiled. See saving/."""
+        """Write the model to one file, with the optimizer's state when it is compiled; the ending says the form.
+
+        .npz is ours; .keras opens in Keras 3, .safetensors in PyTorch. See saving/. Raises ValueError for what the form
+        cannot hold.
+        """
         model_file.save_model(self, path, overwrite=overwrite)
 
     def get_config(self) -> dict[str, Any]:
@@ -226,15 +233,12 @@ class Sequential(Network):
         return {"name": self.name, "seed": self.seed, "layers": layers, "build_input_shape": shape}
 
     def save_weights(self, filepath: str | os.PathLike, overwrite: bool = True) -> None:
-        """Write the weights alone to a file as `save` does, for load_weights."""
+        """Write the weights alone to a file as `save` does, for load_weights; .weights.h5 for Keras' as well."""
         model_file.save_model(self, filepath, overwrite=overwrite, include_optimizer=False)
 
     def load_weights(self, filepath: str | os.PathLike) -> None:
-        """Take the weights of the model in a file, whose layers must have these shapes. ModelFileError, ValueError."""
-        saved = model_file.load(filepath, Network)
-        if not self.built:
-            self.build(known(saved.input_shape))
-        self.set_weights(saved.get_weights())
+        """Take the weights in a file, whose layers must have these shapes. Raises ModelFileError, ValueError."""
+        model_file.load_weights(filepath, self)
 
     def to_json(self) -> str:
         """The layers as text, without weights; model_from_json reads it."""
@@ -278,7 +282,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, type] | None 
 
 
 def load_model(path: str | os.PathLike) -> Sequential:
-    """The model that `Sequential.save` wrote, as keras.models.load_model. Raises ModelFileError."""
+    """The model that `Sequential.save` wrote, or Keras (.keras, .h5). Raises ModelFileError."""
     return Sequential.load(path)
 
 

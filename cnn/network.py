@@ -20,7 +20,6 @@ layer before puts out, its parameters, in Keras' words. How a long training is r
 """
 
 import copy
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -28,12 +27,15 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cnn import checks, utils
+from cnn.configurable import snake_case
+from cnn.datasets.preparation import Preparation
 from cnn.layers import Activation, ActivationFunction, Input, Layer, Softmax, Symbol
 from cnn.layers.closing import OpenEnd, closing_name
 from cnn.losses import Loss
 from cnn.metrics import Metric
 from cnn.optimizers import Optimizer
 from cnn.weights import Weights
+from cnn.world import ALONE, Alone
 from kernels import threads
 
 Array = np.ndarray
@@ -100,6 +102,8 @@ class Network(Weights):
     (['inner', 'dense'], ['inner/dense', 'dense'])
     """
 
+    world: Alone = ALONE  # the processes that learn together: see distribute.py
+
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None, seed: int | None = None):
         self.name = name or NAME
         self.seed = utils.default_seed() if seed is None else checks.whole(str(self), "seed", seed, 0, 2**32 - 1)
@@ -119,6 +123,7 @@ class Network(Weights):
         # For the record, and kept in its file.
         self.class_names: tuple[str, ...] | None = None
         self.input_scale: float | None = None  # what photos were multiplied by, 1/255 for bytes; None: unknown
+        self.preparation: Preparation | None = None  # of the photo files that it learned from; None: of no such files
         self.made_by: str | None = None  # the command that trained it
         self.file: str | None = None  # where it came from; not kept
         for layer in layers or []:
@@ -204,8 +209,13 @@ class Network(Weights):
         """What it says of its input where it stands among the layers of another."""
         return self.photo_shape
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the parameters for inputs of this shape, batch axis first, as in Keras: (None, 28, 28, 1)."""
+    def build(self, input_shape: tuple[int | None, ...] | None = None) -> None:
+        """Create the parameters for inputs of this shape, batch axis first, as in Keras: (None, 28, 28, 1).
+
+        Without one it must be built already. Raises ValueError.
+        """
+        if input_shape is None:
+            return self.require_built("build")
         if not isinstance(input_shape, tuple | list) or len(input_shape) < 2:
             expected = "a shape with a batch axis such as (None, 28, 28, 1)"
             raise ValueError(f"{self}: build: expected {expected}, got {input_shape!r}")
@@ -391,7 +401,6 @@ def _copied(layer, dtype):
 
 def _free_name(layer, taken):
     """conv2d, conv2d_1, conv2d_2 ...: the first that this network has not given away."""
-    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
-    base = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+    base = snake_case(type(layer).__name__)
     names = [base] + [f"{base}_{k}" for k in range(1, len(taken) + 2)]
     return next(name for name in names if name not in taken)

@@ -27,7 +27,7 @@ OF_NUMPY = frozenset(WORDS.split())
 def __getattr__(name: str) -> Any:
     if name in OF_NUMPY:
         return getattr(np, name)
-    if name in activations.__all__ and name != "get":
+    if name in activations.__all__ and name not in ("get", "serialize", "deserialize"):
         return getattr(activations, name)
     raise AttributeError(f"module 'cnn.ops' has no attribute {name!r}: what a layer puts out is an array for NumPy")
 

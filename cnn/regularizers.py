@@ -7,6 +7,7 @@ import numpy as np
 
 from cnn import checks
 from cnn.configurable import Configurable, find, table
+from cnn.configurable import serialize as serialize
 
 Array = np.ndarray
 FACTOR = partial(checks.number, low=0, high=1e6)
@@ -97,6 +98,9 @@ def get(identifier: Any, where: str = "regularizer") -> Regularizer | None:
         return L1L2(0.01, 0.01)
     expected = f"{where}: expected None, 'l1', 'l2', 'l1_l2' or an object such as regularizers.L2(0.01)"
     return find(TABLE, Regularizer, identifier, expected)
+
+
+deserialize = get
 
 
 def argument(where: str, name: str, value: Any) -> Regularizer | None:

@@ -1,12 +1,13 @@
-"""The table of Sequential.summary, in Keras' form."""
+"""The table of Sequential.summary, in Keras' form; and the same in a notebook, where a model shows itself."""
 
+import html
 import shutil
 import sys
 import textwrap
 from typing import Any
 
 from cnn import checks
-from cnn.terminal import can_write
+from cnn.terminal import can_write, visible
 
 WIDTHS = (0.45, 0.80, 1.0)  # where the columns end
 ASCII = str.maketrans("━─┃│┏┳┓┡╇┩├┼┤└┴┘", "=-||" + "+" * 12)  # the same lines where nothing else can be written
@@ -54,6 +55,20 @@ def _totals(model: Any) -> list[str]:
         f" {kind} params: {sum(a.size for a in arrays):,} ({_bytes(sum(a.nbytes for a in arrays))})"
         for kind, arrays in kinds.items()
     ]
+
+
+def summary_html(model: Any) -> str:
+    """The same table as HTML, with the layers of networks inside. Names may come from strangers: they stay text."""
+    text = lambda words: html.escape(visible(words))
+    row = lambda tag, cells: "".join(
+        f'<{tag} style="text-align:{side}">{text(cell)}</{tag}>'
+        for side, cell in zip(("left", "left", "right"), cells, strict=True)
+    )
+    head = row("th", ("Layer (type)", "Output shape", "Parameters"))
+    body = "".join(f"<tr>{row('td', cells[:3])}</tr>" for cells in _rows(model, expand_nested=True))
+    totals = "<br>".join(text(line.strip()) for line in _totals(model))
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div><b>{text(str(model))}</b>{whole}<small>{totals}</small></div>"
 
 
 def for_stdout(table: str) -> str:

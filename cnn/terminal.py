@@ -79,21 +79,32 @@ def draw(stream: TextIO, text: str) -> None:
 
 
 def draw_photo(photo: "np.ndarray", style: Style) -> list[str]:
-    """A photo (H, W), uint8, H even, as H/2 lines of W characters: one character shows two pixels, upper and lower.
+    """A photo (H, W) or (H, W, 3), uint8, H even, as H/2 lines of W characters: each shows two pixels, upper and lower.
 
-    With colour, half-blocks in 26 greys; without, blocks and shades, or ASCII. Bright pixels are the inked ones.
+    With colour, half-blocks in 26 greys, or in 216 colours; without, blocks and shades, or ASCII. Bright pixels are the
+    inked ones.
     """
-    pairs = photo.astype(int).reshape(len(photo) // 2, 2, -1).transpose(0, 2, 1)
+    in_colour = photo.ndim == 3
+    if in_colour and not style.colour:
+        photo = photo.mean(axis=2).round()
+    rows = photo.astype(int).reshape(len(photo) // 2, 2, photo.shape[1], -1)
+    pairs = [list(zip(upper.tolist(), lower.tolist(), strict=True)) for upper, lower in rows]
     if style.colour:
-        return [_grey_line(line) for line in pairs]
+        return [_coloured_line(line, _colour if in_colour else _grey) for line in pairs]
     character = _block if style.unicode else _ascii
-    return ["".join(character(*pair) for pair in line) for line in pairs]
+    return ["".join(character(*top, *bottom) for top, bottom in line) for line in pairs]
 
 
-def _grey_line(pairs) -> str:
-    greys = [(_grey(top), _grey(bottom)) for top, bottom in pairs]
-    runs = ((colours, len(list(run))) for colours, run in groupby(greys))
+def _coloured_line(pairs, code) -> str:
+    codes = [(code(*top), code(*bottom)) for top, bottom in pairs]
+    runs = ((colours, len(list(run))) for colours, run in groupby(codes))
     return "".join(f"\x1b[38;5;{top};48;5;{bottom}m" + "▀" * count for (top, bottom), count in runs) + RESET
+
+
+def _colour(red: int, green: int, blue: int) -> int:
+    """The nearest of the terminal's colours: six steps each of red, green and blue, from 16 on."""
+    red, green, blue = (round(value / 255 * 5) for value in (red, green, blue))
+    return 16 + 36 * red + 6 * green + blue
 
 
 def _grey(value: int) -> int:
@@ -113,10 +124,25 @@ def _ascii(top: int, bottom: int) -> str:
     return SHADES_ASCII[round((top + bottom) / 510 * (len(SHADES_ASCII) - 1))]
 
 
-def half_size(photo: "np.ndarray") -> "np.ndarray":
-    """A photo (H, W) at half its size: each pixel the mean of four."""
-    height, width = photo.shape
-    return photo.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)).round().astype("uint8")
+def fitted(photo: "np.ndarray", most: int) -> "np.ndarray":
+    """A photo (H, W, ...) of at most so many rows and columns, for draw_photo: its pixels are means of neighbours."""
+    height, width = photo.shape[:2]
+    factor = min(1.0, most / max(height, width))
+    for axis, new in enumerate((max(2, int(height * factor) // 2 * 2), max(1, int(width * factor)))):
+        photo = _means(photo, new, axis)
+    return photo.round().astype("uint8")
+
+
+def _means(values, new, axis):
+    """Along an axis `new` means of neighbours."""
+    import numpy as np
+
+    old = values.shape[axis]
+    if new == old:
+        return values
+    starts = np.arange(new) * old // new
+    counts = np.diff(starts, append=old).reshape([-1 if k == axis else 1 for k in range(values.ndim)])
+    return np.add.reduceat(values.astype(float), starts, axis) / counts
 
 
 def bar(share: float, width: int, style: Style) -> str:

@@ -7,12 +7,17 @@ order of calls, so a run that is resumed draws what the uninterrupted run would 
 import copy
 import itertools
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cnn import checks
+from cnn.datasets.directory import ImageDataset as ImageDataset
+from cnn.datasets.directory import image_dataset_from_directory as image_dataset_from_directory
+from cnn.datasets.directory import img_to_array as img_to_array
+from cnn.datasets.directory import load_img as load_img
+from kernels import draws
 
 INITIALISATION, SHUFFLE, DROPOUT, CALL, PHOTO, SIDE = 1, 2, 3, 4, 5, 6  # the purposes
 # CALL: dropout in model(x, training=True); PHOTO, SIDE: see DrawsOfPhotos
@@ -138,63 +143,67 @@ Sequence = PyDataset  # Keras' older name
 class ShardOfDraws:
     """Draws numbers for a whole batch and hands out those of one shard: cutting the batch changes no draw.
 
-    >>> whole = np.random.default_rng(0).random((4, 2))
-    >>> second_half = ShardOfDraws(np.random.default_rng(0), batch_size=4, shard=slice(2, 4)).random((2, 2))
+    >>> whole = ShardOfDraws(np.random.default_rng(0), slice(0, 4)).random((4, 2))
+    >>> second_half = ShardOfDraws(np.random.default_rng(0), slice(2, 4)).random((2, 2))
     >>> bool((second_half == whole[2:]).all())
     True
     """
 
-    def __init__(self, rng: np.random.Generator, batch_size: int, shard: slice):
-        self.rng, self.batch_size, self.shard = rng, batch_size, shard
+    def __init__(self, rng: np.random.Generator, shard: slice | np.ndarray):
+        """shard: where its photos stand in the batch, as a slice or by their numbers."""
+        self.rng = rng
+        self.rows = np.arange(shard.start, shard.stop) if isinstance(shard, slice) else shard
 
     def random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform in [0, 1), of this shape; the first axis is the shard's photos."""
-        per_photo, generator = math.prod(shape[1:]), cast(np.random.PCG64, self.rng.bit_generator)
-        generator.advance(self.shard.start * per_photo)  # a number is one step of the generator
-        numbers = self.rng.random(shape)
-        generator.advance((self.batch_size - self.shard.stop) * per_photo)
-        return numbers
+        return _uniform(self.key(), self.rows, shape)
+
+    def key(self) -> np.uint64:
+        """What the next numbers are drawn by (kernels/draws.py)."""
+        return _key(self.rng)
 
     def part(self, shard: slice) -> "ShardOfDraws":
-        """The same for a part of the batch, from where this one stands; neither changes what the other draws."""
-        return ShardOfDraws(copy.deepcopy(self.rng), self.batch_size, shard)
+        """The same for a part of these photos, from where this one stands; neither changes what the other draws."""
+        return ShardOfDraws(copy.deepcopy(self.rng), self.rows[shard])
 
 
 class DrawsOfPhotos:
-    """Draws numbers by photo: in a pass over all of `count` photos each has a row of a table, wherever it stands in it.
+    """Draws numbers by photo: in a pass over all photos each has numbers of its own, wherever it stands in it.
 
-    >>> some, others = (DrawsOfPhotos(0, 3, 0, count=9).of(photos) for photos in ([5, 2], [2, 7, 5]))
+    >>> some, others = (DrawsOfPhotos(seed=0, epoch=3, layer=0).of(photos) for photos in ([5, 2], [2, 7, 5]))
     >>> bool((some.random((2, 4)) == others.random((3, 4))[[2, 0]]).all())
     True
     """
 
-    def __init__(self, seed: int, epoch: int, layer: int, count: int):
-        self.key, self.epoch, self.layer, self.count = seed, epoch, layer, count
-        self.tables: dict[tuple, np.ndarray] = {}
-        self.photos: Any = slice(None)
+    def __init__(self, seed: int, epoch: int, layer: int, photos: ArrayLike = ()):
+        self.seed, self.epoch, self.layer, self.photos = seed, epoch, layer, np.asarray(photos)
         self.calls = 0
 
     def of(self, photos: ArrayLike) -> "DrawsOfPhotos":
         """The draws for the photos with these numbers, (N,)."""
-        some = copy.copy(self)  # the tables are the same
-        some.photos = photos
-        return some
+        return DrawsOfPhotos(self.seed, self.epoch, self.layer, photos)
 
     def random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform in [0, 1), of this shape; the first axis is the photos."""
         self.calls += 1
-        return self._rows(PHOTO, self.epoch, self.calls, shape)
+        key = _key(generator(self.seed, PHOTO, self.epoch, self.calls, self.layer))
+        return _uniform(key, self.photos, shape)
 
     def alternating(self, shape: tuple[int, ...]) -> np.ndarray:
         """Drawn once for all epochs, and half a round further in each: below 1/2 in every second one."""
-        return (self._rows(SIDE, 0, 0, shape) + self.epoch % 2 / 2) % 1
+        drawn = _uniform(_key(generator(self.seed, SIDE, layer=self.layer)), self.photos, shape)
+        return (drawn + self.epoch % 2 / 2) % 1
 
-    def _rows(self, purpose, epoch, step, shape):
-        key = purpose, step, shape[1:]
-        if key not in self.tables:
-            rng = generator(self.key, purpose, epoch, step, self.layer)
-            self.tables[key] = rng.random((self.count, *shape[1:]))
-        return self.tables[key][self.photos]
+
+def _key(rng):
+    return rng.integers(2**64, dtype=np.uint64)
+
+
+def _uniform(key, rows, shape):
+    """The numbers of these rows (N,) under a key, of this shape (N, ...)."""
+    numbers = np.empty((shape[0], math.prod(shape[1:])))
+    draws.uniform(numbers, rows.astype(np.uint64), key)
+    return numbers.reshape(shape)
 
 
 Rng = np.random.Generator | ShardOfDraws | DrawsOfPhotos  # what a layer that draws is given

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from cnn.layers import Layer
-from cnn.variables import Variable, named
+from cnn.variables import Variable
 
 Array = np.ndarray
 
@@ -58,18 +58,20 @@ class Weights:
     @property
     def weights(self) -> list[Variable]:
         """The parameters themselves: layer by layer, kernel before bias, each with its name."""
-        return [named(key, value) for key, value in self.params.items()]
+        found = [(name, weight) for name, layer in self.flat() for weight in layer.weights]
+        for name, weight in found:
+            weight.path = f"{name}/{weight.name}"  # of a layer in an inner network both names
+        return [weight for _, weight in found]
 
     @property
     def trainable_weights(self) -> list[Variable]:
         """Those that the optimizer changes."""
-        return [named(key, value) for key, value in self.trainable_params.items()]
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The others: of frozen layers, and averages that training keeps."""
-        trainable = self.trainable_params
-        return [weight for weight in self.weights if weight.path not in trainable]
+        return [weight for weight in self.weights if not weight.trainable]
 
     variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
 
@@ -114,6 +116,11 @@ class Weights:
             layer.set_weights([weights.pop(0) for _ in layer.params])
         for layer, new in zip(layers, checked, strict=True):
             layer.params = new.params
+
+    def constrain(self) -> None:
+        """Bring the parameters that have constraints back to where these want them, after a step of training."""
+        for _, layer in self.flat():
+            layer.constrain()
 
     def keep(self, averages: dict[str, Array]) -> None:
         """Write these averages over the old ones, after a step of training; network.averages gives them."""

@@ -33,9 +33,11 @@ def compiled(function: Callable | None = None, **options: Any) -> Callable:
     function.__qualname__ = f"{function.__qualname__}-{DIGEST}"
     kernel = njit(nogil=True, **options)(function)
     if kernel is not function:  # as it is with NUMBA_DISABLE_JIT
-        kernel._cache = Cache(
-            function
-        )  # where njit(cache=True) puts a FunctionCache, which raises what this one forgives
+        # where njit(cache=True) puts a FunctionCache, which raises what this one forgives
+        kernel._cache = Cache(function)
+        # Compiled or read from its file: broken off within, Numba would be left unable to, or even crash the process.
+        make = kernel._compile_for_args
+        kernel._compile_for_args = lambda *args, **kws: threads.aside(lambda: make(*args, **kws))
     return kernel
 
 

@@ -1,4 +1,4 @@
-"""The steps of RMSprop, Adam with amsgrad, Nadam, Adamax, Adagrad and Adadelta, each in one pass over the arrays.
+"""The steps of RMSprop, Adam with amsgrad, Nadam, Adamax, Adagrad, Adadelta and Lion, each in one pass over the arrays.
 
 As Adam's (adam.py), in all threads where there are many numbers; what shrinks to almost nothing becomes 0 for the
 reason given there. Each `..._update` changes contiguous arrays of one shape and dtype in place, and raises ValueError
@@ -221,6 +221,32 @@ def adadelta_into(
         s[k] = zero if sk < threshold else sk
         r[k] = zero if rk < threshold else rk
         w[k] -= rate * d
+
+
+def lion_update(w: Array, g: Array, m: Array, rate: float, beta_1: float, beta_2: float) -> None:
+    """w -= rate sign(beta_1 m + (1 - beta_1) g),   m = beta_2 m + (1 - beta_2) g"""
+    numbers = [rate, beta_1, 1 - beta_1, beta_2, 1 - beta_2, negligible(w.dtype, 1)]
+    _in_one_pass(lion_into, [w, g, m], numbers)
+
+
+@in_threads(least=LEAST, error_model="numpy")
+def lion_into(
+    w: Array,
+    g: Array,
+    m: Array,
+    rate: float,
+    beta_1: float,
+    rest_1: float,
+    beta_2: float,
+    rest_2: float,
+    threshold: float,
+) -> None:
+    """lion_update over flat arrays, with 1 - beta_1 and 1 - beta_2 as rests."""
+    zero = w.dtype.type(0)
+    for k in prange(w.size):
+        w[k] -= rate * np.sign(beta_1 * m[k] + rest_1 * g[k])
+        mk = beta_2 * m[k] + rest_2 * g[k]
+        m[k] = zero if abs(mk) < threshold else mk
 
 
 def move_average(average: Array, w: Array, momentum: float) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import functools
 import os
+import platform
 import sys
 import threading
 from collections import deque
@@ -22,6 +23,10 @@ from numba import config, set_num_threads
 from kernels import blas
 
 MAX_THREADS = 1024
+MOST_SHARDS = 8  # each more costs a sum of gradients; beyond it that takes more than it saves: benchmarks/cores.py
+# How often a thread of the team looks for work before it sleeps: for about a tenth of a millisecond. It takes a
+# nanosecond to look, but an x86 then rests (`pause`) for 25 to 57, as was measured.
+TURNS = "3000" if platform.machine() in ("x86_64", "AMD64") else "100000"
 _threads = None  # set by set_threads; None means one for each core
 _crew: tuple[SimpleQueue, list[threading.Thread]] | None = None  # the queue of work, and who looks there for it
 
@@ -32,7 +37,7 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_team = threading.Lock()  # who holds it may start a kernel in several threads
+_team: dict[str, int] = {}  # who may start kernels in several threads: "holder" is a thread
 _most: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # threads of a team
 _forked = False
 
@@ -46,8 +51,8 @@ _cores = cores()  # asked once: a pass asks often
 
 
 def default_shards() -> int:
-    """One shard a core, or one in all where BLAS insists on using threads of its own."""
-    return cores() if blas.controllable() else 1
+    """One shard a core, but not more than MOST_SHARDS; one in all where BLAS insists on using threads of its own."""
+    return min(cores(), MOST_SHARDS) if blas.controllable() else 1
 
 
 def get_threads() -> int:
@@ -93,17 +98,31 @@ def run(task: Callable[[Any], Any], parts: Iterable[Any]) -> list:
     return job.results
 
 
+def aside(task: Callable[[], Any]) -> Any:
+    """task(), where Ctrl-C cannot break into it: in a helper, while the main thread waits until it has ended."""
+    job = _Job(lambda _: task(), [None])
+    if threading.current_thread() is not threading.main_thread() or sys.gettrace():
+        job.work()
+    else:
+        job.have_helpers_work(1)
+    if job.errors:
+        raise job.errors.pop(0)
+    return job.results[0]
+
+
 def join() -> bool:
     """Whether this thread may now start a kernel in team_size() threads; then it must call part() behind it.
 
     They are OpenMP's, which wait awake, or else Numba's own. Not where another thread has them, in a helper, and after
     a fork, whose child does not have them.
     """
-    size = team_size()
-    if size == 1 or not _team.acquire(blocking=False):
+    size, me = team_size(), threading.get_ident()
+    # setdefault is one step. What Ctrl-C left held by this thread between join and part, this thread has still.
+    if size == 1 or _team.setdefault("holder", me) != me:
         return False
     if _here.team != size:
         with _short_wait():
+            aside(lambda: set_num_threads(size))  # the first of all loads OpenMP
             set_num_threads(size)
         _here.team = size
     return True
@@ -111,20 +130,21 @@ def join() -> bool:
 
 def part() -> None:
     """Let others join."""
-    _team.release()
+    _team.pop("holder", None)
 
 
 @contextlib.contextmanager
 def _short_wait() -> Iterator[None]:
     """Meanwhile whoever loads GNU's OpenMP, as set_num_threads does at first, tells it how long to wait awake.
 
-    A millisecond: longer than from kernel to kernel. Its own choice is ten times as long, and takes the cores from
-    other programs; to sleep at once costs each kernel what it takes to wake.
+    TURNS last from kernel to kernel, mostly. To sleep at once costs each kernel what it takes to wake
+    (a fifth of a step); to wait awake for long, as it does itself, takes the cores from other programs, and from
+    the thread of this team whose core another program has: beside one on two cores, steps then took twice as long.
     """
     if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         yield
         return
-    os.environ["GOMP_SPINCOUNT"] = "20000"
+    os.environ["GOMP_SPINCOUNT"] = TURNS
     try:
         yield
     finally:
@@ -213,8 +233,9 @@ def _forget_helpers() -> None:
 
 
 def _in_a_child() -> None:
-    global _forked, _team
-    _forked, _team = True, threading.Lock()
+    global _forked
+    _forked = True
+    _team.clear()
     _forget_helpers()
 
 

@@ -14,6 +14,12 @@ pytest_plugins = ["commandline", "idx_files", "model_files", "page_browser"]
 
 # Without PyTorch there is nothing to compare with: `pytest -m parity` then finds no test, an error and not a pass.
 collect_ignore = [] if find_spec("torch") else ["test_parity.py", "test_parity_layers.py"]
+collect_ignore += (
+    []
+    if find_spec("keras") and find_spec("h5py")
+    else ["test_keras_files.py", "test_torch_files.py", "test_onnx_files.py"]
+)
+collect_ignore += [] if find_spec("mpi4py") else ["test_ranks.py"]
 
 # A shell starts what runs in its background deaf to Ctrl-C, and the programs that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

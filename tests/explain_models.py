@@ -12,7 +12,25 @@ from cnn import article
 from cnn.datasets import fashion_mnist
 from cnn.explain import trace
 from cnn.explain.terminal.text import piped
-from cnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D, ReLU, Softmax
+from cnn.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Cropping2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    MaxPooling2D,
+    RandomFlip,
+    ReLU,
+    Rescaling,
+    Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
+)
 from cnn.models import Sequential
 from cnn.terminal import Style
 
@@ -88,6 +106,54 @@ def normalized() -> Sequential:
     )
     model(np.random.default_rng(1).random((5, 28, 28, 1)), training=True)
     return model
+
+
+@cache
+def colour() -> Sequential:
+    """Colour photos of another size, own classes, and much of what the page's engine can do beside convolutions."""
+    model = Sequential(
+        [
+            Rescaling(1 / 127.5, -1, input_shape=(20, 24, 3)),
+            RandomFlip(),
+            Conv2D(5, (3, 2), strides=(2, 1), padding="same", activation="tanh"),
+            ZeroPadding2D(((1, 0), (0, 2))),
+            AveragePooling2D(3, 2, "same"),
+            BatchNormalization(),
+            Activation("gelu"),
+            UpSampling2D(2),
+            Cropping2D(1),
+            Conv2D(4, 3, activation="leaky_relu"),
+            Dense(6, activation="selu"),
+            GlobalMaxPooling2D(),
+            Dropout(0.3),
+            Dense(3),
+        ],
+        seed=3,
+    )
+    model.input_scale, model.class_names = 1.0, ("cat", "dog", "owl")
+    model(np.random.default_rng(0).random((4, 20, 24, 3)) * 255, training=True)
+    return model
+
+
+@cache
+def pooled() -> Sequential:
+    """Pools that overlap and are not square, one mean for each map, and three classes of one's own."""
+    layers = [
+        Conv2D(6, 3, strides=2, activation="relu", input_shape=(28, 28, 1)),
+        MaxPooling2D((3, 2), (2, 1), "same"),
+        Conv2D(70, 1, activation="elu", use_bias=False),
+        GlobalAveragePooling2D(),
+        Dense(3, activation="softmax"),
+    ]
+    model = with_biases(Sequential(layers, seed=5))
+    model.input_scale, model.class_names = 1 / 255, ("shoe", "shirt", "bag")
+    return model
+
+
+@cache
+def deep() -> Sequential:
+    """What `cnn train --filters 8,16,32 --kernel-size 5` makes, untrained."""
+    return with_biases(article.convolutional((8, 16, 32), 5, seed=1))
 
 
 MODELS = {"tiny": tiny, "sure": sure, "dense": dense, "odd": odd, "normalized": normalized}

@@ -26,6 +26,20 @@ LAYERS = [
     *[(partial(layers.Activation, name), (7,)) for name in FORMULAS],
     (lambda: layers.LeakyReLU(0.1), (7,)),
     (lambda: layers.ELU(0.5), (7,)),
+    (lambda: layers.PReLU("random_normal", shared_axes=1), (3, 4)),
+    (lambda: layers.Softmax(axis=1), (3, 4)),
+    (lambda: layers.Conv2DTranspose(3, (3, 2), 2, "same", activation="relu"), (3, 4, 2)),
+    (lambda: layers.Conv2DTranspose(2, 3, (1, 2), output_padding=(0, 1)), (2, 3, 2)),
+    (lambda: layers.DepthwiseConv2D((2, 3), 2, "same", 2, activation="relu"), (5, 4, 2)),
+    (lambda: layers.SeparableConv2D(3, 3, depth_multiplier=2), (4, 5, 2)),
+    (lambda: layers.Cropping2D(((1, 0), (0, 2))), (3, 4, 2)),
+    (lambda: layers.UpSampling2D((2, 3)), (3, 2, 2)),
+    (lambda: layers.Resizing(5, 3), (3, 4, 2)),
+    (lambda: layers.CenterCrop(2, 3), (5, 4, 2)),
+    (lambda: layers.RandomContrast((0.5, 0.5), value_range=(-0.6, 0.5)), (4, 3, 2)),
+    (lambda: layers.RandomBrightness((0.1, 0.2), value_range=(-0.9, 0.7)), (4, 3, 2)),
+    (lambda: layers.GaussianDropout(0.3), (10,)),
+    (lambda: layers.AlphaDropout(0.3), (10,)),
     (lambda: layers.Dense(3, activation=partial(activations.gelu, approximate=True)), (4,)),
     (lambda: layers.AveragePooling2D((2, 3), 2, "same"), (5, 5, 2)),
     (lambda: layers.GlobalAveragePooling2D(), (3, 4, 2)),
@@ -314,3 +328,13 @@ def step_gate():
     for key, w in by_hand.params.items():
         moved, right = fitted.params[key] - before[key], w - before[key]
         assert gradcheck.relative_error(right, moved) <= 1e-4, key
+
+
+def backward_of(kind, change):
+    """A fault: (dx, grads) of this kind of layer, changed."""
+    original = kind.backward
+
+    def faulty(self, dy, cache, need_dx=True):
+        return change(*original(self, dy, cache, need_dx))
+
+    return lambda patch: patch.setattr(kind, "backward", faulty)

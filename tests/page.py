@@ -7,9 +7,10 @@ import re
 import zlib
 from html.parser import HTMLParser
 
+import explain_models
 import numpy as np
 
-from cnn import pretrained, saving
+from cnn import photos, pretrained, saving
 from cnn.datasets import fashion_mnist
 from cnn.explain import trace
 from cnn.explain.page import build
@@ -40,6 +41,39 @@ def traced(number=NUMBER):
 def text(number=NUMBER):
     """The page about one test photo."""
     return build.page(*networks(), build.Example(number, *test_set(), small_comparison()))
+
+
+def own_photo():
+    """A photo that is none of the set, without a label."""
+    return photos.Photo(test_set()[0][30], "my shoe.png")
+
+
+@functools.cache
+def colour_photos():
+    """Seven photos (20, 24, 3), and their labels."""
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 20, 24, 3), dtype=np.uint8)
+    return pixels, np.array([0, 1, 2, 0, 1, 2, 2], np.uint8)
+
+
+OTHERS = {  # networks that are not the article's, with what their pages are about
+    "dense": lambda: (networks()[1], build.Example(9, *test_set())),
+    "deep": lambda: (explain_models.deep(), build.Example(9, *test_set())),
+    "odd": lambda: (explain_models.odd(), build.Example(9, *test_set())),
+    "normalized": lambda: (explain_models.normalized(), build.Example(9, *test_set())),
+    "pooled": lambda: (explain_models.pooled(), build.Example(None, *test_set(), own=own_photo())),
+    "colour": lambda: (explain_models.colour(), build.Example(2, *colour_photos())),
+}
+
+
+@functools.cache
+def other(name):
+    """(trace, page) of one of the other networks."""
+    model, example = OTHERS[name]()
+    chosen = photos.Photo(example.pixels[(example.number or 1) - 1], "", example.number, None)
+    photo = example.own or chosen
+    label = None if example.own else int(example.labels[example.number - 1])
+    t = trace(model, photo.pixels, None, label, example.number, photo.title if example.own else "")
+    return t, build.page(model, networks()[1], example)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ const folder = process.argv[2];
 const Engine = require(`${folder}/engine.js`);
 const Proof = require(`${folder}/proof.js`);
 const Terms = require(`${folder}/terms.js`);
+const Path = require(`${folder}/path.js`);
 const Prepare = require(`${folder}/prepare.js`);
 
 function read(name) {
@@ -14,25 +15,27 @@ function read(name) {
 }
 const write = (name, t) => fs.writeFileSync(name, Buffer.from(Float64Array.from(t).buffer));
 const answer = (value) => fs.writeFileSync("out.json", JSON.stringify(value));
-const all = (names, prefix = "") => Object.fromEntries(names.map((n) => [n, read(prefix + n)]));
 
-function passes(target) {
-  const P = all(Engine.PARAMS), T = Engine.forward(P, read("x"));
-  return { P, T, G: Engine.backward(P, T, target), target };
+// The pass of a job's network, whose arrays are files named n0, n1, ... in the order of `tensors`, and x.
+function pass({ plan, tensors, target, name = "", known }) {
+  const net = new Engine.Network(plan), P = Object.fromEntries(tensors.map((one, n) => [one, read(`${name}n${n}`)]));
+  const T = net.forward(P, read(`${name}x`));
+  Proof.splitTies(new Proof.Report(1e-12), net, T, known, name);
+  return { net, P, T, G: net.backward(P, T, target), target };
 }
 
-function onePhoto(P, D, given) {
-  const x = Engine.arrange(read(given.file), given), T = Engine.forward(P, x), report = new Proof.Report(1e-12);
-  Proof.splitTies(report, T, given.ties, given.file);
+function onePhoto(net, P, given) {
+  const x = Engine.arrange(read(given.file), given.shape, given), T = net.forward(P, x);
+  const report = new Proof.Report(1e-12);
+  Proof.splitTies(report, net, T, given, given.file);
   if (report.failures.length) throw new Error(report.failures[0]);
-  const found = { ...T, ...Engine.backward(P, T, given.target), dense: Engine.denseNet(D, x).p,
-    loss: [Engine.lossOf(T.z4, given.target)] };
+  const found = { ...T, ...net.backward(P, T, given.target), loss: [net.loss(T, given.target)] };
   write(`${given.file}.out`, Object.values(found).flatMap((t) => Array.from(t)));
-  return Object.entries(found).map(([name, t]) => [name, t.length]);
+  return Object.entries(found).map(([name, t]) => [name, t.length, net.shapes[name]]);
 }
 
 function oneConvolution([k, s, padding, H, W, C, F], n) {
-  const g = Engine.plan(H, W, C, F, k, s, padding), x = read(`${n}x`), w = read(`${n}w`);
+  const g = Engine.geometry([H, W, C], F, [k, k], [s, s], padding), x = read(`${n}x`), w = read(`${n}w`);
   const z = Engine.conv(g, x, w, read(`${n}b`)), { dW, db, dx } = Engine.convBackward(g, x, w, read(`${n}dz`));
   write(`${n}out`, [g.OH, g.OW, g.top, g.bottom, g.left, g.right, ...z, ...dW, ...db, ...dx]);
 }
@@ -69,22 +72,22 @@ function taken(text) {
 }
 
 const JOBS = {
-  network: ({ photos }) => {
-    const P = all(Engine.PARAMS), D = {};
-    for (const name of ["W1", "b1", "W2", "b2"]) D[name] = read(`dense${name}`);
-    answer(photos.map((given) => onePhoto(P, D, given)));
-  },
+  networks: ({ networks }) => answer(networks.map((given) => {
+    const { net, P } = pass(given);
+    return given.photos.map((photo) => onePhoto(net, P, photo));
+  })),
   lab: ({ cases }) => cases.forEach(oneConvolution),
-  check: ({ target, entries }) => {
-    const { P, T, G } = passes(target);
-    answer(entries.map(([name, index]) => Engine.check(P, T, G, target, name, index)));
+  check: (job_) => {
+    const { net, P, T, G, target } = pass(job_);
+    answer(job_.entries.map(([name, index]) => net.check(P, T, G, target, name, index)));
   },
   sha: ({ texts }) => answer(texts.map((text) => Proof.sha256(Proof.bytes(text)))),
   base64: ({ texts }) => answer(texts.map(taken)),
-  sentences: ({ target, cases }) => {
-    const tensorOf = Terms.tensors(passes(target));
-    answer(cases.map((one) => oneSentence(tensorOf, one)));
+  sentences: (job_) => {
+    const tensorOf = Terms.tensors(pass(job_));
+    answer(job_.cases.map((one) => oneSentence(tensorOf, one)));
   },
+  paths: ({ layers, cases }) => answer(cases.map(([path, k, cell]) => Path.through(layers, path, k, cell))),
   own: ({ shapes }) => answer(shapes.map(onePicture)),
   blocks: ({ blocks }) => blocks.forEach(oneBlock),
 };

@@ -24,6 +24,8 @@ HEAD = {
         layers.Rescaling(0.5),
         layers.RandomFlip("horizontal"),
         layers.RandomRotation(0.1),
+        layers.RandomContrast((0.2, 0.4), value_range=(0, 1)),
+        layers.RandomBrightness(0.2, value_range=(0, 1)),
         layers.RandomErasing((0.5, 0.5), (0.1, 0.4), value_range=(0, 1)),
     ],
 }
@@ -76,7 +78,7 @@ def test_a_photo_in_an_epoch_is_changed_in_one_way(head):
 def test_ahead_and_in_the_layers_the_same_is_computed(head):
     model, (x, y) = network(head), numbered()
     (_, batch, done), *_ = ahead.batches(model, Arrays(Batch(x, y), 10), 0)
-    rngs = {layer.name: utils.DrawsOfPhotos(model.seed, 0, k, 10) for k, layer in enumerate(model.layers)}
+    rngs = {layer.name: utils.DrawsOfPhotos(model.seed, 0, k, range(10)) for k, layer in enumerate(model.layers)}
     expected, _ = forward(model.layers[:done], x.astype(np.float32), training=True, rngs=rngs)
     assert done == len(head())
     np.testing.assert_allclose(batch.x, expected, rtol=0, atol=1e-6)

@@ -63,8 +63,8 @@ def test_the_best_is_the_network_of_the_article_trained_otherwise(cnn_model):
     assert [layer.get_config() for layer in best.layers] == [layer.get_config() for layer in cnn_model.layers]
 
 
-def test_there_are_three_shipped_models():
-    with pytest.raises(ValueError, match="pretrained: expected 'cnn', 'dense', 'best', got 'resnet'"):
+def test_there_are_four_shipped_models():
+    with pytest.raises(ValueError, match="pretrained: expected 'cnn', 'dense', 'best', 'early', got 'resnet'"):
         pretrained.path("resnet")
 
 
@@ -78,7 +78,9 @@ def retrain(folder, name):
     return (folder / f"{name}.npz").read_bytes(), saving.load_model(folder / f"{name}.npz"), done.stdout
 
 
-@pytest.mark.parametrize("name", ["dense", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn", "best"))])
+@pytest.mark.parametrize(
+    "name", ["dense", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn", "best", "early"))]
+)
 def test_the_command_that_made_them_makes_them(tmp_path, name):
     """The same path in small: a model of the same layers that has learned something, and the same bytes each time."""
     content, model, out = retrain(tmp_path / "a", name)

@@ -22,6 +22,8 @@ RANDOM = {
     "zoom": lambda: layers.RandomZoom(0.5, 0.3),
     "rotation": lambda: layers.RandomRotation(0.2, fill_mode="constant", fill_value=0.5),
     "erasing": lambda: layers.RandomErasing((0.5, 0.9), (0.1, 0.4), value_range=(0, 1)),
+    "contrast": lambda: layers.RandomContrast((0.5, 0.9), value_range=(-1, 2)),
+    "brightness": lambda: layers.RandomBrightness(0.3, value_range=(-1, 2)),
 }
 EVERY_KIND = pytest.mark.parametrize("make", RANDOM.values(), ids=RANDOM)
 

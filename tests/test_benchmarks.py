@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_readme import ROOT
 
-from benchmarks import article, family, networks, peers, plain_numpy, report, step
+from benchmarks import article, cores, family, networks, peers, plain_numpy, report, step
 from benchmarks.child import Child, ChildError
 from cnn import layers, models
 from cnn.article import convolutional
@@ -21,7 +21,7 @@ def with_whole_numbers(document):
     return {int(key) if key.isdecimal() else key: value for key, value in document.items()}
 
 
-@pytest.mark.parametrize("name", ["kernels", "step", "scaling", "peers", "family"])
+@pytest.mark.parametrize("name", ["kernels", "step", "cores", "scaling", "peers", "family", "ranks"])
 def test_a_report_says_what_was_measured(name):
     """The Markdown is made from the figures beside it, and nothing in it was written by hand."""
     module = importlib.import_module(f"benchmarks.{name}")
@@ -117,6 +117,14 @@ def test_the_parts_of_a_step_make_up_the_whole():
     assert len(parts) == 11 and all(len(times) == 6 for times in parts.values())
     np.testing.assert_allclose(sum(parts.values()), whole)
     assert all((times > 0).all() for times in parts.values())
+
+
+def test_the_model_of_many_cores():
+    """Loops over two shards gain nothing from a third core; what one thread does alone stays as it is."""
+    alone = {"step": 1.0, "loops": {2: 0.4, 32: 0.4}, "calls": 10}
+    assert cores.outside(alone) == pytest.approx(0.2)
+    for count, expected in ((1, 1.0), (2, 0.2 + 0.2 + 0.2 + 0.01), (4, 0.2 + 0.2 + 0.1 + 0.02), (32, 0.4125 + 0.05)):
+        assert cores.predicted(alone, count, begin=0.001) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)

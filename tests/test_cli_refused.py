@@ -59,7 +59,13 @@ def test_dense_takes_no_filters(tmp_path):
 
 
 def test_data_that_cannot_be_used(photo_folder, tmp_path):
-    refused(3, "expected a directory with data files", "train", "--data=nowhere", cwd=tmp_path)
+    refused(
+        3,
+        "nowhere: expected a folder of photos, one of IDX files, or an .npz, found",
+        "train",
+        "--data=nowhere",
+        cwd=tmp_path,
+    )
     page = write_photos(tmp_path / "page", 10, 10) / "t10k-labels-idx1-ubyte"
     page.write_bytes(b"<html>404</html>")
     untrained = tmp_path / "untrained.npz"

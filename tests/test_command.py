@@ -43,7 +43,7 @@ def test_env_names_everything_a_bug_report_needs(photo_folder, tmp_path):
         "Kernel cache",
     ):
         assert re.search(rf"^{name} +\S", text, re.M), name
-    assert "expected a directory" in succeeds("env", "--data=nowhere", cwd=tmp_path).stdout
+    assert "expected a folder of photos" in succeeds("env", "--data=nowhere", cwd=tmp_path).stdout
 
 
 def test_help_of_every_command(tmp_path):
@@ -94,8 +94,8 @@ def test_an_unknown_command_is_a_usage_error(tmp_path):
 
 def test_all_that_is_public_is_an_attribute_of_the_package():
     names = (
-        "layers models losses optimizers initializers metrics callbacks datasets gradcheck explain plots saving utils "
-        "errors network article photos pretrained training"
+        "layers models losses optimizers initializers metrics callbacks datasets gradcheck explain lessons plots "
+        "saving utils errors network article photos pretrained training"
     )
     for name in names.split():
         code = f"import cnn; print(cnn.{name}.__name__)"

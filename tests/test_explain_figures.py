@@ -4,7 +4,9 @@ import explain_models as nets
 import numpy as np
 import pytest
 
-from cnn.explain import figures
+from cnn.explain import figures, trace
+from cnn.explain.chain import looked_at
+from cnn.explain.formulas import find_step
 from cnn.explain.views import show
 
 
@@ -26,6 +28,30 @@ def texts(figure):
 def test_there_are_fourteen_in_fifteen_files():
     assert {name[:2] for name in figures.FIGURES} == {f"{n:02}" for n in range(1, 15)}
     assert len(figures.FIGURES) == 15
+
+
+def test_what_a_network_has_nothing_for_is_known_before_it_is_drawn():
+    """The dense net has no convolution and no pooling; a network of other photos is not compared on these."""
+    left_out = lambda t: {name[:2] for name in figures.FIGURES if figures.missing(t, name)}
+    assert left_out(nets.traced("dense")) == {"02", "04", "05", "06", "10", "13"}
+    assert left_out(nets.traced("odd")) == left_out(nets.traced("tiny")) == set()
+    photo = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    assert left_out(trace(nets.colour(), photo)) == {"06", "07", "12"}
+    make("07", "dense")
+
+
+def test_large_windows_and_long_names_have_room():
+    """02: each number of a 5x5 window inside its cell; 09: each title beside the next."""
+    t, test = trace(nets.deep(), nets.test_set()[0][8], None, 5, 9), nets.test_set()
+    figure, _ = figures.convolution(t, test)
+    figure.draw_without_rendering()
+    for axes in figure.axes[1:]:
+        cell = axes.get_window_extent().width / 5
+        assert all(words.get_window_extent().width < cell for words in axes.texts) and len(axes.texts) == 25
+    figure, _ = figures.gradient_flow(t, test)
+    figure.draw_without_rendering()
+    titles = [axes._left_title.get_window_extent() for axes in figure.axes if axes.get_visible()]
+    assert not any(a.overlaps(b) for k, a in enumerate(titles) for b in titles[:k])
 
 
 def test_01_photos():
@@ -103,7 +129,7 @@ def test_09_gradient_flow():
 
 def test_10_weight_gradient():
     t, figure, data = make("10")
-    total = show(t, "B8").sums[0]
+    total = show(t, "B8", looked_at(t, find_step(t, "B8"))).sums[0]
     assert [bar.get_height() for bar in figure.axes[0].patches] == data["bars"].tolist()
     assert data["total"] == t["dW2"][total.index] == pytest.approx(data["running"][-1], abs=1e-12)
     assert f"{total.terms.size} products, {np.count_nonzero(total.terms)} count" in figure.axes[0].get_title(loc="left")

@@ -17,14 +17,14 @@ import pyte
 import pytest
 
 from cnn import photos
-from cnn.explain import voice
+from cnn.explain import formulas, voice
 from cnn.explain.terminal import screen, text
 from cnn.explain.terminal.keys import ACTIONS
 from cnn.explain.terminal.walk import Walk
 from cnn.terminal import Style
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 120  # seconds; against hanging only
+LIMIT = 60  # seconds; against hanging only
 NAMES = {name: sequence for sequence, name in screen.SEQUENCES.items()}
 
 
@@ -153,12 +153,12 @@ def test_from_the_sheet_to_photo_12_and_out(start):
 def test_all_steps_fit_the_window(start, columns, rows):
     terminal = start("9", columns=columns, rows=rows)
     terminal.wait_for("F1 of F12")
-    for step in [f"F{n}" for n in range(2, 13)] + [f"B{n}" for n in range(1, 13)]:
-        shown = terminal.press("n", f"{step} of {step[0]}12").splitlines()
+    for step in [step.id for step in formulas.tour(nets.traced("tiny"))][1:]:
+        shown = terminal.press("n", f"{step} of {step[0]}12" if step[0] in "FB" else f"{step}  ").splitlines()
         assert shown[0].startswith("photo 9 = test[8]: model says "), "a row was scrolled away"
         assert "? help" in shown[-1]
-    terminal.press("b", "B12 of B12")
-    terminal.press("f", "F1 of F12")
+    terminal.press("f", "F3 of F12")
+    terminal.press("b", "B11 of B12")
 
 
 def test_a_resized_window_is_drawn_anew(start):
@@ -187,7 +187,8 @@ def test_an_exception_leaves_the_terminal_as_before(start):
     terminal = start("9", before="import cnn.explain.terminal.walk as w; w.Walk.jump = lambda self: 1 / 0")
     terminal.wait_for("F1 of F12")
     os.write(terminal.master, b"j")
-    assert terminal.ended() == 1 and terminal.restored() and "division by zero" in terminal.text
+    assert terminal.ended() == 1 and terminal.restored()
+    assert "division by zero" in terminal.text.replace("\n", "")  # this terminal has no second screen: it goes on there
 
 
 def test_the_end_of_the_input_ends_it(start):
@@ -245,8 +246,9 @@ def test_every_key_of_the_help_does_something(walk):
             photos.test_photo(9, *nets.test_set()),
             nets.test_set(),
             step=starts.get(key, "F3" if key != "?" else "F1"),
+            moment="early",
         )
-        if key == "j":
+        if key in ("j", "w"):
             fresh.press("up")
         elif key in before_each and key not in starts:
             fresh.press(before_each[key])
@@ -262,7 +264,9 @@ def test_the_help_names_every_key(walk):
     said = press(walk, "?")
     for key in voice.keys_of("terminal"):
         assert key.help[:30] in said
-    named = {"\x7f": "Backspace", " ": "Space"} | dict.fromkeys(("up", "down", "left", "right"), "arrows")
+    named = {"\x7f": "Backspace", " ": "Space", "\r": "Enter", "\n": "Enter"} | dict.fromkeys(
+        ("up", "down", "left", "right"), "arrows"
+    )
     named |= {f"shift-{arrow}": "arrows" for arrow in ("up", "down", "left", "right")}
     named |= {"pageup": "PageUp", "pagedown": "PageDown"}
     listed = {one for key in voice.keys_of("terminal") for one in key.keys.split()}

@@ -55,7 +55,7 @@ def test_tours_are_short_narrow_and_plain(number):
     for name in ("tiny", "sure"):
         t = nets.traced(name, number)
         lines = text.piped(t, nets.PLAIN)
-        assert len(lines) <= 400 and max(map(len, lines)) <= 80
+        assert len(lines) <= 480 and max(map(len, lines)) <= 80
         joined = "\n".join(lines)
         assert joined.isascii() and "\x1b" not in joined
         assert lines[0].startswith(f"photo {number} = test[{number - 1}]: model says ")

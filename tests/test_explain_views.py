@@ -32,7 +32,7 @@ def views(name, number=9):
     """Every view of a network, at every cursor; a Dense layer's weight has two numbers."""
     t = nets.traced(name, number)
     for step, cursor in itertools.product(
-        [s.id for s in steps(t)] + ["G", "L"] + (["M"] if name != "dense" else []), CURSORS
+        [s.id for s in formulas.tour(t)] + ["G", "L"] + (["M"] if name != "dense" else []), CURSORS
     ):
         kind = find_step(t, step).kind
         if cursor.weight and (kind == "dense-dkernel" or name == "dense"):
@@ -74,7 +74,7 @@ def test_the_article_network_has_the_steps_of_the_specification():
         and kinds["B8"] == "conv-dkernel"
         and kinds["B9"] == "conv-dx"
     )
-    with pytest.raises(ValueError, match="expected F1 to F12, B1 to B12, M, G, L or S, got 'F13'"):
+    with pytest.raises(ValueError, match="expected F1 to F12, B1 to B12, R3, R2, R1, C, M, G, L or S, got 'F13'"):
         find_step(t, "F13")
 
 

@@ -17,23 +17,25 @@ ROOT = Path(__file__).parent.parent
 FLOORS = """
 kernels
 cnn cnn.errors cnn.terminal cnn.pretrained
-cnn.checks cnn.datasets cnn.configurable cnn.results cnn.variables
+cnn.checks
+cnn.datasets cnn.configurable cnn.results cnn.variables
 cnn.utils
-cnn.initializers cnn.regularizers cnn.backend
+cnn.initializers cnn.regularizers cnn.constraints cnn.backend
 cnn.layers cnn.losses cnn.optimizers
-cnn.metrics
+cnn.metrics cnn.world
 cnn.weights
 cnn.activations cnn.network cnn.summary
 cnn.ops
 cnn.saving
 cnn.callbacks
 cnn.training
-cnn.feature_maps cnn.folding
+cnn.feature_maps cnn.folding cnn.distribute
 cnn.models
 cnn.saving.__init__
 cnn.gradcheck cnn.article cnn.photos
-cnn.plots
+cnn.plots cnn.exercises
 cnn.explain
+cnn.lessons
 cnn.commands.shared
 cnn.commands
 cnn.refresher

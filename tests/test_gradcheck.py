@@ -299,7 +299,7 @@ def test_the_shipped_network_passes(capsys):
     ("arguments", "code", "message"),
     [
         (["--init", "--model", "x.npz"], 2, "--init and --model: expected one of them, got both"),
-        (["--data", "nowhere"], 3, "nowhere: expected a directory"),
+        (["--data", "nowhere"], 3, "nowhere: expected a folder of photos"),
         (["--model", "nowhere"], 4, "nowhere"),
     ],
 )

@@ -266,7 +266,7 @@ def test_weights_of_another_form(path, valid):
     refuses(path, weights(valid, lambda w: w.T), r"dense/kernel: expected shape \(32, 3\), got \(3, 32\)")
     refuses(path, weights(valid, lambda w: w[:, :2]), "expected shape")
     refuses(path, weights(valid, lambda w: w[None]), "expected shape")
-    refuses(path, weights(valid, lambda w: w.astype(np.float16)), "expected dtype <f4 or <f8 .*, got <f2")
+    refuses(path, weights(valid, lambda w: w.astype(np.int16)), "expected dtype <f4 or <f8 .*, got <i2")
     for bad in (np.nan, np.inf, -np.inf):
         refuses(
             path,

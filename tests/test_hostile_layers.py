@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 from model_files import with_document
 
-from cnn import initializers, layers, models
+from cnn import constraints, initializers, layers, models
 from cnn.errors import ModelFileError
 
 MODEL = [
     lambda: layers.Rescaling((2.0,), offset=-1, input_shape=(8, 8, 1)),
     lambda: layers.Normalization(mean=[0.1], variance=[0.5]),
     lambda: layers.RandomFlip("horizontal", seed=1, alternating=True),
+    lambda: layers.RandomContrast(0.3, value_range=(0, 1)),
+    lambda: layers.RandomBrightness((0, 0.2), seed=1),
+    lambda: layers.UpSampling2D((1, 2)),
+    lambda: layers.Resizing(9, 17),
+    lambda: layers.CenterCrop(8, 16),
+    lambda: layers.Cropping2D((0, 4)),
+    lambda: layers.SeparableConv2D(2, 3, padding="same", depth_multiplier=2, depthwise_regularizer="l2"),
+    lambda: layers.DepthwiseConv2D((1, 2), padding="same", use_bias=False, depthwise_constraint="non_neg"),
     lambda: layers.RandomErasing(0.3, (0.02, 0.25), value_range=(0, 1)),
     lambda: layers.RandomTranslation(0.1, (0, 0.2), seed=1),
     lambda: layers.RandomZoom(0.1, (0, 0.2), "constant"),
@@ -20,6 +28,14 @@ MODEL = [
     lambda: layers.ZeroPadding2D(1),
     lambda: layers.Conv2D(4, 3, activation=layers.ELU(0.5), kernel_initializer=initializers.VarianceScaling(seed=1)),
     lambda: layers.Activation("gelu"),
+    lambda: layers.GaussianNoise(0.1, seed=1),
+    lambda: layers.AlphaDropout(0.1, seed=1),
+    lambda: layers.GaussianDropout(0.1, seed=1),
+    lambda: layers.PReLU(shared_axes=[1, 2], alpha_constraint="non_neg"),
+    lambda: layers.Softmax(axis=1),
+    lambda: layers.Conv2DTranspose(
+        4, 3, padding="same", output_padding=0, kernel_constraint=constraints.MinMaxNorm(0.5, 1, axis=(0, 1))
+    ),
     lambda: layers.LeakyReLU(0.1),
     lambda: layers.SpatialDropout2D(0.25, seed=1),
     lambda: layers.AveragePooling2D(2, padding="same"),
@@ -39,6 +55,9 @@ NASTY = [
     {"class_name": "gelu", "config": {"approximate": False}},  # as if it were not told
     {"class_name": "constant", "config": {"value": [1]}},
     {"class_name": "variance_scaling", "config": {"scale": 0}},
+    {"class_name": "MaxNorm", "config": {"max_value": "a", "axis": 0}},
+    {"class_name": "MinMaxNorm", "config": {"axis": [[0]]}},
+    {"class_name": "MaxNorm", "config": {"max_value": 1.0, "axis": [7, 7]}},
     {"class_name": ["elu"], "config": {"class_name": "elu", "config": {}}},
 ]
 

@@ -54,6 +54,38 @@ def test_variance_and_limits_of_keras(name, expected):
     assert 0.98 * limit < np.abs(weights).max() <= limit * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4), (3, 3, 2, 8), (2, 2, 8, 3)])
+def test_orthogonal_kernels_keep_lengths(shape):
+    kernel = draw(initializers.Orthogonal(gain=2.0), shape, dtype=np.float64).reshape(-1, shape[-1])
+    square = kernel.T @ kernel if kernel.shape[0] >= kernel.shape[1] else kernel @ kernel.T
+    np.testing.assert_allclose(square, 4 * np.eye(len(square)), atol=1e-12)
+
+
+def test_orthogonal_kernels_are_uniform():
+    """Each number has mean 0 and variance 1 / rows, which the signs of a plain QR decomposition do not give."""
+    first = np.array([draw(initializers.Orthogonal(), (3, 3), seed)[0, 0] for seed in range(400)])
+    assert abs(first.mean()) < 0.1 and first.var() == pytest.approx(1 / 3, rel=0.15)
+
+
+def test_identity_hands_on_what_it_gets():
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    np.testing.assert_array_equal(layers.Dense(4, kernel_initializer="identity")(x), x)
+    assert (draw(initializers.Identity(3.0), (2, 4)) == 3 * np.eye(2, 4)).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: initializers.Identity()((3, 3, 1, 1)), r"Identity: expected a shape of two axes, got \(3, 3, 1, 1\)"),
+        (lambda: initializers.Orthogonal()((3,)), r"Orthogonal: expected a shape of two axes or more, got \(3,\)"),
+        (lambda: initializers.Orthogonal("much"), "Orthogonal: gain: expected a number .*, got 'much'"),
+    ],
+)
+def test_shapes_that_are_no_matrices(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_random_numbers_of_a_given_size():
     normal, cut = (draw(kind(1.0, 0.5), (100, 100)) for kind in (initializers.RandomNormal, TruncatedNormal))
     assert normal.mean() == pytest.approx(1, abs=0.02) and normal.std() == pytest.approx(0.5, rel=0.02)
@@ -126,8 +158,8 @@ def test_how_a_configuration_tells_arguments():
             "Constant: the argument 'values' is not supported here",
         ),
         (
-            lambda: layers.Dense(1, kernel_initializer={"class_name": "orthogonal", "config": {}}),
-            "Dense: kernel_initializer: expected one of 'constant', .* got {'class_name'|got 'orthogonal'",
+            lambda: layers.Dense(1, kernel_initializer={"class_name": "twos", "config": {}}),
+            "Dense: kernel_initializer: expected one of 'constant', .* got {'class_name'|got 'twos'",
         ),
     ],
 )
@@ -143,11 +175,12 @@ def test_zeros():
 @pytest.mark.parametrize("initializer", [kind() for kind in TABLE.values()])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_shape_dtype_and_repeatability(initializer, dtype):
-    weights = draw(initializer, (3, 2, 4, 5), dtype=dtype)
-    assert (weights.shape, weights.dtype) == ((3, 2, 4, 5), dtype)
-    np.testing.assert_array_equal(weights, draw(initializer, (3, 2, 4, 5), dtype=dtype))
-    if not isinstance(initializer, Constant | Ones | Zeros):
-        assert (weights != draw(initializer, (3, 2, 4, 5), seed=1, dtype=dtype)).any()
+    shape = (4, 5) if isinstance(initializer, initializers.Identity) else (3, 2, 4, 5)
+    weights = draw(initializer, shape, dtype=dtype)
+    assert (weights.shape, weights.dtype) == (shape, dtype)
+    np.testing.assert_array_equal(weights, draw(initializer, shape, dtype=dtype))
+    if not isinstance(initializer, Constant | Ones | Zeros | initializers.Identity):
+        assert (weights != draw(initializer, shape, seed=1, dtype=dtype)).any()
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((3, 5, 2, 7), (30, 105)), ((4, 6), (4, 6)), ((9,), (9, 9))])

@@ -34,6 +34,21 @@ TABLE = {
     "conv 3x1 same, strides 1x2": (lambda: layers.Conv2D(2, (3, 1), strides=(1, 2), padding="same"), (5, 6, 2)),
     "conv 1x5 same, strides 3x1": (lambda: layers.Conv2D(2, (1, 5), strides=(3, 1), padding="same"), (7, 6, 1)),
     "conv stride above kernel": (lambda: layers.Conv2D(2, 2, strides=3), (8, 8, 2)),
+    "transposed 1x1": (lambda: layers.Conv2DTranspose(3, 1), (3, 4, 2)),
+    "transposed 3x3": (lambda: layers.Conv2DTranspose(2, 3), (3, 4, 2)),
+    "transposed 3x3 same relu": (lambda: layers.Conv2DTranspose(2, 3, padding="same", activation="relu"), (4, 3, 2)),
+    "transposed 3x3 same stride 2": (lambda: layers.Conv2DTranspose(2, 3, 2, "same"), (3, 4, 2)),
+    "transposed 4x4 same stride 2": (lambda: layers.Conv2DTranspose(1, 4, 2, "same", use_bias=False), (3, 2, 3)),
+    "transposed 5x2 stride 3": (lambda: layers.Conv2DTranspose(2, (5, 2), 3), (2, 3, 2)),
+    "transposed stride above kernel": (lambda: layers.Conv2DTranspose(2, 1, (3, 2), "same"), (3, 3, 2)),
+    "transposed, padded": (lambda: layers.Conv2DTranspose(2, 3, (2, 3), "same", (1, 2), activation="tanh"), (3, 2, 2)),
+    "transposed valid, padded": (lambda: layers.Conv2DTranspose(2, 2, 3, "valid", 2), (2, 2, 2)),
+    "depthwise 3x3": (lambda: layers.DepthwiseConv2D(3), (5, 4, 2)),
+    "depthwise 2x3 same stride 2": (lambda: layers.DepthwiseConv2D((2, 3), 2, "same", 3, activation="relu"), (5, 6, 2)),
+    "depthwise without bias": (lambda: layers.DepthwiseConv2D(2, (1, 3), use_bias=False), (3, 7, 2)),
+    "separable 3x3": (lambda: layers.SeparableConv2D(4, 3), (5, 4, 2)),
+    "separable same stride 2": (lambda: layers.SeparableConv2D(3, 3, 2, "same", depth_multiplier=2), (5, 4, 2)),
+    "separable 1x1 tanh": (lambda: layers.SeparableConv2D(2, 1, activation="tanh", use_bias=False), (3, 4, 3)),
     "pool 2x2": (lambda: layers.MaxPooling2D(), (6, 4, 3)),
     "pool 2x2, odd": (lambda: layers.MaxPooling2D(), (5, 7, 2)),
     "pool 2x2 same, odd": (lambda: layers.MaxPooling2D(padding="same"), (5, 7, 2)),
@@ -49,9 +64,14 @@ TABLE = {
     "dense on the last axis": (lambda: layers.Dense(3, activation="relu"), (2, 3, 4)),
     "relu": (lambda: layers.ReLU(), (3, 4, 2)),
     "softmax": (lambda: layers.Softmax(), (6,)),
+    "softmax on the rows": (lambda: layers.Softmax(axis=1), (4, 3)),
+    "softmax on two axes": (lambda: layers.Softmax(axis=(1, -2)), (2, 3, 2)),
     "softmax on the last axis": (lambda: layers.Softmax(), (2, 2, 3)),
     **{f"{name} alone": (partial(layers.Activation, name), (3, 4)) for name in layers.ACTIVATIONS},
     "leaky relu": (lambda: layers.LeakyReLU(0.1), (3, 4)),
+    "prelu": (lambda: layers.PReLU(), (3, 4)),
+    "prelu of maps": (lambda: layers.PReLU(shared_axes=[1, 2]), (3, 4, 2)),
+    "prelu of rows": (lambda: layers.PReLU("ones", shared_axes=2), (3, 4, 2)),
     "elu": (lambda: layers.ELU(0.5), (3, 4)),
     "dense sigmoid": (lambda: layers.Dense(4, activation="sigmoid"), (5,)),
     "conv elu": (lambda: layers.Conv2D(2, 3, activation=layers.ELU(0.5)), (5, 6, 2)),
@@ -65,6 +85,10 @@ TABLE = {
     "dropout": (lambda: layers.Dropout(0.4), (4, 3)),
     "dropout of nothing": (lambda: layers.Dropout(0), (4, 3)),
     "dropout of maps": (lambda: layers.SpatialDropout2D(0.4), (3, 2, 5)),
+    "gaussian noise": (lambda: layers.GaussianNoise(0.4), (4, 3)),
+    "gaussian dropout": (lambda: layers.GaussianDropout(0.4), (4, 3)),
+    "alpha dropout": (lambda: layers.AlphaDropout(0.4), (4, 3)),
+    "alpha dropout of nothing": (lambda: layers.AlphaDropout(0), (4, 3)),
     "mean 2x2": (lambda: layers.AveragePooling2D(), (6, 4, 3)),
     "mean 2x2, odd": (lambda: layers.AveragePooling2D(), (5, 7, 2)),
     "mean 2x2 same, odd": (lambda: layers.AveragePooling2D(padding="same"), (5, 7, 2)),
@@ -78,6 +102,13 @@ TABLE = {
     "maximum of maps": (lambda: layers.GlobalMaxPooling2D(), (3, 4, 2)),
     "maximum of maps, kept": (lambda: layers.GlobalMaxPooling2D(keepdims=True), (3, 4, 2)),
     "zeros around": (lambda: layers.ZeroPadding2D(((1, 0), (2, 3))), (3, 4, 2)),
+    "cropped": (lambda: layers.Cropping2D(((1, 0), (1, 2))), (3, 5, 2)),
+    "repeated": (lambda: layers.UpSampling2D((2, 3)), (3, 4, 2)),
+    "repeated, bilinear": (lambda: layers.UpSampling2D(2, interpolation="bilinear"), (3, 4, 2)),
+    "larger": (lambda: layers.Resizing(5, 7), (3, 4, 2)),
+    "smaller": (lambda: layers.Resizing(2, 3), (5, 4, 2)),
+    "nearest": (lambda: layers.Resizing(5, 3, "nearest"), (4, 5, 2)),
+    "middle": (lambda: layers.CenterCrop(2, 3), (5, 4, 2)),
     "reshape": (lambda: layers.Reshape((2, -1)), (3, 4)),
     "reshape to a row": (lambda: layers.Reshape((-1,)), (3, 4, 2)),
     "rescaling": (lambda: layers.Rescaling(-0.5, offset=3), (3, 4)),
@@ -90,6 +121,9 @@ TABLE = {
     **{f"random zoom, {mode}": (partial(layers.RandomZoom, 0.6, None, mode), (4, 3, 2)) for mode in FILL_MODES},
     "random zoom of both": (lambda: layers.RandomZoom((-0.5, -0.2), (0.1, 0.9), "nearest", "nearest"), (4, 3, 2)),
     "random translation": (lambda: layers.RandomTranslation(0.6, (-0.1, 0.9)), (4, 3, 2)),
+    "random contrast": (lambda: layers.RandomContrast((0.5, 0.7), value_range=(-9, 9)), (4, 3, 2)),
+    "random contrast, cut off": (lambda: layers.RandomContrast((0.1, 0.9), value_range=(-0.6, 0.5)), (4, 3, 2)),
+    "random brightness": (lambda: layers.RandomBrightness(0.3, value_range=(-0.9, 0.7)), (4, 3, 2)),
     "random erasing": (lambda: layers.RandomErasing((1, 1), 0.4, value_range=(-1, 1)), (5, 4, 2)),
     "random erasing, filled": (lambda: layers.RandomErasing(1, (0.2, 0.9), fill_value=2), (5, 4, 2)),
     "random translation of whole cells": (lambda: layers.RandomTranslation(0.6, 0.6, "constant", "nearest"), (4, 3, 2)),
@@ -97,7 +131,8 @@ TABLE = {
 }
 FOR_PHOTOS = (
     *(layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D),
-    *(layers.ZeroPadding2D, layers.SpatialDropout2D, layers.RandomLayer),
+    *(layers.ZeroPadding2D, layers.SpatialDropout2D, layers.RandomLayer, layers.Cropping2D),
+    *(layers.Interpolation, layers.CenterCrop),
 )
 EVERY_LAYER = pytest.mark.parametrize(("make", "shape"), TABLE.values(), ids=TABLE)
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -115,7 +150,7 @@ def built(make, shape, dtype=np.float64, seed=3):
     layer = make()
     rng = np.random.default_rng(seed)
     layer.build(shape, rng, dtype)
-    for key in {"bias", "gamma", "beta", "moving_mean", "moving_variance"} & layer.params.keys():
+    for key in {"bias", "alpha", "gamma", "beta", "moving_mean", "moving_variance"} & layer.params.keys():
         layer.params[key] += rng.uniform(-0.5, 0.5, layer.params[key].shape).astype(dtype)
     return layer
 

@@ -134,7 +134,8 @@ def test_a_terminal_that_takes_the_result_with_it(photos, tmp_path):
 
 
 def test_a_hangup_saves_like_sigterm(photos, tmp_path):
-    process, terminal = start_on_a_terminal(tmp_path, photos, "--epochs=2000", "--verbose=2")
+    heard = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # also where nohup runs the tests
+    process, terminal = start_on_a_terminal(tmp_path, photos, "--epochs=2000", "--verbose=2", before=heard)
     process.send_signal(signal.SIGHUP)
     os.close(terminal)
     assert process.wait(PATIENCE) == 128 + signal.SIGHUP

@@ -56,6 +56,18 @@ def pairs_in_order(weights):
     return float((pairs * (Q[yes] > Q[~yes].T)).sum() / pairs.sum())
 
 
+def f_scores(yes, beta):
+    """For each class from how often it is said, how often it is right, and both."""
+
+    def of(weights):
+        said, is_so, both = (weights @ those for those in (yes, ONE_HOT, yes * ONE_HOT))
+        precision, recall = both / (said + 1e-7), both / (is_so + 1e-7)  # never a division by 0, as in Keras
+        return (1 + beta**2) * precision * recall / (beta**2 * precision + recall + 1e-7)
+
+    return of
+
+
+LARGEST = np.eye(4)[P.argmax(axis=1)]
 TOP = (np.sort(P, axis=1)[:, [-2]] <= P).ravel()
 CASES = {
     "accuracy, sparse": (Accuracy(), CLASSES, P, shares(ranks_of_right() == 0)),
@@ -116,6 +128,14 @@ CASES = {
         P,
         hits(P[:, 2] > 0.2, CLASSES == 2, "yes"),
     ),
+    "f1": (metrics.F1Score("macro"), ONE_HOT, P, lambda weights: f_scores(LARGEST, 1)(weights).mean()),
+    "f1, weighted": (
+        metrics.F1Score("weighted", threshold=0.3),
+        ONE_HOT,
+        P,
+        lambda weights: (f_scores(P > 0.3, 1)(weights) * (weights @ ONE_HOT)).sum() / (weights.sum() + 1e-7),
+    ),
+    "f2": (metrics.FBetaScore("macro", 2.0, 0.2), ONE_HOT, P, lambda weights: f_scores(P > 0.2, 2)(weights).mean()),
     "recall in the top 2": (
         Recall(top_k=2),
         ONE_HOT,
@@ -192,6 +212,17 @@ def one_hot_network(*chosen, shards=2):
 
 def double(y_true, y_pred):
     return 2 * (y_pred.argmax(axis=1) == y_true.argmax(axis=1))
+
+
+def test_f1_of_all_classes_together_is_accuracy_and_none_is_one_for_each():
+    assert metrics.F1Score("micro")(ONE_HOT, P, WEIGHTS) == pytest.approx(
+        CategoricalAccuracy()(ONE_HOT, P, WEIGHTS), rel=1e-6
+    )
+    np.testing.assert_allclose(metrics.F1Score()(ONE_HOT, P), f_scores(LARGEST, 1)(np.ones(20)), rtol=1e-12)
+    with pytest.raises(ValueError, match="compile: metrics: f1_score: average: expected 'micro', .* got None"):
+        one_hot_network(metrics.F1Score())
+    with pytest.raises(ValueError, match=r"f1_score: y_pred: expected predictions \(N, classes\), got shape \(20,\)"):
+        metrics.F1Score("macro")(CLASSES, P[:, 0])
 
 
 def test_names_in_the_logs_are_those_of_keras():
@@ -278,7 +309,7 @@ def test_a_function_is_named_when_no_file_can_describe_it(tmp_path):
 def test_a_stopped_run_goes_on_counting(tmp_path, batches):
     def make():
         model = new_model()
-        chosen = ["accuracy", "mse", Precision(0.3), Recall(0.3), metrics.AUC(5)]
+        chosen = ["accuracy", "mse", Precision(0.3), Recall(0.3), metrics.AUC(5), metrics.F1Score("macro")]
         model.compile("adam", "categorical_crossentropy", chosen, weighted_metrics=["accuracy"])
         return model
 

@@ -284,8 +284,8 @@ BAD_STRUCTURE = {
         "predict: the model has no layers",
     ),
     "optimizer": (
-        lambda: article_network().compile("lion", "sparse_categorical_crossentropy"),
-        "optimizer: expected one of 'sgd', 'adam', .* or an optimizer, got 'lion'",
+        lambda: article_network().compile("ftrl", "sparse_categorical_crossentropy"),
+        "optimizer: expected one of 'sgd', 'adam', .* or an optimizer, got 'ftrl'",
     ),
     "loss": (
         lambda: article_network().compile("adam", "hinge"),

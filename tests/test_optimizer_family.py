@@ -8,7 +8,7 @@ from conftest import random_batch, small_network
 
 from cnn import models, optimizers
 from cnn.errors import ModelFileError
-from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, Optimizer, RMSprop
+from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, Optimizer, RMSprop
 
 GRADIENTS = [0.5, -2.0, 0.1, 0.0, 3.0, 1e-4, -1.0, -1.0, 0.3, 5.0]
 
@@ -84,6 +84,15 @@ def adadelta(w, rate=0.001, rho=0.95, epsilon=1e-7):
         yield w
 
 
+def lion(w, rate=0.001, beta_1=0.9, beta_2=0.99):
+    m = 0.0
+    for g in GRADIENTS:
+        direction = beta_1 * m + (1 - beta_1) * g
+        w -= rate * ((direction > 0) - (direction < 0))
+        m = beta_2 * m + (1 - beta_2) * g
+        yield w
+
+
 CASES = {
     "adamw": (AdamW, adamw, {}),
     "adamw, decay": (AdamW, adamw, {"learning_rate": 0.05, "weight_decay": 0.2}),
@@ -100,6 +109,8 @@ CASES = {
     "adagrad": (Adagrad, adagrad, {}),
     "adagrad, start": (Adagrad, adagrad, {"initial_accumulator_value": 2.0, "learning_rate": 0.5}),
     "adadelta": (Adadelta, adadelta, {}),
+    "lion": (Lion, lion, {"beta_2": 0.5}),
+    "lion, betas": (Lion, lion, {"beta_1": 0.1, "beta_2": 0.8, "learning_rate": 0.1}),
     "adadelta, rho": (Adadelta, adadelta, {"rho": 0.5, "learning_rate": 1.0, "epsilon": 1e-3}),
 }
 IN_FORMULAS = {"learning_rate": "rate", "weight_decay": "decay", "initial_accumulator_value": "start"}
@@ -247,7 +258,7 @@ def test_without_an_average_there_is_none_to_swap():
         sgd.swap_average(params)
 
 
-@pytest.mark.parametrize("kind", [Adam, RMSprop, Nadam, Adamax, Adagrad, Adadelta, lambda: SGD(use_ema=True)])
+@pytest.mark.parametrize("kind", [Adam, RMSprop, Nadam, Adamax, Adagrad, Adadelta, Lion, lambda: SGD(use_ema=True)])
 def test_arrays_that_do_not_lie_row_after_row_are_refused(kind):
     w = np.ones((4, 6)).T
     with pytest.raises(ValueError, match="w: expected an array that lies row after row"):

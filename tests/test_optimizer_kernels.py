@@ -58,6 +58,12 @@ def adadelta(w, g, s, r, rate, rho, epsilon):
         w[k] -= rate * d
 
 
+def lion(w, g, m, rate, beta_1, beta_2):
+    for k, gk in enumerate(g):
+        w[k] -= rate * np.sign(beta_1 * m[k] + (1 - beta_1) * gk)
+        m[k] = beta_2 * m[k] + (1 - beta_2) * gk
+
+
 def average(w, g, momentum):
     w[:] = [momentum * wk + (1 - momentum) * gk for wk, gk in zip(w, g, strict=True)]
 
@@ -73,6 +79,7 @@ CASES = {
     "adamax": (kernels.adamax_update, adamax, [1, 1], (0.01, 0.9, 0.99, 1e-7)),
     "adagrad": (kernels.adagrad_update, adagrad, [1], (0.01, 1e-7)),
     "adadelta": (kernels.adadelta_update, adadelta, [1, 1], (0.5, 0.9, 1e-3)),
+    "lion": (kernels.lion_update, lion, [1], (0.01, 0.9, 0.99)),
     "average": (kernels.move_average, average, [], (0.9,)),
 }
 TABLE = pytest.mark.parametrize(("kernel", "plain", "slots", "numbers"), CASES.values(), ids=CASES)

@@ -70,6 +70,8 @@ COMMANDS = {
     "explain --step": ("explain", "9", "--step", HOSTILE),
     "explain --target": ("explain", "9", "--target", HOSTILE),
     "explain --html": ("explain", f"{HOSTILE}.png", "--html=p.html"),
+    "lessons": ("lessons", f"{HOSTILE}class"),
+    "lessons, but that is a file": ("lessons", f"{HOSTILE}.png"),
     "gradcheck": ("gradcheck", "--model", f"{HOSTILE}.npz", "--samples=30"),
     "summary": ("summary", "--model", f"{HOSTILE}.npz"),
     "env": ("env", "--data", HOSTILE),

@@ -10,16 +10,18 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import explain_models
 import numpy as np
 import page
 import pytest
 from photographs import photograph
 
-from cnn import layers
+from cnn import layers, models
 from cnn.errors import DataError
 from cnn.explain import formulas, terms, trace
-from cnn.explain.page import build
+from cnn.explain.page import build, plan
 from cnn.photos import changes, own
+from kernels.geometry import window_geometry
 
 pytestmark = pytest.mark.slow
 
@@ -51,16 +53,31 @@ def node(folder, job, **arrays):
     return folder
 
 
-def parameters():
-    t = page.traced()
-    return {name: t[name] for name in build.PARAMETERS}
+def job_of(t, name=""):
+    """What the runner needs of a trace's network, and the arrays for it."""
+    names = build.parameters(t)
+    arrays = {f"{name}n{k}": t[one] for k, one in enumerate(names)} | {f"{name}x": t["x"]}
+    known = {"ties": plan.split_ties(t), "corners": plan.near_corners(t)}
+    return {"plan": plan.plan(t), "tensors": names, "target": t.target, "name": name, "known": known}, arrays
 
 
-def dense_parameters():
-    return {
-        f"dense{name}": value
-        for name, value in zip(("W1", "b1", "W2", "b2"), page.networks()[1].params.values(), strict=True)
-    }
+def photo_of(t, file, **change):
+    """One photo of such a job; change: what is done to it first."""
+    known = {"ties": plan.split_ties(t), "corners": plan.near_corners(t)}
+    shape = t.photo.shape if t.photo.ndim == 3 else (*t.photo.shape, 1)
+    return {"file": file, "target": t.target, "shape": shape, **known, **change}
+
+
+def compare(folder, photo, names, t):
+    """Every tensor that the engine computed for a photo, with its shape, against the trace."""
+    flat, at, expected = np.frombuffer((folder / f"{photo}.out").read_bytes()), 0, dict(t.tensors) | {"loss": [t.loss]}
+    for name, size, shape in names:
+        if name in expected:
+            assert shape is None or tuple(shape) == np.shape(expected[name]), (photo, name)
+            agree(f"{photo}: {name}", flat[at : at + size], expected[name])
+        at += size
+    missing = set(build.compared(t)) - {name for name, *_ in names}
+    assert not missing, missing
 
 
 def agree(name, found, expected):
@@ -94,37 +111,110 @@ def changed(image, change):
 
 def test_forward_and_backward_equal_the_trace(tmp_path):
     given = list(cases())
-    scaled = [np.float64(np.float32(image) * np.float32(1 / 255)) for image, _, _ in given]
+    scaled = {f"photo{n}": np.float64(np.float32(image) * np.float32(1 / 255)) for n, (image, *_) in enumerate(given)}
     traces = [trace(page.networks()[0], changed(image, change), target) for image, change, target in given]
-    job = {
-        "what": "network",
-        "photos": [
-            {"file": f"photo{n}", "target": target, "ties": build.split_ties(t), **change}
-            for n, (t, (_, change, target)) in enumerate(zip(traces, given, strict=True))
-        ],
-    }
-    node(tmp_path, job, **parameters(), **dense_parameters(), **{f"photo{n}": x for n, x in enumerate(scaled)})
-    dense = page.networks()[1].astype(np.float64)
-    found = json.loads((tmp_path / "out.json").read_text())
-    for n, (names, t, (_, change, _)) in enumerate(zip(found, traces, given, strict=True)):
-        flat, at = np.frombuffer((tmp_path / f"photo{n}.out").read_bytes()), 0
-        expected = dict(t.tensors) | {"dense": dense(t["x"][None])[0], "loss": [t.loss]}
-        assert len(names) > 30
-        for name, size in names:
-            agree(f"image {n} {change}: {name}", flat[at : at + size], expected[name])
-            at += size
+    job, arrays = job_of(traces[0])
+    job["photos"] = [photo_of(t, f"photo{n}", **given[n][1]) for n, t in enumerate(traces)]
+    node(tmp_path, {"what": "networks", "networks": [job]}, **arrays, **scaled)
+    for n, (names, t) in enumerate(zip(json.loads((tmp_path / "out.json").read_text())[0], traces, strict=True)):
+        compare(tmp_path, f"photo{n}", names, t)
+
+
+def with_activation(name):
+    """A small network whose layers all have this activation."""
+    return explain_models.with_biases(
+        models.Sequential(
+            [
+                layers.Conv2D(2, 3, strides=3, activation=name, input_shape=(28, 28, 1)),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(4, activation=name),
+                layers.Dense(10),
+            ],
+            seed=3,
+        )
+    )
+
+
+def test_other_networks_and_every_activation_equal_the_trace(tmp_path):
+    photo = page.test_set()[0][8]
+    traces = {name: page.other(name)[0] for name in page.OTHERS}
+    traces |= {name: trace(with_activation(name), photo, 5) for name in ("relu", "softmax", *layers.formulas.FORMULAS)}
+    bent = [layers.Flatten(input_shape=(28, 28, 1)), layers.ReLU(0.4, 0.1, 0.02), layers.ELU(0.5), layers.Dense(10)]
+    traces["bent"] = trace(models.Sequential([*bent[:1], layers.Dense(9), *bent[1:]], seed=1), photo, 5)
+    jobs, arrays = [], {}
+    for name, t in traces.items():
+        job, needed = job_of(t, name)
+        jobs.append({**job, "photos": [photo_of(t, f"{name}x")]})
+        arrays |= needed
+    node(tmp_path, {"what": "networks", "networks": jobs}, **arrays)
+    for (name, t), found in zip(traces.items(), json.loads((tmp_path / "out.json").read_text()), strict=True):
+        compare(tmp_path, f"{name}x", found[0], t)
+
+
+@pytest.mark.parametrize("changes_", [{"strides": [1, 1]}, {"padding": "valid"}], ids=["stride", "padding"])
+def test_an_engine_with_another_stride_or_padding_does_not_agree(tmp_path, changes_):
+    """The second pooling and convolution of `odd` have stride 2 and padding."""
+    t = page.other("odd")[0]
+    job, arrays = job_of(t)
+    next(layer for layer in job["plan"]["layers"] if layer["op"] == "max").update(changes_)
+    node(tmp_path, {"what": "networks", "networks": [{**job, "photos": [photo_of(t, "x")]}]}, **arrays)
+    with pytest.raises(AssertionError):
+        compare(tmp_path, "x", json.loads((tmp_path / "out.json").read_text())[0][0], t)
 
 
 def test_a_tie_between_cells_that_differ_is_refused(tmp_path):
     t = page.traced()
     window = int(np.argmax(t["p2"]))
-    photo = {
-        "file": "photo",
-        "target": t.target,
-        "ties": {"argmax1": [], "argmax2": [[window, int(t["argmax2"].flat[window] + 1) % 4]]},
-    }
-    with pytest.raises(AssertionError, match=rf"photo tie argmax2\[{window}\]"):
-        node(tmp_path, {"what": "network", "photos": [photo]}, **parameters(), **dense_parameters(), photo=t["x"])
+    job, arrays = job_of(t)
+    ties = {"argmax1": [], "argmax2": [[window, int(t["argmax2"].flat[window] + 1) % 4]]}
+    with pytest.raises(AssertionError, match=rf"x tie argmax2\[{window}\]"):
+        node(
+            tmp_path,
+            {"what": "networks", "networks": [{**job, "photos": [photo_of(t, "x") | {"ties": ties}]}]},
+            **arrays,
+        )
+
+
+def test_a_cell_moves_the_path_by_the_rule(tmp_path):
+    """Backward the middle of the window, of an even one the first; forward the window around it that is nearest."""
+    net = plan.plan(page.traced())["layers"]
+    at = [[0, 0, 0], [0, 0, 4], [0, 0, 4], [0, 0, 9], [0, 0, 9], [9], [2], [7]]
+    odd, strided = plan.plan(page.other("odd")[0])["layers"][:1], [[0, 0, 0], [0, 0, 1]]
+    cases = [
+        (
+            net,
+            at,
+            3,
+            [6, 5, 9],
+            [[12, 10, 0], [12, 10, 4], [6, 5, 4], [6, 5, 9], [6 // 2, 2, 9], [3 * 448 + 137], [2], [7]],
+        ),
+        (
+            net,
+            at,
+            0,
+            [27, 13, 0],
+            [[27, 13, 0], [27, 13, 4], [13, 6, 4], [13, 6, 9], [6, 3, 9], [6 * 448 + 201], [2], [7]],
+        ),
+        (net, at, 7, [3], [*at[:7], [3]]),
+        (odd, strided, 1, [2, 11, 2], [[6, 24, 0], [2, 11, 2]]),
+        (odd, strided, 0, [0, 9, 0], [[0, 9, 0], [0, 3, 1]]),
+    ]
+    for layers_, path, k, cell, expected in cases:
+        node(tmp_path, {"what": "paths", "layers": with_windows(layers_), "cases": [[path, k, cell]]})
+        assert json.loads((tmp_path / "out.json").read_text()) == [expected], (k, cell)
+
+
+def with_windows(described):
+    """The plan's layers with their windows, as the engine counts them (test_the_lab holds that)."""
+    found = []
+    for layer in described:
+        if "kernel" in layer:
+            (h, w, c), (kh, kw), (sh, sw) = layer["in"], layer["kernel"], layer["strides"]
+            rows, columns = (window_geometry(n, k, s, layer["padding"]) for n, k, s in ((h, kh, sh), (w, kw, sw)))
+            sizes = {"H": h, "W": w, "C": c, "kh": kh, "kw": kw, "sh": sh, "sw": sw}
+            layer = {**layer, "window": sizes | {"OH": rows[0], "top": rows[1], "OW": columns[0], "left": columns[1]}}
+        found.append(layer)
+    return found
 
 
 def test_the_lab_equals_the_layer_on_all_its_settings(tmp_path):
@@ -152,8 +242,9 @@ def test_the_lab_equals_the_layer_on_all_its_settings(tmp_path):
 
 def test_the_page_checks_gradients_as_python_does(tmp_path):
     t = page.traced(12)
-    entries = [[name, int(n)] for name in build.PARAMETERS for n in np.argsort(-np.abs(t[f"d{name}"]), axis=None)[:4]]
-    node(tmp_path, {"what": "check", "target": t.target, "entries": entries}, **parameters(), x=t["x"])
+    job, arrays = job_of(t)
+    entries = [[name, int(n)] for name in job["tensors"] for n in np.argsort(-np.abs(t[f"d{name}"]), axis=None)[:4]]
+    node(tmp_path, {"what": "check", "entries": entries, **job}, **arrays)
     results = json.loads((tmp_path / "out.json").read_text())
     assert sum(r["kinks"] == 0 for r in results) >= 24
     for r in results:
@@ -172,17 +263,18 @@ def test_the_page_hashes_as_the_standard_does_and_takes_only_strict_base64(tmp_p
     assert json.loads((tmp_path / "out.json").read_text()) == ["taken"] * 3 + ["refused"] * 6
 
 
-def test_sentences_have_the_same_terms_as_in_python(tmp_path):
+@pytest.mark.parametrize("t", [page.traced, lambda: page.other("odd")[0]], ids=["article", "odd"])
+def test_sentences_have_the_same_terms_as_in_python(tmp_path, t):
     """Every sentence of the tour at random places: value, terms, padding, sums by each letter."""
-    t, rng, cases = page.traced(), np.random.default_rng(8), []
+    t, rng, cases = t(), np.random.default_rng(8), []
     for step in formulas.steps(t):
         found = formulas.formula(t, step)
         for sentence in filter(None, (found.sentence, *found.also)):
             for _ in range(3):
                 cases.append((sentence, {letter: int(rng.integers(size)) for letter, size in sentence.places}))
-    assert len(cases) > 70
-    job = {"what": "sentences", "target": t.target, "cases": [(s.as_json(), at) for s, at in cases]}
-    node(tmp_path, job, **parameters(), x=t["x"])
+    assert len(cases) > 45
+    job, arrays = job_of(t)
+    node(tmp_path, {"what": "sentences", "cases": [(s.as_json(), at) for s, at in cases], **job}, **arrays)
     tensors = terms.Tensors(t)
     for (sentence, at), found in zip(cases, json.loads((tmp_path / "out.json").read_text()), strict=True):
         expected = terms.evaluate(sentence, tensors, at)

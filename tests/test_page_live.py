@@ -87,9 +87,9 @@ def test_each_key_that_goes_somewhere(visit, key):
 
 
 def test_each_key_that_moves_the_cursor(visit):
-    tab = visit("#photo=9&step=F6&cell=5,6&f=10&c=20")
+    tab = visit("#photo=9&step=F6&at=5,6,10&c=20")
     focus_lab(tab, "F6")
-    cursor = lambda: tab.evaluate("[App.A.S.F.i2, App.A.S.F.j2, App.A.S.F.f2, App.A.S.F.c2]")
+    cursor = lambda: tab.evaluate("[...App.A.S.path[3], App.A.S.path[2][2]]")
     expected = [5, 6, 10, 20]
     for key, place, by in (
         ("ArrowDown", 0, 1),
@@ -107,7 +107,7 @@ def test_each_key_that_moves_the_cursor(visit):
         expected[place] += by
         assert cursor() == expected, key
     tab.keyboard.press("j")
-    assert cursor() == tab.evaluate("(({F}) => [F.i2, F.j2, F.f2, F.c2])(State.spotlight())") != expected
+    assert cursor()[:3] == list(np.unravel_index(page.traced()["a2"].argmax(), (14, 14, 64))) and cursor() != expected
 
 
 def test_small_steps_play_digits_code_and_help(visit):
@@ -165,10 +165,16 @@ def test_the_sample_of_the_gradient_check(visit):
     assert sum("agrees" in row for row in rows) >= 5, rows
 
 
-def test_keys_act_only_in_a_lab_and_can_be_turned_off(visit):
+def test_keys_act_at_once_but_not_where_one_types_and_can_be_turned_off(visit):
     tab = visit()
     tab.evaluate("document.activeElement.blur()")
+    top = tab.evaluate("scrollY")
+    tab.keyboard.press("Space")  # scrolls, as on any page
+    until(tab, f"scrollY > {top}")
+    assert state(tab, "step") == "F3"
     tab.keyboard.press("n")
+    assert state(tab, "step") == "F4"
+    tab.keyboard.press("p")
     tab.locator("#number").focus()
     tab.keyboard.press("n")
     assert state(tab, "step") == "F3"
@@ -191,7 +197,7 @@ def test_every_key_of_the_help_is_one_that_the_page_knows(visit):
 
 
 def test_a_weight_is_edited_and_its_effects_seen_and_undone(visit):
-    tab = visit("#photo=9&step=F3&cell=13,8&f=21&tap=4")
+    tab = visit("#photo=9&step=F3&at=13,8,21&c=0&tap=4")
     z = float(page.traced()["z1"][13, 8, 21])
     x = float(page.traced()["x"][13, 8, 0])
     w = float(page.traced()["W1"][1, 1, 0, 21])
@@ -212,13 +218,13 @@ def test_a_weight_is_edited_and_its_effects_seen_and_undone(visit):
     "address",
     [
         "#photo=9&step=B8&w=0,2,5,27",
-        "#photo=12&step=F6&cell=3,4&f=9&c=2&tap=8",
-        "#photo=1&step=F3&cell=27,0&f=31&tap=0&dx=-3&dy=2&mirror=1",
+        "#photo=12&step=F6&at=3,4,9&c=2&tap=8",
+        "#photo=1&step=F3&at=27,0,31&c=0&tap=0&dx=-3&dy=2&mirror=1",
         "#photo=20&step=L&k=7&s=1&pad=valid&filter=sobel-x&toy=0&cell=3,9",
-        "#photo=3&step=F10&u=17&class=4",
+        "#photo=3&step=F10&at=17&from=1450",
         "#photo=5&step=G&w=1,1,3,2&layer=2&target=7",
         "#photo=7&step=S&parts=halves",
-        "#photo=2&step=B12&cell=9,9&f=3&tap=2",
+        "#photo=2&step=B12&at=9,9,0&w=0,2,0,3",
     ],
 )
 def test_an_address_brings_back_the_very_screen(visit, address):
@@ -231,7 +237,7 @@ def test_an_address_brings_back_the_very_screen(visit, address):
 
 
 def test_a_nonsensical_address_does_no_harm(visit):
-    tab = visit("#photo=99&step=Z9&cell=x,-5&f=1e9&w=1,2&mirror=7&parts=all&k=4&px=%3Cscript%3E&target=-1")
+    tab = visit("#photo=99&step=Z9&at=x,-5,1e9&from=1,2&w=1,2&c=-3&mirror=7&parts=all&k=4&px=%3Cscript%3E&target=-1")
     assert (
         state(tab, "photo") == 9
         and state(tab, "step") == "F3"
@@ -257,23 +263,24 @@ def test_back_and_forward(visit):
 def test_pointing_lights_up_the_partners(visit):
     tab = visit(reduced_motion="reduce")
     tab.evaluate("App.reveal()")
-    tab.locator("#F3-g3-w-5").hover()
+    tab.locator("#F3-g-w-5").hover()
     lit = tab.evaluate("[...document.querySelectorAll('#live-F3 .lit')].map((e) => e.id)")
-    assert {"F3-g3-a-5", "F3-g3-w-5", "F3-g3-p-5"} <= set(lit)
-    tab.locator("#F3-g3-p-4").focus()
-    assert "lit" in tab.locator("#F3-g3-a-4").get_attribute("class")
+    assert {"F3-g-a-5", "F3-g-w-5", "F3-g-p-5"} <= set(lit)
+    tab.locator("#F3-g-p-4").focus()
+    assert "lit" in tab.locator("#F3-g-a-4").get_attribute("class")
     tab.keyboard.press("ArrowRight")
-    assert tab.evaluate("document.activeElement.id") == "F3-g3-p-5" and "lit" in tab.locator(
-        "#F3-g3-w-5"
-    ).get_attribute("class")
-    i, j = state(tab, "F.i1"), state(tab, "F.j1")
+    assert tab.evaluate("document.activeElement.id") == "F3-g-p-5"
+    assert "lit" in tab.locator("#F3-g-w-5").get_attribute("class")
+    i, j, _ = state(tab, "path[1]")
     tab.evaluate("document.getElementById('F3-m-x').scrollIntoView({block: 'center'})")
     box = tab.locator("#F3-m-x").bounding_box()
     cell = box["width"] / 30
     tab.mouse.move(box["x"] + (j + 1.5) * cell, box["y"] + (i + 1.5) * cell)
-    assert "lit" in tab.locator("#F3-g3-w-4").get_attribute("class")
+    assert "lit" in tab.locator("#F3-g-w-4").get_attribute("class")
+    x = voice.number(page.traced()["x"][i, j, 0])
+    assert tab.inner_text("#now-F").startswith(f"x at row {i}, column {j}: {x} (product 5 of 9: ")
     tab.mouse.click(box["x"] + (j + 2.5) * cell, box["y"] + (i + 1.5) * cell)
-    assert state(tab, "F.j1") == j + 1
+    assert state(tab, "path[0][1]") == state(tab, "path[1][1]") == j + 1
 
 
 def test_one_can_draw_by_keys_and_by_pointer_and_send_the_drawing_as_an_address(visit):
@@ -287,7 +294,7 @@ def test_one_can_draw_by_keys_and_by_pointer_and_send_the_drawing_as_an_address(
     tab.mouse.move(box["x"] + 200, box["y"] + 50, steps=12)
     tab.mouse.up()
     tab.locator("#use").click()
-    assert tab.inner_text("#verdict").startswith("your own photo: model says ") and state(tab, "photo") == "own"
+    assert tab.inner_text("#verdict").startswith("your own drawing: model says ") and state(tab, "photo") == "own"
     logits, address = tab.evaluate("[...App.A.T.z4]"), tab.evaluate("location.hash")
     pixels = np.array(tab.evaluate("[...App.A.S.px]"), np.uint8).reshape(28, 28)
     assert (pixels > 0).sum() > 20
@@ -347,7 +354,7 @@ def test_numbers_are_printed_as_in_python(visit):
 
 def test_the_lab_has_the_filters_of_the_terminal(visit):
     tab = visit("#photo=9&step=L")
-    kernel = page.traced()["W1"][:, :, 0, tab.evaluate("App.A.S.F.f1")]
+    kernel = page.traced()["W1"][:, :, 0, state(tab, "path[1][2]")]
     for k in voice.SIZES:
         for name in (*voice.PRESETS, "learned"):
             expected = voice.resized(kernel, k) if name == "learned" else voice.preset(name, k)
@@ -427,6 +434,82 @@ def test_without_javascript_it_is_a_document(visit):
         and tab.locator("#sheet").is_hidden()
     )
     assert "9 = test[8]" in text
+
+
+def test_every_link_lands_where_it_says_from_a_fresh_load(visit, folder):
+    """A section or step at the upper edge of the window, under the bar, or the page's end in sight."""
+    (folder / "odd.html").write_text(page.other("odd")[1], "utf-8")  # all sections, and quick to open
+    tab = visit(file="odd.html")
+    sections = tab.evaluate("[...document.querySelectorAll('.hero nav a')].map((a) => a.getAttribute('href').slice(1))")
+    missed, url = [], tab.url
+    for hash_ in (*sections, *tab.evaluate("State.ALL")):
+        tab.goto("about:blank")
+        tab.goto(f"{url}#{hash_}")
+        until(tab, "document.documentElement.matches('.alive, .failed')", 60)
+        place = hash_ if hash_ in sections else f"step-{hash_}"
+        top, end = tab.evaluate(f"""(() => {{ const e = document.getElementById('{place}');
+          return [(e.closest('div.lab') || e).getBoundingClientRect().top,
+            innerHeight + scrollY >= document.documentElement.scrollHeight - 2]; }})()""")
+        missed += [] if 0 <= top <= 120 or (end and top > 0) else [(hash_, top)]
+    assert missed == []
+
+
+def test_a_click_on_a_map_of_the_network_enters_it(visit):
+    tab = visit(reduced_motion="reduce")
+    canvas = tab.locator("#net-1")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    tab.mouse.click(box["x"] + 2.5 * box["width"] / 6, box["y"] + 3.5 * box["height"] / 6)
+    assert state(tab, "step") == "F3" and state(tab, "path[1][2]") == 3 * 6 + 2
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080)])
+def test_a_convolution_stands_on_one_screen_and_its_window_slides(visit, size):
+    """Both maps, window x filter = products, the sum and ReLU at once, on one line; then the window fills the map."""
+    tab = visit("#photo=9&step=F3&at=13,8,21&c=0", viewport=dict(zip(("width", "height"), size, strict=True)))
+    boxes = [tab.locator(f"#F3-{one}").bounding_box() for one in ("m-x", "m-z1", "g-a-0", "g-w-0", "g-p-0")]
+    boxes.append(tab.locator("#live-F3 .stage table.sum").bounding_box())
+    assert all(box["y"] >= 0 and box["y"] + box["height"] <= size[1] for box in boxes)
+    assert all(box["x"] + box["width"] <= size[0] for box in boxes)
+    tops = {round(box["y"]) for box in boxes[2:5]}
+    assert len(tops) == 1 and boxes[5]["x"] > boxes[4]["x"]
+    tab.keyboard.press("w")
+    until(tab, "Show.maps.get('F3-m-z1').upTo > 20")
+    assert tab.evaluate(
+        "(({box, sel}) => box[0] === sel[0] - 1 && box[1] === sel[1] - 1)"
+        "({box: Show.maps.get('F3-m-x').box, sel: Show.maps.get('F3-m-z1').sel})"
+    )
+    until(tab, "Show.maps.get('F3-m-z1').upTo === undefined", 30)
+    assert state(tab, "path[1]") == [13, 8, 21]
+
+
+@pytest.mark.parametrize("name", page.OTHERS)
+def test_the_page_of_another_network_proves_itself_and_shows_every_step(visit, folder, name):
+    """Each step is drawn, its address brings it back, every key acts, and no number is missing."""
+    t, text = page.other(name)
+    (folder / f"{name}.html").write_text(text, "utf-8")
+    tab = visit(file=f"{name}.html", reduced_motion="reduce")
+    assert tab.inner_text("#report").startswith("self-check ok"), tab.inner_text("#report")
+    np.testing.assert_allclose(tab.evaluate("[...App.A.T.p]"), t["p"], atol=1e-12)
+    for step in tab.evaluate("State.ALL"):
+        tab.evaluate(f"App.go('{step}')")
+        address = tab.evaluate("State.address()")
+        assert tab.evaluate(f"(State.spotlight(), State.read({address!r}), State.address())") == address
+        for key in ("ArrowDown", "ArrowRight", "]", "[", "}", "{", " ", "g", "u"):
+            tab.evaluate(f"App.KEYS[{key!r}]({{}})")
+        tab.evaluate(f"App.set({{ step: '{step}' }})")
+        shown = tab.inner_text(f"#live-{step}")
+        assert len(shown) > 40 and not re.search(r"NaN|undefined|\[object", shown), step
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"strides":[1,1]', '"strides":[2,1]'), ('"padding":"same"', '"padding":"valid"')]
+)
+def test_a_page_whose_network_has_another_stride_or_padding_refuses_itself(visit, folder, old, new):
+    text = page.other("odd")[1]
+    (folder / "other.html").write_text(text.replace(old, new, 1), "utf-8")
+    assert old in text and "SELF-CHECK FAILED" in visit(file="other.html").inner_text("#alarm")
 
 
 def hashed(text):

@@ -107,6 +107,93 @@ def test_pooling_over_maps_and_zeros_around(dtype, tolerance):
     same(layers.ZeroPadding2D(((1, 2), (0, 3))), nchw(lambda x: F.pad(x, (0, 3, 1, 2))), photos(dtype), 0)
 
 
+@pytest.mark.parametrize("axis", [1, 2, (1, 3)])
+@DTYPES
+def test_softmax_along_other_axes(axis, dtype, tolerance):
+    def theirs(x):
+        powers = torch.exp(x - x.amax(axis, keepdim=True))
+        return powers / powers.sum(axis, keepdim=True)
+
+    same(layers.Softmax(axis), theirs, photos(dtype), tolerance)
+
+
+@DTYPES
+def test_prelu_of_maps(dtype, tolerance):
+    layer, x = layers.PReLU("random_normal", shared_axes=[1, 2]), photos(dtype)
+    layer.build(x.shape[1:], np.random.default_rng(0), dtype)
+    alpha = tensor(layer.params["alpha"].reshape(-1))
+    same(layer, nchw(lambda x: F.prelu(x, alpha)), x, tolerance)
+    y, cache = layer.forward(x)
+    close(
+        layer.backward(np.random.default_rng(5).standard_normal(y.shape).astype(dtype), cache)[1]["alpha"].reshape(-1),
+        alpha.grad,
+        20 * tolerance,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, (2, 5)])
+@pytest.mark.parametrize("strides", [1, 2, 3, (1, 2)])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@DTYPES
+def test_transposed_convolution(size, strides, padding, dtype, tolerance):
+    """PyTorch's without padding, of which the cells are cut out that geometry names; beyond it there are zeros."""
+    layer, x = layers.Conv2DTranspose(4, size, strides, padding, bias_initializer="ones"), photos(dtype)
+    layer.build(x.shape[1:], np.random.default_rng(0), dtype)
+    kernel, bias = (tensor(value) for value in layer.params.values())
+    out_h, out_w, (top, _, left, _) = layer.place(x.shape[1:])
+
+    def theirs(x):
+        whole = F.conv_transpose2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), stride=layer.strides)
+        whole = F.pad(whole, (0, 3, 0, 3))[:, :, top : top + out_h, left : left + out_w]
+        return whole.permute(0, 2, 3, 1) + bias
+
+    same(layer, theirs, x, 10 * tolerance)
+    y, cache = layer.forward(x)
+    grads = layer.backward(np.random.default_rng(5).standard_normal(y.shape).astype(dtype), cache)[1]
+    close(grads["kernel"], kernel.grad, 50 * tolerance)
+    close(grads["bias"], bias.grad, 50 * tolerance)
+
+
+@pytest.mark.parametrize("size", [1, 3, (2, 4)])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("multiplier", [1, 2])
+@DTYPES
+def test_separable_convolution(size, strides, padding, multiplier, dtype, tolerance):
+    layer = layers.SeparableConv2D(5, size, strides, padding, depth_multiplier=multiplier, bias_initializer="ones")
+    x = photos(dtype)
+    layer.build(x.shape[1:], np.random.default_rng(0), dtype)
+    depthwise, pointwise, bias = (tensor(value) for value in layer.params.values())
+
+    def theirs(x):
+        kernel = depthwise.permute(2, 3, 0, 1).reshape(3 * multiplier, 1, *layer.kernel_size)
+        padded = pad(x.permute(0, 3, 1, 2), (9, 8), layer.kernel_size, layer.strides, padding)
+        middle = F.conv2d(padded, kernel, stride=layer.strides, groups=3)
+        return F.conv2d(middle, pointwise.permute(3, 2, 0, 1), bias).permute(0, 2, 3, 1)
+
+    same(layer, theirs, x, 20 * tolerance)
+    y, cache = layer.forward(x)
+    grads = layer.backward(np.random.default_rng(5).standard_normal(y.shape).astype(dtype), cache)[1]
+    for ours, their in ((grads["depthwise"], depthwise), (grads["pointwise"], pointwise), (grads["bias"], bias)):
+        close(ours, their.grad, 50 * tolerance)
+
+
+@DTYPES
+def test_repeated_and_cropped_photos(dtype, tolerance):
+    same(layers.UpSampling2D((2, 3)), nchw(lambda x: F.interpolate(x, scale_factor=(2, 3))), photos(dtype), tolerance)
+    larger = layers.UpSampling2D((2, 3), interpolation="bilinear")
+    same(larger, nchw(lambda x: F.interpolate(x, scale_factor=(2, 3), mode="bilinear")), photos(dtype), tolerance)
+    same(layers.Cropping2D(((1, 2), (0, 3))), lambda x: x[:, 1:-2, :-3], photos(dtype), 0)
+
+
+@pytest.mark.parametrize("size", [(18, 24), (5, 11), (9, 8), (1, 3)])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@DTYPES
+def test_resized_photos(size, mode, dtype, tolerance):
+    theirs = {"bilinear": {"mode": mode, "align_corners": False}, "nearest": {"mode": "nearest-exact"}}[mode]
+    same(layers.Resizing(*size, mode), nchw(lambda x: F.interpolate(x, size, **theirs)), photos(dtype), tolerance)
+
+
 def sampled(maps, mode, interpolation):
     """PyTorch's own grid_sample at the places that our maps (N, 2, 3) mean; its places are -1 to 1, columns first."""
 

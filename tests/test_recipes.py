@@ -137,9 +137,9 @@ def test_validation_sees_the_average_and_the_last_epoch_counts(photo_folder, tmp
     run = tmp_path / "train"
     assert (run / "model.npz").exists() and not (run / "best.npz").exists()
     model = models.load_model(run / "model.npz")
-    from cnn.commands.shared.session import load_photos
+    from cnn.commands.shared import data
 
-    (x, y), _ = load_photos(str(photo_folder), settings.DEFAULTS)
+    x, y = data.of_settings(argparse.Namespace(data=str(photo_folder)), settings.DEFAULTS).split("train")
     x = x[240:, ..., None] * np.float32(1 / 255)
     right = (model.predict(x, verbose=0).argmax(axis=1) == y[240:]).mean()
     last = (run / "history.csv").read_text().splitlines()

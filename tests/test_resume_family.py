@@ -24,6 +24,7 @@ OPTIMIZERS = {
     "nadam": lambda: optimizers.Nadam(0.01),
     "adagrad": lambda: optimizers.Adagrad(0.05),
     "adamax": lambda: optimizers.Adamax(0.01),
+    "lion": lambda: optimizers.Lion(0.003),
     "adadelta": lambda: optimizers.Adadelta(0.5),
 }
 

@@ -73,7 +73,7 @@ def same_run(folder, other):
 
 
 MOMENTS = {
-    "while the photos are read": ("cnn.datasets.fashion_mnist load_data", 1),
+    "while the photos are read": ("cnn.datasets.idx load_split", 1),
     "while the kernels are compiled": ("cnn.commands.shared.session prepare_kernels", 1),
     "in the first batch": ("cnn.training.fit train_step", 1),
     "in a batch": ("cnn.training.fit train_step", 30),

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(path for folder in ("cnn", "kernels") for path in (ROOT / folder).rglob("*.py"))
+TEXTS = ROOT / "cnn/exercises/solutions"  # what a learner would write: mathematics alone, as in a lesson
+FILES = sorted(path for part in ("cnn", "kernels") for path in (ROOT / part).rglob("*.py") if path.parent != TEXTS)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -3,15 +3,10 @@
 import gates
 import numpy as np
 import pytest
-from conftest import random_batch
 
 import cnn
 from cnn import gradcheck, layers, models, photos
-from cnn.explain import trace
-from cnn.explain.formulas import for_page
-from cnn.explain.terminal.text import piped
 from cnn.layers import average_pooling, scaling
-from cnn.terminal import Style
 
 X = np.random.default_rng(0).standard_normal((3, 7, 8, 2))
 
@@ -278,34 +273,6 @@ def test_default_names_are_keras():
         "average_pooling2d",
     ]
     assert names[7:11] == ["global_max_pooling2d", "reshape", "conv2d_2", "global_average_pooling2d"]
-
-
-def test_the_gradient_of_a_network():
-    gates.all_passed(gradcheck.check_model(gates.random_biases(network()), *random_batch(6), samples=30))
-
-
-def test_the_fast_twin_has_the_plain_gradients():
-    gates.fast_gate(network())
-
-
-def test_a_file_brings_it_back_and_it_trains_on(tmp_path):
-    model, (x, y) = network(), random_batch(6)
-    model.fit(x, y, verbose=0)
-    model.save(tmp_path / "m.npz")
-    again = models.load_model(tmp_path / "m.npz")
-    assert [layer.get_config() for layer in again.layers] == [layer.get_config() for layer in model.layers]
-    for each in (model, again):
-        each.fit(x, y, epochs=2, verbose=0)
-    for ours, theirs in zip(model.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_the_step_through_has_a_step_for_each():
-    t = trace(network((28, 28, 1)), np.random.default_rng(0).integers(0, 255, (28, 28), np.uint8), label=3)
-    text = "\n".join(piped(t, Style(unicode=False, colour=False, width=80)))
-    for name in ("rescaling", "average_pooling2d", "global_max_pooling2d", "reshape"):
-        assert f"{name}: " in text
-    assert for_page(t)["steps"]
 
 
 # ---- faults

@@ -1,9 +1,11 @@
 """The threads inside the kernels: whoever they are and however many, they change no bit; without them all goes on."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numba
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from conftest import random_batch, small_network
 
 from kernels import threads
-from kernels.compiled import rehearsal
+from kernels.compiled import Cache, compiled, rehearsal
 from kernels.elementwise import relu
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is shared out without the compiler")
@@ -64,23 +66,31 @@ def test_the_environment_is_left_as_it_was():
     assert dict(os.environ) == before
 
 
+def elsewhere(task):
+    """What it returns in a thread of its own."""
+    results = []
+    other = threading.Thread(target=lambda: results.append(task()))
+    other.start()
+    other.join()
+    return results[0]
+
+
 def test_only_one_team_works_at_a_time():
     """Numba's own threads must not be asked twice at once; who comes second works alone, and is right as well."""
     threads.set_threads(2)
     try:
         assert threads.team_size() == min(2, numba.config.NUMBA_NUM_THREADS)
         first = threads.join()
-        second = []
-        other = threading.Thread(target=lambda: second.append(threads.join()))
-        other.start()
-        other.join()
-        assert first == (threads.team_size() > 1) and second == [False]
         x, y = np.linspace(-1, 1, 200_000, dtype=np.float32).reshape(100, -1), np.empty((100, 2000), np.float32)
-        relu(y, x)  # alone, for the team is taken
+        second = elsewhere(threads.join)
+        assert first == (threads.team_size() > 1) and not second
+        elsewhere(lambda: relu(y, x))  # alone, for the team is taken
         np.testing.assert_array_equal(y, np.maximum(x, 0))
+        assert threads.join() == first  # nobody left it, as after Ctrl-C: who holds it still has it
+        threads.part()
+        assert elsewhere(lambda: threads.join() and not threads.part()) == first
     finally:
-        if first:
-            threads.part()
+        threads.part()
         threads.set_threads(None)
 
 
@@ -90,3 +100,28 @@ def test_a_rehearsal_compiles_for_one_thread_and_for_several():
         relu(y, x)
     compiled = [any("float64" in str(signature) for signature in kernel.signatures) for kernel in relu.kernels]
     assert compiled == [True, threads.team_size() > 1]
+
+
+def test_ctrl_c_does_not_break_into_the_compiler():
+    """Numba could then compile nothing more in this process, or crashed it; so Ctrl-C waits until it has ended."""
+
+    @compiled
+    def total(values):
+        return values.sum()
+
+    ended = []
+
+    class SlowCache(Cache):
+        def load_overload(self, signature, target):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)  # where it would break in
+            ended.append(threading.current_thread())
+
+        def save_overload(self, signature, kernel):
+            ended.append(threading.current_thread())
+
+    total._cache = SlowCache(total.py_func)
+    with pytest.raises(KeyboardInterrupt):
+        total(np.arange(10.0))
+    assert len(ended) == 2 and threading.main_thread() not in ended
+    assert total(np.arange(10.0)) == 45 and len(ended) == 2

@@ -77,7 +77,7 @@ def test_dropout_draws_differ_from_step_to_step_and_from_layer_to_layer():
     x = np.ones((1, 500), np.float32)
 
     def kept(step):
-        _, caches = models.forward(model.layers, x, True, generators(model, step, 1, slice(0, 1)))
+        _, caches = models.forward(model.layers, x, True, generators(model, step, slice(0, 1)))
         return caches[0].factor > 0, caches[1].factor > 0
 
     assert (kept(0)[0] != kept(1)[0]).any()

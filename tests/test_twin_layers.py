@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cnn import checks, layers, utils
 from cnn.training.twin import Buffers, twin_of
 from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
+from cnn.world import Share
 from kernels import adam, elementwise, threads
 from kernels.simd import dense as simd
 from kernels.simd.vectors import LANES
@@ -87,11 +88,11 @@ def test_a_subclass_is_not_replaced():
 @pytest.mark.parametrize("bounds", [None, [0, 5], [0, 2, 5], [0, 1, 2, 3, 4, 5]])
 def test_a_layer_without_a_twin_in_shards(bounds):
     """Outputs, dx and what it draws are those of the whole batch; gradients those of the shards, in their order."""
-    draw = lambda part: utils.ShardOfDraws(np.random.default_rng(3), 5, part)
+    draw = lambda part: utils.ShardOfDraws(np.random.default_rng(3), part)
     x, dy = (RNG.standard_normal((5, size)).astype(np.float32) for size in (6, 4))
     for layer in (built(layers.Dense(4), (6,)), built(layers.Dropout(0.5), (6,))):
         stand_in = InShards(layer, Buffers())
-        stand_in.buffer.bounds = bounds and np.array(bounds)
+        stand_in.buffer.share = bounds and Share([slice(*pair) for pair in pairwise(bounds)])
         y, cache = stand_in.forward(x, True, draw(slice(0, 5)))
         right, right_cache = layer.forward(x, True, draw(slice(0, 5)))
         np.testing.assert_allclose(y, right, rtol=1e-6)
@@ -170,7 +171,7 @@ def test_parts_are_added_in_their_order(count):
 
 
 def test_a_shard_draws_its_part_of_the_whole_batch():
-    whole, alone = np.random.default_rng(4), [utils.ShardOfDraws(np.random.default_rng(4), 9, part) for part in SHARDS]
+    whole, *alone = (utils.ShardOfDraws(np.random.default_rng(4), part) for part in (slice(0, 9), *SHARDS))
     for shape in ((3, 2), (5,), (1, 1, 4)):  # a layer may draw more than once
         drawn = [rng.random((part.stop - part.start, *shape)) for rng, part in zip(alone, SHARDS, strict=True)]
         np.testing.assert_array_equal(np.concatenate(drawn), whole.random((9, *shape)))

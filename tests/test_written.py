@@ -42,6 +42,7 @@ WRITERS = {
     "a card": (("predict", "9", "--figure=card.png"), "card.png", 8_000),
     "a card as SVG": (("predict", "9", "--figure=card.svg"), "card.svg", 8_000),
     "the second of two cards": (("predict", "9", "2", "--figure=card.pdf"), "card(-2)?.pdf", 5_000),
+    "a lesson": (("lessons", "class"), "students/.*ipynb", 5_000),
     "a sheet": (("photos", "--out=sheet.png"), "sheet.png", 8_000),
     "a comparison": (("compare", "--limit=20", "--out=compared"), "compared/compare.json", 1_000),
     "its picture": (("compare", "--limit=20", "--out=compared"), "compared/compare.png", 300_000),

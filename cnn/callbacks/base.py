@@ -60,6 +60,7 @@ class Callback:
 
     model: Network = None  # type: ignore[assignment]  # fit hands it over before the first moment
     params: dict = {}
+    only_writes = False  # whether it changes nothing in the training: of several processes only the first calls it
 
     def set_model(self, model: Network) -> None:
         """Takes the model, before the first moment."""

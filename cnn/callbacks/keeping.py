@@ -56,6 +56,8 @@ class BackupAndRestore(Callback):
 
     def on_restore(self, run: Run) -> None:
         run.settings |= document.describe_run(self.model)
+        if not self.model.world.leads:
+            return  # fit will hand over where the first process stands
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         atomic.remove_leftovers(self.path)
         if os.path.lexists(self.path):
@@ -67,7 +69,7 @@ class BackupAndRestore(Callback):
 
     def on_safe_point(self, run: Run) -> None:
         due = run.step == 0 if self.every is None else checks.known(self.model.optimizer).iterations % self.every == 0
-        if due or self.model.stop_after_batch:
+        if (due or self.model.stop_after_batch) and self.model.world.leads:
             self.save(run)
 
     def save(self, run: Run) -> None:
@@ -75,7 +77,7 @@ class BackupAndRestore(Callback):
         model_file.save_training(self.model, self.path, dataclasses.replace(run.state(), extra=self.extra))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        if self.delete_checkpoint:
+        if self.delete_checkpoint and self.model.world.leads:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
 
@@ -96,6 +98,8 @@ class CSVLogger(Callback):
     ['epoch', '0', '1']
     >>> folder.cleanup()
     """
+
+    only_writes = True
 
     def __init__(self, filename: str | os.PathLike, separator: str = ",", append: bool = False):
         self.filename, self.separator, self.append = os.fspath(filename), separator, append

@@ -178,6 +178,8 @@ class ModelCheckpoint(Monitoring):
     >>> folder.cleanup()
     """
 
+    only_writes = True
+
     def __init__(
         self,
         filepath: str | os.PathLike,

@@ -28,6 +28,8 @@ class ProgressBar(Callback):
 
     WIDTH = 20
 
+    only_writes = True
+
     def __init__(self, verbose: int | str = "auto", stream: Any = None):
         self.stream = stream or sys.stdout
         live = hasattr(self.stream, "isatty") and self.stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -261,6 +261,8 @@ class RemoteMonitor(Callback):
     ValueError: RemoteMonitor: is not supported here, where nothing is sent: LambdaCallback(on_epoch_end=...) can do it
     """
 
+    only_writes = True
+
     def __init__(self, *arguments: Any, **more: Any):
         raise ValueError(
             "RemoteMonitor: is not supported here, where nothing is sent: LambdaCallback(on_epoch_end=...) can do it"

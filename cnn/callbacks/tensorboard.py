@@ -30,6 +30,8 @@ class TensorBoard(Callback):
     >>> folder.cleanup()
     """
 
+    only_writes = True
+
     def __init__(
         self,
         log_dir: str | os.PathLike = "logs",

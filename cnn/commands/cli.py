@@ -7,11 +7,14 @@ import sys
 import warnings
 from typing import NoReturn
 
-from cnn.commands.shared import streams
+from cnn.commands.shared import ranks, streams
 from cnn.errors import DataError, DivergedError, ModelFileError, UsageError
 from cnn.terminal import visible
 
-COMMANDS = ("train", "evaluate", "predict", "photos", "compare", "explain", "gradcheck", "summary", "env")
+COMMANDS = (
+    *("train", "sweep", "evaluate", "predict", "photos", "compare", "explain", "gradcheck"),
+    *("exercise", "lessons", "summary", "export", "import", "env"),
+)
 EXIT_CODES = {UsageError: 2, DataError: 3, ModelFileError: 4, DivergedError: 5}
 
 
@@ -20,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "agg"  # pictures go into files; what else was asked for may not even be there
     with streams.doors(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: DivergedError and ModelFileError will say it
-        return run(build_parser().parse_args(argv))
+        return ranks.together(lambda: run(build_parser().parse_args(argv)))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt as error:
-        print(f"cnn {args.command}: {error or 'interrupted'}", file=sys.stderr)
+        print(f"cnn {args.command}: {str(error) or 'interrupted'}", file=sys.stderr)
         return getattr(error, "exit_code", 130)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         return 0

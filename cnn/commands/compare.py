@@ -50,27 +50,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare the networks; print tables and sentences, or JSON, and with --out keep both."""
-    from cnn.commands.shared import evaluation, streams
-    from cnn.datasets import fashion_mnist
+    from cnn.commands.shared import data, evaluation, streams
     from cnn.errors import UsageError
     from cnn.photos import comparison
 
     model, path = options.open_model(args.model)
-    others = [options.open_model(given) for given in (args.dense or "dense", args.best or "best")]
-    networks = {"CNN": model, "dense": others[0][0], "best": others[1][0]}
-    test = fashion_mnist.load_split("test", args.data)
+    others = other_networks(args, model)
+    networks = {"CNN": model, **{name: network for name, (network, _) in others.items()}}
+    test = data.of_model(args, model, path).split("test")
     evaluation.warn_of_other_data(path, test, args.data)
     if args.limit and args.limit > len(test[0]):
         raise UsageError(f"--limit: expected at most {len(test[0])}, the number of test photos, got {args.limit}")
     pixels, labels = (array[: args.limit] for array in test)
     result = comparison.compare(networks, pixels, labels, progress())
-    content = report(result, networks, [path, *(file for _, file in others)], pixels, labels)
+    content = report(result, networks, [path, *(file for _, file in others.values())], pixels, labels)
     if args.json:
         streams.print_json(content)
     else:
         print_report(result, content, pixels, labels, networks, pictures.style(args))
     if args.out:
         write(args.out, content, result)
+
+
+def other_networks(args: argparse.Namespace, model: "Sequential") -> dict[str, tuple["Sequential", "Path"]]:
+    """{"dense": (a network, its file), "best": ...}: those named, or the shipped ones, where they know the same photos.
+
+    Raises UsageError where there is no dense net to compare with.
+    """
+    from cnn.errors import UsageError
+    from cnn.photos import class_names, shape_of
+
+    found = {}
+    for name, given in (("dense", args.dense), ("best", args.best)):
+        network, path = options.open_model(given or name)
+        same = (
+            class_names(network) == class_names(model) if given is None else network.result_shape == model.result_shape
+        )
+        if same and shape_of(network) == shape_of(model):
+            found[name] = network, path
+        elif given or name == "dense":
+            flag = f"--{name}: expected a network of the photos and classes that --model knows"
+            raise UsageError(f"{flag}, got {path}: see cnn train --network dense")
+    return found
 
 
 def progress() -> Callable[[str], None]:
@@ -206,7 +227,8 @@ def _article_photo(pixels, labels, networks, style):
     blocks = []
     for change in (c for c in comparison.changes() if c.name in comparison.WHOLE):
         changed = chosen._replace(pixels=change.apply(chosen.pixels))
-        lines = [line + " " * 5 for line in terminal.draw_photo(terminal.half_size(changed.pixels), style)]
+        small = terminal.fitted(changed.pixels, 14)
+        lines = [line + " " * (19 - small.shape[1]) for line in terminal.draw_photo(small, style)]
         captions = [change.name.replace("they are", "it is")]
         for network, model in networks.items():
             said = photos.predict(model, [changed])[0]

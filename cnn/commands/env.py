@@ -28,19 +28,21 @@ def run(args: argparse.Namespace) -> None:
         "AVX-512": environment.avx512(),
         "Variables": ", ".join(f"{key}={value}" for key, value in environment.variables().items()) or "none set",
         "Kernel cache": environment.kernel_cache(),
-        "Data": data(args.data),
+        "Data": about_data(args),
     }
     for name, fact in facts.items():
         print(f"{name:<13} {terminal.visible(str(fact))}")
 
 
-def data(directory: str | None) -> str:
+def about_data(args: argparse.Namespace) -> str:
     """What loading the data gives: its size, or the error's text."""
+    from cnn.commands.shared import data
     from cnn.datasets import fashion_mnist
     from cnn.errors import DataError
 
     try:
-        (train_x, _), (test_x, _) = fashion_mnist.load_data(directory)
+        source = data.of_command(args)
+        counts = [f"{len(source.split(part)[0]):,}" for part in data.PARTS]
     except DataError as error:
         return str(error)
-    return f"{len(train_x):,} + {len(test_x):,} photos in {directory or fashion_mnist.SHIPPED}"
+    return f"{' + '.join(counts)} photos in {args.data or fashion_mnist.SHIPPED}"

@@ -16,12 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the result on the test photos, or JSON."""
-    from cnn.commands.shared import evaluation, streams
-    from cnn.datasets import fashion_mnist
+    from cnn.commands.shared import data, evaluation, streams
     from cnn.terminal import visible
 
     model, path = options.open_model(args.model)
-    test = fashion_mnist.load_split("test", args.data)
+    test = data.of_model(args, model, path).split("test")
     evaluation.warn_of_other_data(path, test, args.data)
     result = evaluation.evaluate(model, *test)
     if args.json:

@@ -10,7 +10,7 @@ from cnn.commands.shared import options, pictures
 if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
     from pathlib import Path
 
-    from cnn.datasets.fashion_mnist import Split
+    from cnn.datasets.idx import Split
     from cnn.explain.parts import Cursor
     from cnn.explain.trace import Trace
     from cnn.explain.voice import LabSettings
@@ -29,7 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.name,
         help="a number from 1 to 10000 or an image file (none: the sheet of the first 20)",
     )
-    options.add_model(parser)
+    which = parser.add_mutually_exclusive_group()
+    options.add_model(which, default="the article's, see --moment")
+    which.add_argument(
+        "--moment",
+        choices=("untrained", "early", "finished"),
+        help="the article's network before training, after one epoch of 2,000 photos, or after all of it "
+        "(default: early, where one still sees it learn; of --html finished)",
+    )
     options.add_data(parser)
     parser.add_argument(
         "--target",
@@ -40,14 +47,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_step(parser)
     whole = parser.add_mutually_exclusive_group()
     whole.add_argument("--json", action="store_true", help="print the whole trace as JSON and nothing else")
-    whole.add_argument("--figures", type=options.name, metavar="DIR", help="write fifteen pictures into this folder")
+    whole.add_argument(
+        "--figures",
+        type=options.name,
+        metavar="DIR",
+        help="write fifteen pictures into this folder, or as many as the network has something for",
+    )
     whole.add_argument(
         "--html",
         type=options.name,
         metavar="FILE",
         help="write the step-through as one page: offline, live, and it checks itself",
     )
+    add_quiz(parser)
+    parser.add_argument(
+        "--run",
+        dest="played",
+        metavar="RUN",
+        type=options.name,
+        help="play a run of `cnn train --snapshots`, epoch by epoch; with --figures as one picture",
+    )
     pictures.add_look(parser)
+
+
+def add_quiz(parser: argparse.ArgumentParser) -> None:
+    """The flags of the quiz."""
+    parser.add_argument(
+        "--quiz",
+        action="store_true",
+        help="ask for each step's number before it is shown; with --json print the questions and their answers",
+    )
+    parser.add_argument(
+        "--seed", type=options.whole(0), metavar="N", help="decides what the quiz asks of each step (default 0)"
+    )
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +88,8 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         "--step",
         type=options.name,
         metavar="STEP",
-        help="F1 to F12, B1 to B12, M im2col, G gradient check, L lab, S shifted photos",
+        help="F1 to F12, B1 to B12, R1 to R3 back through a ReLU, C chain rule, M im2col, G gradient check, L lab, "
+        "S shifted photos",
     )
     parser.add_argument("--cell", metavar="I,J", type=numbers(2), help="row and column of the output cell")
     for name in ("filter", "channel", "unit"):
@@ -73,6 +106,7 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         type=lab_words,
         help="for L: such as 7,1,same,blur or 3,2,same,learned (5x5 as a fifth word)",
     )
+    parser.add_argument("--all", action="store_true", default=None, help="in text: every term of every sum")
     parser.add_argument("--digits", metavar="3..9", type=options.whole(3, 9), help="digits after the point (default 4)")
 
 
@@ -112,39 +146,56 @@ def lab_words(text: str) -> "LabSettings":
     return settings
 
 
-ONE_STEP = ("step", "cell", "filter", "channel", "unit", "weight", "learning_rate", "lab", "digits")
+ONE_STEP = ("step", "cell", "filter", "channel", "unit", "weight", "learning_rate", "lab", "digits", "all")
 
 
 def check_options(args: argparse.Namespace) -> None:
     """Raises UsageError for options of one step beside an output that holds all steps."""
     from cnn.errors import UsageError
 
+    if args.seed is not None and not args.quiz:
+        raise UsageError("--seed decides the questions of --quiz: give both, or leave it out")
+    if args.quiz:
+        return check_quiz(args)
     whole = "--json" if args.json else "--figures" if args.figures else "--html" if args.html else ""
     given = [f"--{name.replace('_', '-')}" for name in ONE_STEP if getattr(args, name) is not None]
     if whole and given:
         raise UsageError(f"{whole} holds all steps: {', '.join(given)} would change nothing, leave it out")
 
 
+def check_quiz(args: argparse.Namespace) -> None:
+    """Raises UsageError for what the quiz knows nothing of."""
+    from cnn.errors import UsageError
+
+    other = "--figures" if args.figures else "--html" if args.html else "--all" if args.all else ""
+    if other:
+        raise UsageError(f"--quiz asks in the terminal, or with --json prints its key: leave out {other}")
+
+
 def run(args: argparse.Namespace) -> None:
     """Trace one photo, then write what was asked for: JSON, pictures, the page, plain text; or walk in the terminal."""
     from cnn import photos
-    from cnn.datasets import fashion_mnist
+    from cnn.commands.shared import data
     from cnn.explain import parts, trace
     from cnn.terminal import visible
 
+    if args.played:
+        return play(args)
     check_options(args)
-    test = fashion_mnist.load_split("test", args.data)
-    photo = photos.find(args.photo, *test) if args.photo else None
+    model, path, moment = open_moment(args)
+    test = data.of_model(args, model, path).split("test")
+    photo = photos.find(args.photo, *test, model) if args.photo else None
     if photo and not args.json:  # JSON has its own way with control characters
         photo = photo._replace(title=visible(photo.title))
-    model, path = options.open_model(args.model)
     target = find_class(args.target, photos.class_names(model))
     rate = args.learning_rate or parts.Cursor.learning_rate
     cursor = parts.Cursor(args.cell, args.filter, args.channel, args.unit, args.weight, rate, args.lab)
     shown = photo or photos.shown_first(*test)
     photos.probabilities(model, shown.pixels[None])  # in float64 alone numbers that overflow would look like an answer
-    t = trace(model, shown.pixels, target, shown.label, shown.number, "" if shown.number else shown.title)
+    t = trace(model, shown.pixels, target, shown.label, shown.number, "" if shown.number else shown.title, moment)
     check_step(t, args.step, cursor)
+    if args.quiz:
+        return ask(t, args, cursor)
     if args.json:
         return write_json(t)
     if args.figures:
@@ -155,9 +206,31 @@ def run(args: argparse.Namespace) -> None:
         from cnn.explain.terminal import screen
 
         if not (reason := screen.usable()):
-            return walk(model, photo, shown, test, target, cursor, args)
+            return walk(model, photo, shown, test, target, cursor, args, moment)
         print(reason)
     return write_text(t, args, cursor)
+
+
+def play(args: argparse.Namespace) -> None:
+    """A run, epoch by epoch: on screens, as text or as one picture."""
+    from pathlib import Path
+
+    from cnn.commands.shared import files, snapshots
+    from cnn.errors import UsageError
+    from cnn.explain import film
+    from cnn.explain.terminal import screen
+
+    given = {"PHOTO": args.photo, "--model": args.model, "--moment": args.moment, "--target": args.target}
+    given |= {"--json": args.json, "--html": args.html, "--quiz": args.quiz, "--step": args.step, "--all": args.all}
+    if other := [name for name, value in given.items() if value]:
+        raise UsageError(f"--run plays what the run has kept: leave out {', '.join(other)}")
+    found, style = snapshots.read(args.played), pictures.style(args)
+    if args.figures:
+        pictures.write(film.figure(found), str(files.make_folder(args.figures) / "16-run.png"))
+    elif sys.stdin.isatty() and sys.stdout.isatty() and not screen.usable():
+        screen.run(film.Film(found, Path(args.played).name), style)
+    else:
+        print("\n".join(film.piped(found, style)))
 
 
 def walk(
@@ -168,6 +241,7 @@ def walk(
     target: int | None,
     cursor: "Cursor",
     args: argparse.Namespace,
+    moment: str,
 ) -> None:
     """The walk in the terminal; with --step it begins there, else with the sheet of photos or the photo asked for."""
     from cnn.explain import voice
@@ -175,18 +249,30 @@ def walk(
     from cnn.explain.terminal.walk import Walk
 
     begin, digits = args.step or "F1", args.digits or voice.DIGITS
-    steps = Walk(model, shown if args.step else photo, test, target, begin, cursor, digits)
+    steps = Walk(model, shown if args.step else photo, test, target, begin, cursor, digits, moment)
     screen.run(steps, pictures.style(args))
+
+
+def open_moment(args: argparse.Namespace) -> tuple["Sequential", "Path", str]:
+    """The network, its file, and its moment: "" for one that --model names."""
+    from cnn import article, pretrained
+
+    if args.model:
+        return *options.open_model(args.model), ""
+    moment = args.moment or ("finished" if args.html else "early")
+    return article.at_moment(moment), pretrained.path("cnn" if moment == "finished" else "early"), moment
 
 
 def check_step(t: "Trace", step: str | None, cursor: "Cursor") -> None:
     """Raises UsageError for a step that this network does not have, or that cannot be shown so."""
     from cnn.errors import UsageError
+    from cnn.explain.chain import looked_at
+    from cnn.explain.formulas import find_step
     from cnn.explain.views import show
 
     try:
         if step:
-            show(t, step, cursor)
+            show(t, step, looked_at(t, find_step(t, step), cursor))
     except ValueError as error:
         raise UsageError(f"--step {step}: {str(error).removeprefix('step: ')}") from None
 
@@ -207,6 +293,22 @@ def find_class(word: str | None, names: Sequence[str]) -> int | None:
     )
 
 
+def ask(t: "Trace", args: argparse.Namespace, cursor: "Cursor") -> None:
+    """The quiz, or with --json its key."""
+    from cnn.commands.shared import streams
+    from cnn.errors import UsageError
+    from cnn.explain import quiz, voice
+    from cnn.explain.terminal.quiz import Quiz
+
+    digits, seed = args.digits or voice.DIGITS, args.seed or 0
+    asked = quiz.questions(t, seed, args.step, cursor)
+    if not asked:
+        raise UsageError(f"--quiz: step {args.step.upper()} computes nothing that could be asked")
+    if args.json:
+        return streams.print_json(quiz.as_json(t, asked, seed, digits))
+    Quiz(t, asked, digits, max(60, pictures.style(args).width)).run()
+
+
 def write_text(t: "Trace", args: argparse.Namespace, cursor: "Cursor") -> None:
     """The tour, or one step of it, as plain text."""
     from cnn.explain import voice
@@ -214,7 +316,7 @@ def write_text(t: "Trace", args: argparse.Namespace, cursor: "Cursor") -> None:
 
     style = pictures.style(args)
     digits = args.digits or voice.DIGITS
-    lines = text.piped(t, style._replace(width=max(60, style.width)), digits, args.step, cursor)
+    lines = text.piped(t, style._replace(width=max(60, style.width)), digits, args.step, cursor, bool(args.all))
     print("\n".join(lines))
 
 
@@ -227,36 +329,34 @@ def write_json(t: "Trace") -> None:
 
 
 def write_figures(t: "Trace", folder: str, test: "Split") -> None:
-    """The pictures, as PNG files."""
+    """The pictures, as PNG files; of those that this network has nothing for, what it lacks is said."""
     from cnn.commands.shared import files
     from cnn.explain import figures
 
     made = files.make_folder(folder)
     for name, make in figures.FIGURES.items():
+        if why := figures.missing(t, name):
+            options.log(f"left out {name}.png: this network has {why}")
+            continue
         figure, _ = make(t, test)
         pictures.write(figure, str(made / f"{name}.png"))
 
 
 def write_page(model: "Sequential", path: "Path", shown: "Photo", target: int | None, test: "Split", file: str) -> None:
-    """The page, in one file. Raises UsageError for a photo that is no test photo, or a model it does not know."""
+    """The page, in one file. Raises UsageError for a layer that the page's engine does not have."""
     import json
     from importlib import resources
     from pathlib import Path
 
     from cnn import pretrained
     from cnn.commands.shared import files
-    from cnn.errors import UsageError
     from cnn.explain.page import build
 
-    if shown.number is None:
-        raise UsageError(
-            f"--html: expected the number of a test photo, got {shown.title}: the page itself loads pictures, "
-            "in its last part"
-        )
     dense, _ = options.open_model(str(pretrained.path("dense")))
     measured = resources.files("cnn.refresher") / "compare.json"
     ours = Path(path) == pretrained.path("cnn") and measured.is_file()
     comparison = json.loads(measured.read_text("utf-8")) if ours else None
-    page = build.page(model, dense, build.Example(shown.number, *test, comparison), target)
+    own = None if shown.number else shown
+    page = build.page(model, dense, build.Example(shown.number, *test, comparison, own), target)
     files.write(file, page)
     options.log(f"wrote {file}: {len(page.encode()):,} bytes, for any browser, without a network")

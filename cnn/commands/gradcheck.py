@@ -124,16 +124,18 @@ def draw_batch(model: "Sequential", args: argparse.Namespace) -> tuple["np.ndarr
 
     A trained network is so sure of the right classes that their gradients would drown in rounding.
     """
+    from pathlib import Path
+
     import numpy as np
 
     from cnn.checks import known
-    from cnn.datasets import fashion_mnist
+    from cnn.commands.shared import data
     from cnn.errors import UsageError
     from cnn.losses import SparseCategoricalCrossentropy
     from cnn.photos import model_input, probabilities
     from cnn.utils import to_categorical
 
-    photos, _ = fashion_mnist.load_split("test", args.data)
+    photos, _ = data.of_model(args, model, Path(model.file or "the network")).split("test")
     if args.photos > len(photos):
         raise UsageError(f"--photos: expected at most the {len(photos)} photos there are, got {args.photos}")
     rng = np.random.default_rng(args.seed)

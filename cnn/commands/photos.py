@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
 
 HELP = "the first 20 test photos with their labels, as in the article; with --model also what the model says"
 COUNT = 20
+SIDE = 14  # rows and columns that a photo has there at most
 WIDTH, GAP = 15, 1  # of one photo with its caption in the terminal: five of them fill 80 columns
 
 
@@ -35,29 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the sheet, and with --out write it as a picture."""
     from cnn import photos
-    from cnn.datasets import fashion_mnist
+    from cnn.commands.shared import data, evaluation
 
     pictures.check("--out", args.out)
-    test = fashion_mnist.load_split("test", args.data)
-    chosen = [photos.test_photo(number, *test) for number in range(1, min(COUNT, len(test[0])) + 1)]
-    names, predictions = fashion_mnist.CLASS_NAMES, None
-    if args.model is not None:
-        predictions = _predictions(args, test, chosen)
-        names = predictions[0].class_names
+    predictions = None
+    if args.model is None:
+        source = data.of_command(args)
+        chosen, names = photos.first(*source.split("test"), COUNT), source.class_names
+    else:
+        model, path = options.open_model(args.model)
+        test = data.of_model(args, model, path).split("test")
+        evaluation.warn_of_other_data(path, test, args.data)
+        chosen, names = photos.first(*test, COUNT), photos.class_names(model)
+        predictions = photos.predict(model, chosen)
     print_sheet(chosen, names, predictions, pictures.style(args))
     if args.out:
         from cnn import plots  # matplotlib takes a while
 
         pictures.write(plots.photo_sheet(chosen, names, predictions), args.out)
-
-
-def _predictions(args, test, chosen):
-    from cnn import photos
-    from cnn.commands.shared import evaluation
-
-    model, path = options.open_model(args.model)
-    evaluation.warn_of_other_data(path, test, args.data)
-    return photos.predict(model, chosen)
 
 
 def print_sheet(
@@ -77,10 +73,11 @@ def print_sheet(
 
 
 def _block(photo, names, prediction, style):
-    """One photo at half its size, and beneath it its number and label, and what the model says."""
+    """One photo, small, and beneath it its number and label, and what the model says."""
     from cnn import terminal
 
-    lines = [line + " " * (WIDTH - 14) for line in terminal.draw_photo(terminal.half_size(photo.pixels), style)]
+    small = terminal.fitted(photo.pixels, SIDE)
+    lines = [line + " " * (WIDTH - small.shape[1]) for line in terminal.draw_photo(small, style)]
     captions = [f"{photo.number} {names[photo.label]}"]
     if prediction:
         arrow, right, wrong = ("→", "✓ right", "✗ WRONG") if style.unicode else (">", "+ right", "x WRONG")

@@ -1,6 +1,7 @@
 """`cnn predict`: the article's question - type a number, and see whether the model is right."""
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
     from pathlib import Path
 
     from cnn import terminal
-    from cnn.datasets.fashion_mnist import Split
+    from cnn.datasets.idx import Split
     from cnn.models import Sequential
     from cnn.photos import Photo, Prediction
 
+SIDE = 28  # rows and columns of a photo on the screen, at most
 HELP = (
     "what the model says of a photo: of the test set by its number from 1, a random one, or an image file of your own"
 )
@@ -45,17 +47,15 @@ def run(args: argparse.Namespace) -> None:
     """Say what the model makes of each photo, or ask for photos where none is given."""
     from cnn import photos
     from cnn.commands.shared import streams
-    from cnn.datasets import fashion_mnist
     from cnn.errors import UsageError
 
     pictures.check("--figure", args.figure)
     if not args.photo and (args.json or args.figure):
         raise UsageError(f"--{'json' if args.json else 'figure'}: expected a PHOTO as well")
-    test = fashion_mnist.load_split("test", args.data)
-    chosen = [photos.find(word, *test) for word in args.photo]
-    models = Models(args, test)
+    models = Models(args)
+    chosen = [models.find(word) for word in args.photo]
     if not chosen:
-        return ask(models, test, args)
+        return ask(models, args)
     predictions = [photos.predict(models.of(photo)[0], [photo])[0] for photo in chosen]
     if args.json:
         streams.print_json(as_dict(predictions, [models.of(photo)[1] for photo in chosen]))
@@ -73,8 +73,8 @@ class Models:
     Raises ModelFileError where it cannot be read.
     """
 
-    def __init__(self, args: argparse.Namespace, test: "Split"):
-        self.args, self.test = args, test
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
         self.open: dict[str, tuple[Sequential, Path]] = {}
         if args.model:
             self._named(args.model)  # a bad file is better known before the first question
@@ -83,26 +83,44 @@ class Models:
         """(the model for this photo, its file)."""
         return self._named(self.args.model or ("best" if photo.number is None else "cnn"))
 
-    def _named(self, name):
-        from cnn.commands.shared import evaluation
+    @functools.cached_property
+    def test(self) -> "Split":
+        """The test photos, read when one of them is first asked for."""
+        from cnn.commands.shared import data, evaluation
 
+        model, path = self._named(self.args.model or "cnn")
+        test = data.of_model(self.args, model, path).split("test")
+        evaluation.warn_of_other_data(path, test, self.args.data)
+        return test
+
+    def find(self, word: str) -> "Photo":
+        """The photo that a word means. Raises UsageError, DataError."""
+        import os
+
+        from cnn import photos
+
+        model = self._named(self.args.model)[0] if self.args.model else None
+        if photos.number_in(word) is None and word != "random" and os.path.exists(word):
+            return photos.own_photo(word, model=model)
+        return photos.find(word, *self.test, model)
+
+    def _named(self, name):
         if name not in self.open:
             self.open[name] = options.open_model(name)
-            evaluation.warn_of_other_data(self.open[name][1], self.test, self.args.data)
         return self.open[name]
 
 
-def ask(models: Models, test: "Split", args: argparse.Namespace) -> None:
+def ask(models: Models, args: argparse.Namespace) -> None:
     """Ask for photos until `q` or the end of the input; a word that means no photo is explained, and asked again."""
     from cnn import photos
     from cnn.errors import DataError, UsageError
 
-    question = f"Photo (1 to {len(test[0])}, random, an image file; q ends): "
+    question = f"Photo (1 to {len(models.test[0])}, random, an image file; q ends): "
     while (word := _answer(question)) not in ("q", "quit", None):
         if not word:
             continue
         try:
-            photo = photos.find(word, *test)
+            photo = models.find(word)
             prediction = photos.predict(models.of(photo)[0], [photo])[0]
             print("\n" + card(prediction, pictures.style(args)) + "\n", flush=True)
         except (DataError, UsageError) as error:
@@ -125,10 +143,11 @@ def card(prediction: "Prediction", style: "terminal.Style") -> str:
 
     photo, names = prediction.photo, prediction.class_names
     notes = [terminal.fill(f"  - {note}", style.width, "    ") for note in photo.notes]
-    picture = terminal.draw_photo(photo.pixels, style)
+    shown = terminal.fitted(photo.pixels, SIDE)
+    picture, across = terminal.draw_photo(shown, style), shown.shape[1]
     wide = style.width >= 62
-    rows = _bars(prediction, style, style.width - (31 if wide else 0))
-    body = terminal.beside(picture, ["", "", *rows], 28) if wide else [*picture, "", *rows]
+    rows = _bars(prediction, style, style.width - (across + 3 if wide else 0))
+    body = terminal.beside(picture, ["", "", *rows], across) if wide else [*picture, "", *rows]
     head = [terminal.visible(photo.title) + (f", labelled {names[photo.label]}" if photo.label is not None else "")]
     head += ["What was done to it:", *notes] if notes else []
     return "\n".join([*head, "", *body, "", terminal.fill(verdict(prediction), style.width)])

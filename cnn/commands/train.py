@@ -11,9 +11,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `cnn train`."""
     settings.add_settings(parser)
     group = parser.add_argument_group("the run")
-    options.add_data(group)
+    options.add_data(group, skip=False)
     group.add_argument(
         "--threads", type=options.whole(1, 256), metavar="N", help="decides only the speed (default: one a core)"
+    )
+    group.add_argument(
+        "--allreduce",
+        action="store_true",
+        help="ranks of MPI add gradients in an order of its own: fewer bytes to send, results right to rounding only",
     )
     group.add_argument(
         "--out", type=options.name, default="runs", metavar="DIR", help="where run folders are kept (default: runs)"
@@ -31,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "0", "1", "2"),
         default="auto",
         help="0 quiet, 1 live, 2 a line an epoch (default: live on a terminal)",
+    )
+    group.add_argument(
+        "--snapshots",
+        action="store_true",
+        help="keep what `cnn explain --run RUN` plays: after each epoch the first filters, what the network says of "
+        "test photo 9, how many ReLUs are dead and how large the gradients are",
     )
     group.add_argument("--no-plots", action="store_true", help="draw no pictures")
 

@@ -1,5 +1,7 @@
 """The fifteen pictures of the step-through. Each function takes (trace, test set) and returns (figure, the data drawn).
 
+`missing` says which of them a network has nothing for.
+
 What cnn.plots draws already is taken from there; the data beside it are the trace's.
 """
 
@@ -11,13 +13,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cnn import optimizers, photos, plots
+from cnn import article, optimizers, photos, plots
 from cnn.checks import known
 from cnn.explain import voice
-from cnn.explain.formulas import Step, first_stage, kind_of, steps
-from cnn.explain.parts import Grid, Grids
+from cnn.explain.chain import looked_at
+from cnn.explain.formulas import Step, find_step, first_stage, has_step, kind_of, steps
+from cnn.explain.parts import Grid, Grids, View
 from cnn.explain.terms import Tensors, causes, evaluate
-from cnn.explain.trace import Trace, loss_and_gradient, run_backward, run_forward
+from cnn.explain.trace import Trace, is_relu, loss_and_gradient, run_backward, run_forward
 from cnn.explain.views import beside, show
 from cnn.explain.views.maps import Window
 from cnn.explain.views.rows import place_in_row
@@ -37,6 +40,12 @@ STEPS = 30  # of gradient descent on one photo
 def step_of(t: Trace, kind: str) -> Step:
     """The first step of this kind."""
     return next(step for step in steps(t) if step.kind == kind)
+
+
+def on_path(t: Trace, kind: str) -> View:
+    """The first step of this kind, where the tour begins."""
+    step = step_of(t, kind)
+    return show(t, step, looked_at(t, step))
 
 
 def dress(axes: Axes, title: str = "", x: str = "", y: str = "", legend: Any = "best") -> None:
@@ -60,14 +69,16 @@ def sheet(t: Trace, test: Test) -> Result:
 
 def convolution(t: Trace, test: Test) -> Result:
     """02: window times filter, product by product, as the step F3 has it."""
-    view = show(t, step_of(t, "conv"))
+    view = on_path(t, "conv")
     shown = next(part for part in view.parts if isinstance(part, Grids)).items[::2]
     titles = ("the window", "times the filter", "= the products")
     matrices = [grid_matrix(grid, title) for grid, title in zip(shown, titles, strict=True)]
-    z, layer = view.sums[0].total, t.stages[view.step.stage].layer
+    z, stage = view.sums[0].total, t.stages[view.step.stage]
+    layer = stage.layer
     rows, columns = window_cells(layer, known(view.cursor.cell), layer.kernel_size)
     words = "   ".join(f"{row.label} {row.num.text()}" for row in view.sums[0].rows)
-    said = f"{words}   = {z.ref} {z.text()},   ReLU: {voice.number(max(0.0, z.value), digits=6)}"
+    said = f"{words}   = {z.ref} {z.text()}"
+    said += f",   ReLU: {voice.number(max(0.0, z.value), digits=6)}" if is_relu(stage) else ""
     picture = concepts.convolution_picture(t["x"][..., 0], t.title, (rows[0], columns[0]), matrices, said)
     data = {"grids": [grid.values for grid in shown], "z": z.value}
     return picture, data | {"cell": view.cursor.cell, "filter": view.cursor.filter}
@@ -107,7 +118,7 @@ def shown_photo(t: Trace) -> photos.Photo:
 
 def pooling(t: Trace, test: Test) -> Result:
     """06: four windows of max pooling: the winners framed, ties named."""
-    view = show(t, step_of(t, "pool"))
+    view = on_path(t, "pool")
     stage, f = t.stages[view.step.stage], known(view.cursor.filter)
     y, (ph, pw) = t.get(stage, "y"), stage.layer.pool_size
     i, j = (min(place, size - 2) for place, size in zip(known(view.cursor.cell), y.shape, strict=False))
@@ -130,7 +141,7 @@ def flatten(t: Trace, test: Test) -> Result:
     """07: which number of the row is which cell: the places of one map in the flattened row."""
     step = step_of(t, "flatten")
     x, y = t.get(t.stages[step.stage], "x"), t.get(t.stages[step.stage], "y")
-    n = known(show(t, step).cursor.unit)
+    n = known(looked_at(t, step).unit)
     r, s, c = cell = tuple(map(int, np.unravel_index(n, x.shape)))
     indices = np.ravel_multi_index((*np.indices(x.shape[:2]), np.full(x.shape[:2], c)), x.shape)
     figure = new_figure(11, 7.4)
@@ -157,7 +168,9 @@ def gradient_flow(t: Trace, test: Test) -> Result:
     roles = [stage.names.get(role) for stage in reversed(t.stages) for role in ("dy", "dz", "dx")]
     names = [name for name in dict.fromkeys(roles) if name]
     rows, maps = ([name for name in names if t[name].ndim == axes] for axes in (1, 3))
-    figure = new_figure(2.35 * max(len(maps), len(rows)), 6.2)
+    titles = {name: f"|{name}|".replace(":", ":\n") for name in (*rows, *maps)}  # long names take two lines
+    longest = max(len(line) for title in titles.values() for line in title.split("\n"))
+    figure = new_figure(max(2.35, 0.1 * longest + 0.4) * max(len(maps), len(rows), 3), 6.2)
     grid, data = figure.subplots(2, max(len(maps), len(rows)), squeeze=False), {}
     for axes in (*grid[0][len(rows) :], *grid[1][len(maps) :]):
         axes.set_visible(False)
@@ -167,7 +180,7 @@ def gradient_flow(t: Trace, test: Test) -> Result:
         data[name] = {"drawn": drawn, "zeros": zeros}
         draw_sizes(axes, drawn)
         shape = "x".join(map(str, size.shape))
-        axes.set_title(f"|{name}|\n{shape}\n{zeros:.1%} zeros", fontsize=11.5, loc="left", color=INK)
+        axes.set_title(f"{titles[name]}\n{shape}\n{zeros:.1%} zeros", fontsize=11.5, loc="left", color=INK)
     words = f"Backward, from the logits (top left) to the photo (bottom right); target {t.class_names[t.target]}"
     figure.suptitle(words, fontsize=15, color=INK)
     return figure, data
@@ -186,7 +199,7 @@ def draw_sizes(axes: Axes, sizes: np.ndarray) -> None:
 
 def weight_terms(t: Trace, test: Test) -> Result:
     """10: the terms of one weight's gradient, sorted, their running sum, and why the others are zero."""
-    view = show(t, step_of(t, "conv-dkernel"))
+    view = on_path(t, "conv-dkernel")
     total, at = view.sums[0].total, dict(zip("uvcf", known(view.cursor.weight), strict=True))
     terms = evaluate(known(view.words.sentence), Tensors(t), at)
     products, live = terms.terms.reshape(-1)[terms.order()], int(np.count_nonzero(terms.terms))
@@ -239,7 +252,10 @@ def gradient_check(t: Trace, test: Test) -> Result:
 def shift_curves(t: Trace, test: Test) -> Result:
     """12: the CNN and the dense net on moved and mirrored photos."""
     pixels, labels = (array[:COMPARED] for array in test)
-    result = comparison.compare({"CNN": t.model, "dense": beside.dense_model()}, pixels, labels)
+    cnn, *dense = beside.networks(t).values()
+    cnn = article.trained("cnn") if t.moment else cnn  # the dense net has finished its training too
+    compared = dict(zip(("CNN", "dense"), (cnn, *dense), strict=False))
+    result = comparison.compare(compared, pixels, labels)
     return plots.comparison(result), {"result": result}
 
 
@@ -299,3 +315,18 @@ MAPS = partial(feature_maps, which=0), partial(feature_maps, which=-1)
 FORWARD = sheet, convolution, stride_and_padding, filters, *MAPS, pooling, flatten, card
 BACKWARD = gradient_flow, weight_terms, gradient_check, shift_curves, im2col, descent
 FIGURES: dict[str, Callable[[Trace, Test], Result]] = dict(zip(NAMES.split(), (*FORWARD, *BACKWARD), strict=True))
+CONVOLUTION = "02-convolution", "04-filters", "05a-feature-maps", "05b-feature-maps", "10-weight-gradient", "13-im2col"
+
+
+def missing(t: Trace, name: str) -> str:
+    """Why there is nothing to draw, as in "this network has no convolution"; "" where there is."""
+    stages = {kind_of(stage): stage for stage in reversed(t.stages)}
+    if name in CONVOLUTION and "conv" not in stages:
+        return "no convolution"
+    if name == "06-pooling" and ("pool" not in stages or min(t.get(stages["pool"], "y").shape[:2]) < 2):
+        return "no max pooling with two rows and columns of windows"
+    if name == "07-flatten" and ("flatten" not in stages or t.get(stages["flatten"], "x").ndim != 3):
+        return "no Flatten behind maps"
+    if name == "12-shift-curves" and not has_step(t, find_step(t, "S")):
+        return "other photos or classes than the dense net to compare it with"
+    return ""

@@ -1,7 +1,8 @@
 """The steps as data: for each its sentence (or formula), title, explanation, how its terms are grouped, and its code.
 
-`steps(t)` lists the tour of any network: F1.. forward, B1.. backward; beside it stand M, G, L
-and S. `formula(t, step)` fills one in for this network's shapes, strides, paddings and names.
+`steps(t)` lists the steps of any network: F1.. forward, B1.. backward; beside them stand M, G, L
+and S. `tour(t)` is what one walks: backward it also stops at each ReLU (R3 for dz3), and ends with
+C, the chain rule. `formula(t, step)` fills one in for this network's shapes, strides, paddings and names.
 Terminal, page and figures take words and terms from here; a step is changed, or added, here.
 
 `for_page(t)` is all of it as one dictionary for JSON:
@@ -79,22 +80,36 @@ def steps(t: Trace) -> list[Step]:
     return [Step(f"{letter}{n}", *what) for letter, way in ways for n, what in enumerate(way, 1)]
 
 
+def tour(t: Trace) -> list[Step]:
+    """The steps in the order of the walk, with R1.. where a gradient passes a ReLU, and C at the end."""
+    places = [k for k, stage in enumerate(t.stages) if is_relu(stage) and kind_of(stage) != "through"]
+    relus = {k: Step(f"R{n}", "relu-back", k) for n, k in enumerate(places, 1)}
+    walk = []
+    for step in steps(t):
+        if step.id[0] == "B" and step.kind.endswith("-dkernel") and step.stage in relus:
+            walk.append(relus[step.stage])
+        walk.append(step)
+    chain = kind_of(t.stages[first_stage(t)]) in ("conv", "dense")
+    return [*walk, Step("C", "chain", first_stage(t))] if chain else walk
+
+
 def find_step(t: Trace, name: str) -> Step:
     """The step of this id, M, G, L and S included. Raises ValueError for another."""
-    tour, name = {step.id: step for step in steps(t)}, name.upper()
-    if name in tour:
-        return tour[name]
+    walk, name = {step.id: step for step in tour(t)}, name.upper()
+    if name in walk:
+        return walk[name]
     if name in BESIDE:
         convolutions = [k for k, stage in enumerate(t.stages) if kind_of(stage) == "conv"]
         stage = convolutions[-1] if convolutions and name == "G" else first_stage(t)
         return Step(name, BESIDE[name], stage)
-    forward, backward = (sum(step[0] == letter for step in tour) for letter in "FB")
-    raise ValueError(f"step: expected F1 to F{forward}, B1 to B{backward}, M, G, L or S, got {name!r}")
+    forward, backward = (sum(step[0] == letter for step in walk) for letter in "FB")
+    more = "".join(f"{step}, " for step in walk if step[0] in "RC")
+    raise ValueError(f"step: expected F1 to F{forward}, B1 to B{backward}, {more}M, G, L or S, got {name!r}")
 
 
 def twin(t: Trace, step: Step) -> Step:
     """The step that goes the other way at the same layer."""
-    other = "B" if step.id[0] == "F" else "F"
+    other = "B" if step.id[0] == "F" else "F"  # from R and C too
     same = [one for one in steps(t) if one.id[0] == other and one.stage == step.stage]
     return next((one for one in same if one.kind != "padding"), same[0] if same else step)
 
@@ -153,7 +168,9 @@ def through_code(t: Trace, step: Step) -> tuple[Code, ...]:
 
 
 def has_step(t: Trace, step: Step) -> bool:
-    """Whether this network can show the step: M needs a convolution."""
+    """Whether this network can show the step: M needs a convolution, S the photos and classes of the dense net."""
+    if step.kind == "shift":
+        return t.photo.shape == (28, 28) and len(t["p"]) == 10
     return step.kind != "im2col" or kind_of(t.stages[step.stage]) == "conv"
 
 
@@ -214,6 +231,8 @@ def filling(t: Trace, step: Step) -> dict:
         return values
     stage = t.stages[step.stage]
     layer, x = stage.layer, t.get(stage, "x")
+    calm = " It acts in training alone: here every number passes it unchanged."
+    values["inactive"] = calm if layer.draws else ""
     kind, about = what_it_is(stage)
     values |= {"layer": stage.name, "type": kind, "doc": (about.__doc__ or "").strip().partition("\n")[0]}
     values |= {"shape": " x ".join(map(str, x.shape)), "size": x.size} | letters(stage)
@@ -221,7 +240,7 @@ def filling(t: Trace, step: Step) -> dict:
         values |= window_filling(stage)
     if isinstance(layer, Dense):
         n, u = ("u", "k") if stage is t.stages[-1] else ("n", "u")
-        values |= {"n": n, "u": u, "units": known(layer.output_shape)[-1]}
+        values |= {"n": n, "u": u, "at": u, "units": known(layer.output_shape)[-1]}
         values["+b[u]"] = f"{values['b']}[{u}] + " if layer.use_bias else ""
     if isinstance(layer, Flatten):
         values |= flat_filling(x.shape)
@@ -244,6 +263,7 @@ def window_filling(stage: Stage) -> dict:
     depth = layer.input_shape[2]
     bias = f"{letters(stage)['b']}[f] + " if getattr(layer, "use_bias", False) else ""
     return {
+        "at": "i,j,f",
         **{"kh": kh, "kw": kw, "C": depth, "F": channels, "OH": height, "OW": width, "+b[f]": bias},
         **{"i": index(("i", sh), ("u", 1), ("", -top)), "j": index(("j", sw), ("v", 1), ("", -left))},
         **{"i_of": index(("r", 1), ("u", -1), ("", top)), "j_of": index(("s", 1), ("v", -1), ("", left))},

@@ -30,6 +30,7 @@ class Cursor:
     weight: tuple[int, ...] | None = None
     learning_rate: float = 0.01
     lab: voice.LabSettings | None = None
+    cells: tuple[tuple[int, ...], ...] | None = None  # the path's, see path.py
 
     def but(self, **changes: Any) -> "Cursor":
         """This cursor with some of it changed."""
@@ -96,6 +97,7 @@ class Sum:
     total: Num
     production: float = 0.0  # by the float32 layers
     scale: float = 1.0  # the largest absolute value of the float32 tensor
+    of: Terms | None = None  # the sentence's terms, where they are those of a sentence
 
     @property
     def difference(self) -> float:
@@ -203,7 +205,7 @@ def summed(t: Trace, terms: Terms, *rows: Row, label: str = "", shown: tuple[Num
         index = tuple(terms.at[letter] for axis in start.index for letter, _ in axis)
         rows = (*rows, Row(f"+ bias {ref(start.tensor, index)}", num(t, start.tensor, index, kind)))
         products = np.append(products, terms.start)
-    return total(t, terms.sentence.out.tensor, terms.index, products, *rows)
+    return replace(total(t, terms.sentence.out.tensor, terms.index, products, *rows), of=terms)
 
 
 # ---- places
@@ -215,7 +217,9 @@ def largest(array: Array) -> tuple[int, ...]:
 
 
 def clip(index: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """The place, moved inside the shape: arrow keys stop at the border."""
+    """The place, moved inside the shape: arrow keys stop at the border. ValueError for a place of other dimensions."""
+    if len(index) != len(shape):
+        raise ValueError(f"expected a place of {len(shape)} numbers in {tuple(shape)}, got {tuple(index)}")
     return tuple(int(min(max(i, 0), size - 1)) for i, size in zip(index, shape, strict=True))
 
 

@@ -16,7 +16,8 @@ import cnn
 from cnn import models, photos
 from cnn.checks import known
 from cnn.datasets import fingerprint
-from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax, Weighted
+from cnn.explain import glance
+from cnn.layers import Conv2D, Dense, Flatten, Layer, Linear, MaxPooling2D, ReLU, Softmax
 from cnn.layers.closing import closing_name
 from cnn.losses import SparseCategoricalCrossentropy
 
@@ -47,7 +48,7 @@ class Stage(NamedTuple):
     name: str  # conv1, pool1 and so on in the article's network; else the layer's own name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """What `trace` returns. Tensors have no batch axis: x (28, 28, 1), z1 (28, 28, 32), W1 (3, 3, 1, 32), p (10,)."""
 
@@ -64,6 +65,7 @@ class Trace:
     loss: float  # -log p[target]
     number: int | None = None  # 9 means test[8]
     source: str = ""  # the file of a photo of one's own
+    moment: str = ""  # of article.MOMENTS, where the network is the article's at one of them
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
@@ -87,6 +89,12 @@ class Trace:
         """Whether this is the article's network, of any size."""
         return "W4" in self.tensors
 
+    def __repr__(self) -> str:
+        return glance.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return glance.as_html(self)
+
 
 def trace(
     model: models.Sequential,
@@ -95,11 +103,12 @@ def trace(
     label: int | None = None,
     number: int | None = None,
     source: str = "",
+    moment: str = "",
 ) -> Trace:
     """The trace of one photo (H, W) or (H, W, C): bytes 0..255, or floats as the network takes them.
 
     target: the class to explain; by default the label, or where its loss is under SURE (or
-    there is no label and the network is sure) the strongest other class.
+    there is no label and the network is sure) the strongest other class. moment: what to call the network.
     Raises ValueError for a model or photo that cannot be traced.
     """
     x = network_input(model, photo)
@@ -117,7 +126,7 @@ def trace(
         array.flags.writeable = False
     photo, predicted = np.asarray(photo), int(np.argmax(tensors["p"]))
     classes = label, predicted, target, why, loss
-    return Trace(model, model64, stages, tensors, production, photo, *classes, number, source)
+    return Trace(model, model64, stages, tensors, production, photo, *classes, number, source, moment)
 
 
 def network_input(model: models.Sequential, photo: Array) -> Array:
@@ -165,7 +174,7 @@ def is_relu(stage: Stage) -> bool:
 
 def _general_names(layer):
     names = {"y": f"{layer.name}:forward"} | {key: f"{layer.name}/{key}" for key in layer.params}
-    if isinstance(layer, Weighted):
+    if isinstance(layer, Conv2D | Dense):  # others are shown from their input to their output
         names["z"] = names["y"] if isinstance(layer.activation, Linear) else f"{layer.name}:z"
     if isinstance(layer, Conv2D):
         names["columns"] = f"{layer.name}:columns"
@@ -262,7 +271,12 @@ def to_json(t: Trace, names: list[str] | None = None) -> dict:
     chosen = set(t.tensors if names is None else names)
     told = lambda s: (s.layer.name, type(s.layer).__name__, list(s.layer.output_shape), s.names)
     layers = [dict(zip(("name", "kind", "shape", "tensors"), told(s), strict=True)) for s in t.stages]
-    network = {"name": t.model.name, "seed": t.model.seed, "sha256": fingerprint(*t.model.params.values())}
+    network = {
+        "name": t.model.name,
+        "seed": t.model.seed,
+        "moment": t.moment or None,
+        "sha256": fingerprint(*t.model.params.values()),
+    }
     return {
         "schema": SCHEMA,
         "version": cnn.__version__,

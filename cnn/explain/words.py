@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cnn import gradcheck, layers, losses, optimizers
+from cnn import gradcheck, layers, losses, network, optimizers
 from cnn.layers import Conv2D, Dense, Flatten, MaxPooling2D, Softmax, Weighted, place_windows
 from cnn.photos import changes
 from kernels import im2col, pooling
@@ -54,7 +54,7 @@ softmax | softmax | softmax and loss
   believed in it.
 through | {layer} | {layer}: {type}
   : {doc}
-  One number of this layer, where it is largest.
+  One number of this layer, where it is largest.{inactive}
 dlogits | p - y | the error at the output
   = dlogits[k] = p[k] - y[k]
   d before a name is its gradient, the slope of the loss: how much the loss would grow if that number grew by 1.
@@ -64,6 +64,10 @@ dense-dkernel | {layer} weights | {layer}: the gradient of its weights
   = {db}[{u}] = {dz}[{u}]
   = {dz}[{u}] = {dy}[{u}] * {open}[{u}]
   A weight carries one input to one unit. Its gradient: what came in, times how much the unit matters ({dz}).
+relu-back | {layer} ReLU | {layer}: back through the ReLU
+  = {dz}[{at}] = {dy}[{at}] * {open}[{at}]
+  What was open passed unchanged, so its gradient comes back unchanged. What was closed passed nothing: its
+  gradient is 0. In the formula open is 1 where z is above 0, else 0.
 dense-dx | {layer} input | {layer}: the gradient of its input | top=6
   = {dx}[{n}] = SUM({u}:{units}) {W}[{n},{u}] * {dz}[{u}]
   This input went to {units} units. It shares in what each of them does to the loss, by the same weights.
@@ -90,6 +94,11 @@ through-back | {layer} | {layer}: {type}, backward
 input-gradient | learning | the input's gradient, and one step of learning | by=uv
   : w_new = w - learning rate * dW        (plain gradient descent, SGD)
   Every weight takes a small step against its gradient: the loss goes down. Training repeats this.
+chain | chain rule | the chain rule: one path, all its numbers
+  : {dW}[along the path] = product of all slopes on it
+  Move one number a little: the next moves so many times as far, which is its slope, and so on up to the loss. So
+  along a path slopes multiply, and over all paths the products add up. That is the chain rule; backward does
+  nothing else, layer by layer.
 im2col | im2col | {layer}: im2col, the convolution as one product
   = {columns}[i,j,u,v,c] = {x}[{i}, {j}, c]
   Each window is laid flat as one row. Then the whole convolution is one matrix product, which computers do very
@@ -147,6 +156,8 @@ CODE = {
     "softmax": (Code(Softmax.forward, "np.exp("), Code(losses.cross_entropy_of_logits, "np.exp(")),
     "dlogits": (Code(losses.cross_entropy_of_logits, "gradient[photo, y_true] -= 1"),),
     "dense-dkernel": (WEIGHTS, Code(Dense.backward, "weight_grads"), RELU_BACK),
+    "relu-back": (RELU_BACK,),
+    "chain": (Code(network.backward, "layers[k].backward("),),
     "dense-dx": (Code(Dense.backward, 'dz @ self.params["kernel"].T'),),
     "flatten-back": (Code(Flatten.backward, "dy.reshape(cache.x_shape)"),),
     "pool-back": (POOL_BACK, Code(MaxPooling2D.backward, "max_pool_backward")),

@@ -6,6 +6,7 @@
   cases.py: what these functions know
 - counterparts.py: our own layer that computes the same, in parts, from which the numbers of a mistake follow
 - diagnosis.py: which of the mistakes gives the numbers at hand; states.py what a layer may do instead; report.py
+- own.py: a layer or function in a file of one's own; tutorial.py: layers that keep on self what ours hand on
 """
 
 from cnn.gradcheck.cases import Case, Mistake

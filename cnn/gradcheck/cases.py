@@ -36,6 +36,7 @@ class Case:
     outputs: Mapping[str, Array] = field(default_factory=dict)  # of other layers of the network, by their names
     of_input: bool = False  # whether the tensor is the layer's input
     exact: bool = False  # whether `right` is computed by a formula, and not measured
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # what the function of an exercise was called with
 
     def with_upstream(self, dy: Array) -> Array | None:
         """The right gradient if another dy came from above."""

@@ -132,7 +132,9 @@ def averaged_for_added(c: Case) -> Array | None:
     w = windowed(c)
     if w is None:
         return None
-    return w.gradient(c.name, scatter=lambda d: w.windows.scatter(d) / w.windows.scatter(np.ones_like(d)))
+    return w.gradient(
+        c.name, scatter=lambda d: w.windows.scatter(d) / np.maximum(w.windows.scatter(np.ones_like(d)), 1)
+    )
 
 
 # ---- pooling

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.errors import UsageError
-from cnn.gradcheck import states
+from cnn.gradcheck import states, tutorial
 from cnn.gradcheck.counterparts import Pooling
 from cnn.gradcheck.functions import argument_names, check_function
 from cnn.gradcheck.slopes import TOLERANCE, TensorCheck
@@ -54,7 +54,7 @@ def load(where: str) -> Own:
     if isinstance(thing, type):
         thing = made(thing, arguments, named)
     if hasattr(thing, "forward") and hasattr(thing, "backward"):
-        return Own(thing, None, name)
+        return Own(tutorial.adapted(thing), None, name)
     if not callable(thing):
         raise UsageError(f"{where}: expected a layer, with forward and backward, or a function, got {thing!r:.60}")
     names = [pattern.format(name) for pattern in GRADIENTS] + [name.replace("forward", "backward")]
@@ -135,7 +135,9 @@ def check_own(
         return _check_function(own, shapes, seed)
     if len(shapes) > 1:
         raise UsageError(f"--shape: expected one shape for a layer, that of a photo, got {len(shapes)}")
-    tried = list(shapes) or ([ROW, PHOTO] if hasattr(own.thing, "units") else [PHOTO, ROW])
+    tried = list(shapes) or getattr(own.thing, "rows", []) + (
+        [ROW, PHOTO] if hasattr(own.thing, "units") else [PHOTO, ROW]
+    )
     trial = _first_that_runs(own.thing, tried, photos or COUNTS[0], seed)
     sizes = {*trial.y.shape[1:], trial.x.shape[-1]}
     count = photos or next((n for n in COUNTS if n not in sizes), COUNTS[0])

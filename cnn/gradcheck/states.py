@@ -30,12 +30,12 @@ def run(what: str, function: Callable, *arguments: Any) -> Any:
         raise
     except NotImplementedError as error:
         said = f": {error}" if str(error) else ""
-        raise Refusal(f"{what}: is not written yet (NotImplementedError{said}){_place(error)}") from error
+        raise Refusal(f"{what}: is not written yet (NotImplementedError{said}){place_of(error)}") from error
     except Exception as error:
-        raise Refusal(f"{what}: {type(error).__name__}: {error}{_place(error)}") from error
+        raise Refusal(f"{what}: {type(error).__name__}: {error}{place_of(error)}") from error
 
 
-def _place(error):
+def place_of(error: BaseException) -> str:
     """The innermost line that is neither ours nor a library's: ' (at mine.py, line 12: "dx[n] += ...")'."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
     if not frames:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn import checks, utils
 from cnn.configurable import is_description
-from cnn.layers.base import Array, Grads, Layer
+from cnn.layers.base import Array, Grads, Layer, Shape
 from cnn.layers.formulas import FORMULAS, OTHER_NAMES, PLACES, Formula
 
 
@@ -79,7 +79,7 @@ class SoftmaxCache(NamedTuple):
 
 
 class Softmax(ActivationFunction):
-    """y_k = exp(x_k) / S,  S = sum_j exp(x_j)        along the last axis
+    """y_k = exp(x_k) / S,  S = sum_j exp(x_j)        along the last axis, or that of `axis`, or several
 
     Backward: x_k stands in S and so in every y_j, and in y_k also above the line. By the rule for quotients
         ∂y_j/∂x_k = ([j = k] * exp(x_j) * S - exp(x_j) * exp(x_k)) / S^2 = y_j * ([j = k] - y_k)
@@ -91,16 +91,32 @@ class Softmax(ActivationFunction):
     """
 
     identifier = "softmax"
-    at_default = {**Layer.at_default, "axis": -1}
 
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, SoftmaxCache]:
-        e = np.exp(x - x.max(axis=-1, keepdims=True))
-        y = e / e.sum(axis=-1, keepdims=True)
+        e = np.exp(x - x.max(axis=self.axis, keepdims=True))
+        y = e / e.sum(axis=self.axis, keepdims=True)
         return y, SoftmaxCache(y)
 
     def backward(self, dy: Array, cache: SoftmaxCache, need_dx: bool = True) -> tuple[Array, Grads]:
         y = cache.y
-        return y * (dy - (dy * y).sum(axis=-1, keepdims=True)), {}
+        return y * (dy - (dy * y).sum(axis=self.axis, keepdims=True)), {}
+
+    # ---- what it is made from
+
+    axis: checks.Axes
+    arguments = {"axis": checks.axes, **Layer.arguments}
+    unless = {"axis": -1, **Layer.unless}
+
+    def __init__(self, axis: checks.Axes = -1, **others: Any):
+        super().__init__(**others)
+        self.set_arguments(locals())
+
+    def infer_shape(self, input_shape: Shape) -> Shape:
+        if self.axis != -1:  # which every input has, a lone row of numbers too
+            count, axes = 1 + len(input_shape), np.atleast_1d(self.axis)
+            if (abs(axes) >= count).any() or (axes == 0).any() or len(set(axes % count)) < len(axes):
+                raise ValueError(f"{self}: axis: expected 1 to {count - 1}, or from the end, once, got {self.axis}")
+        return input_shape
 
 
 class LinearCache(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 
 from cnn import checks, utils
 from cnn.layers.base import Array, Grads, Layer, Shape
+from cnn.layers.regularization import require_draws
 from cnn.layers.windows import require_photo
 
 Range = tuple[float, float]
@@ -71,9 +72,7 @@ class RandomLayer(Layer):
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, RandomCache]:
         if not training:
             return x, RandomCache(x.shape, None)
-        if rng is None:
-            raise ValueError(f"{self}: forward: expected rng, a generator of random numbers, in training, got None")
-        drawn = self.draw(rng, x.shape)
+        drawn = self.draw(require_draws(self, rng), x.shape)
         drawn = drawn.astype(x.dtype) if drawn.dtype.kind == "f" else drawn
         return self.change(x, drawn), RandomCache(x.shape, drawn)
 

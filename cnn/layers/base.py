@@ -41,7 +41,7 @@ class Layer(Configurable):
 
     - `arguments`, each with its check, and a constructor that shows them and hands them to set_arguments;
     - `param_shapes(input_shape)`, if it learns: {"kernel": shape}, filled as its argument kernel_initializer says; what
-      an argument kernel_regularizer asks for is added to the loss;
+      an argument kernel_regularizer asks for is added to the loss, what a kernel_constraint asks for done after a step;
     - `infer_shape(input_shape)`, if the output has another shape than the input;
     - `forward` and `backward`, as the head of cnn/layers/__init__.py says; `draws = True` if forward needs `rng`.
 
@@ -50,7 +50,7 @@ class Layer(Configurable):
     and where it is not, which mistake was made (a cache with x and `corners` tells it where the slope jumps). Then
     import the layer and its cache in cnn/layers/__init__.py, and give it a line in the TABLE of tests/test_layers.py.
     If it shall be saved: a line in LAYERS of cnn/saving/document.py, and how many numbers it makes of a photo in
-    cnn/saving/limits.py.
+    cnn/saving/limits.py. If it shall go to other programs: a line in the TABLEs of cnn/saving/forms/.
 
     >>> class Scale(Layer):
     ...     '''y = factor * x,  so  dx = factor * dy'''
@@ -81,6 +81,7 @@ class Layer(Configurable):
     draws = False  # whether forward needs random numbers in training
     least_axes = 1  # of the smallest batch it takes: (N,)
     not_learned: tuple[str, ...] = ()  # the parameters without a gradient: averages that training keeps
+    squares: tuple[str, ...] = ()  # those of them that are never below 0
 
     def __init__(
         self, name: str | None = None, input_shape: AnyShape | None = None, trainable: bool = True, **unsupported: Any
@@ -91,6 +92,15 @@ class Layer(Configurable):
         self.output_shape: Shape | None = None
         self.set_arguments(locals())
         self.declared_shape = None if input_shape is None else checks.shape(str(self), "input_shape", input_shape)
+
+    def __init_subclass__(cls) -> None:
+        """Say at once what a layer in Keras' style lacks here: its derivative. Raises TypeError."""
+        if "call" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__}: expected forward and backward, got call: nothing here finds derivatives by itself, "
+                "so a layer of your own brings its own; see cnn.layers.Layer"
+            )
+        super().__init_subclass__()
 
     # ---- building
 
@@ -180,27 +190,42 @@ class Layer(Configurable):
         """The names of the parameters that have a gradient, frozen or not."""
         return tuple(key for key in self.params if key not in self.not_learned)
 
+    def variable(self, key: str) -> Variable:
+        """The parameter of this name itself, with Keras' words for it."""
+        variable = named(f"{self.name or type(self).__name__}/{key}", self.params[key])
+        variable.trainable = self.trainable and key in self.learnable
+        variable.constraint = getattr(self, f"{key}_constraint", None)
+        return variable
+
     @property
     def weights(self) -> list[Variable]:
         """The parameters themselves, kernel before bias, each with its name."""
-        return [named(f"{self.name or type(self).__name__}/{key}", value) for key, value in self.params.items()]
+        return list(map(self.variable, self.params))
 
     @property
     def trainable_weights(self) -> list[Variable]:
         """Those that training changes by their gradients: none where the layer is frozen."""
-        return [weight for weight in self.weights if self.trainable and weight.name in self.learnable]
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The others."""
-        return [weight for weight in self.weights if not (self.trainable and weight.name in self.learnable)]
+        return [weight for weight in self.weights if not weight.trainable]
 
     @property
     def regularized(self) -> dict[str, Regularizer]:
         """{"kernel": its regularizer}, of the parameters that training changes and that have one."""
-        found = ((key, getattr(self, f"{key}_regularizer", None)) for key in self.params)
-        kept = {key: regularizer for key, regularizer in found if regularizer is not None}
-        return {key: kept[key] for key in self.learnable if key in kept} if kept and self.trainable else {}
+        return self._asked_for("regularizer")
+
+    def constrain(self) -> None:
+        """Bring the parameters that have a constraint, and that training changes, to where it wants them."""
+        for key, constraint in self._asked_for("constraint").items():
+            self.params[key][...] = constraint(self.params[key])
+
+    def _asked_for(self, what: str) -> dict[str, Any]:
+        found = ((key, getattr(self, f"{key}_{what}", None)) for key in self.params)
+        given = {key: argument for key, argument in found if argument is not None}
+        return {key: given[key] for key in self.learnable if key in given} if given and self.trainable else {}
 
     @property
     def losses(self) -> list[float]:
@@ -223,6 +248,8 @@ class Layer(Configurable):
             new = checks.numeric_array(f"{self}: set_weights", key, new)
             if new.shape != old.shape:
                 raise ValueError(f"{self}: set_weights: {key}: expected shape {old.shape}, got {new.shape}")
+            if key in self.squares and (new < 0).any():
+                raise ValueError(f"{self}: set_weights: {key}: expected numbers of at least 0, got {new.min():g}")
             checked[key] = np.array(new, old.dtype, order="C")
         self.params = checked
 

@@ -16,7 +16,7 @@ def closing_name(layer: Any) -> str | None:
     >>> closing_name(Elementwise("sigmoid")), closing_name(ReLU())
     ('sigmoid', None)
     """
-    if not isinstance(layer, ActivationFunction):
+    if not isinstance(layer, ActivationFunction) or getattr(layer, "axis", -1) != -1:  # losses take the last axis
         return None
     name = layer.formula if isinstance(layer, Elementwise) else getattr(layer, "identifier", None)
     return name if name in CLOSING else None

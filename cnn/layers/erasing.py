@@ -22,7 +22,8 @@ def up_to(where: str, name: str, value: Any) -> Range:
     return max(least, 0.0), most
 
 
-def _value_range(where: str, name: str, value: Any) -> Range:
+def check_value_range(where: str, name: str, value: Any) -> Range:
+    """(least, largest) number of a photo; else ValueError."""
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise ValueError(f"{where}: {name}: expected the least and the largest number of a photo, got {value!r}")
     low, high = (checks.number(where, name, end, low=-math.inf) for end in value)
@@ -57,7 +58,7 @@ class RandomErasing(RandomLayer):
         "fill_value": lambda where, name, value: (
             None if value is None else checks.number(where, name, value, -math.inf)
         ),
-        "value_range": _value_range,
+        "value_range": check_value_range,
         "seed": checks.seed,
         **RandomLayer.arguments,
     }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn import checks, initializers, regularizers
+from cnn import checks, constraints, initializers, regularizers
 from cnn.layers.base import AnyShape, Array, Shape
 from cnn.layers.whole_batch import Task, WholeBatch
 
@@ -48,7 +48,7 @@ class BatchNormalization(WholeBatch):
            [ 1.,  1.]]), array([ 2., 20.]), array([  1., 100.]))
     """
 
-    not_learned = ("moving_mean", "moving_variance")
+    not_learned, squares = ("moving_mean", "moving_variance"), ("moving_variance",)
 
     def forward_of_part(self, x: Array, training: bool = False) -> Task:
         mean, variance, numbers = self.params["moving_mean"], self.params["moving_variance"], 0
@@ -96,6 +96,8 @@ class BatchNormalization(WholeBatch):
     moving_variance_initializer: initializers.Initializer
     beta_regularizer: regularizers.Regularizer | None
     gamma_regularizer: regularizers.Regularizer | None
+    beta_constraint: constraints.Constraint | None
+    gamma_constraint: constraints.Constraint | None
     least_axes = 2
     arguments = {
         "axis": partial(checks.whole, low=-1, high=8),
@@ -109,9 +111,15 @@ class BatchNormalization(WholeBatch):
         "moving_variance_initializer": initializers.argument,
         "beta_regularizer": regularizers.argument,
         "gamma_regularizer": regularizers.argument,
+        "beta_constraint": constraints.argument,
+        "gamma_constraint": constraints.argument,
         **WholeBatch.arguments,
     }
-    unless = {**WholeBatch.unless, "beta_regularizer": None, "gamma_regularizer": None}
+    unless = {
+        **WholeBatch.unless,
+        **dict.fromkeys(("beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint")),
+    }
+    at_default = {**WholeBatch.at_default, "synchronized": False, "renorm": False}
 
     def __init__(
         self,
@@ -126,6 +134,8 @@ class BatchNormalization(WholeBatch):
         moving_variance_initializer: initializers.Identifier = "ones",
         beta_regularizer: regularizers.Identifier = None,
         gamma_regularizer: regularizers.Identifier = None,
+        beta_constraint: constraints.Identifier = None,
+        gamma_constraint: constraints.Identifier = None,
         *,
         input_shape: AnyShape | None = None,
         name: str | None = None,

@@ -36,9 +36,7 @@ class Dropout(Layer):
     def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, DropoutCache]:
         if not training or self.rate == 0:
             return x, DropoutCache(None)
-        if rng is None:
-            raise ValueError(f"{self}: forward: expected rng, a generator of random numbers, in training, got None")
-        kept = rng.random(self.noise_shape(x.shape)) >= self.rate  # a rate of 1 keeps nothing
+        kept = require_draws(self, rng).random(self.noise_shape(x.shape)) >= self.rate  # a rate of 1 keeps nothing
         factor = kept.astype(x.dtype) / x.dtype.type(max(1 - self.rate, np.finfo(x.dtype).tiny))
         return x * factor, DropoutCache(factor)
 
@@ -68,6 +66,13 @@ class Dropout(Layer):
     def noise_shape(self, x_shape: Shape) -> Shape:
         """How many draws there are for a batch: one for each number of x."""
         return x_shape
+
+
+def require_draws(layer: Layer, rng: utils.Rng | None) -> utils.Rng:
+    """The generator that a layer draws from in training. Raises ValueError where there is none."""
+    if rng is None:
+        raise ValueError(f"{layer}: forward: expected rng, a generator of random numbers, in training, got None")
+    return rng
 
 
 class SpatialDropout2D(Dropout):

@@ -1,4 +1,4 @@
-"""Reshaping: the same numbers in another shape, their order kept, or with zeros around them."""
+"""Reshaping: the same numbers in another shape, their order kept, with zeros around them, or cropped."""
 
 import math
 from collections.abc import Sequence
@@ -130,3 +130,49 @@ class ZeroPadding2D(Layer):
     def infer_shape(self, input_shape: Shape) -> Shape:
         height, width, channels = require_photo(self, input_shape)
         return height + sum(self.padding[0]), width + sum(self.padding[1]), channels
+
+
+class Cropping2D(Layer):
+    """y is x without rows and columns at its border: what ZeroPadding2D undoes
+
+    cropping: ((top, bottom), (left, right)), or one number for each pair, or one for all.
+
+    Backward: an x inside is one y, an x of the border stands in no y; so dx is dy with zeros around it.
+
+    >>> Cropping2D(((1, 0), (0, 1)))(np.arange(4.0).reshape(1, 2, 2, 1)).ravel()
+    array([2.])
+    """
+
+    def forward(self, x: Array, training: bool = False, rng: utils.Rng | None = None) -> tuple[Array, FlattenCache]:
+        return x[self.inner(x.shape)], FlattenCache(x.shape)
+
+    def backward(self, dy: Array, cache: FlattenCache, need_dx: bool = True) -> tuple[Array, Grads]:
+        dx = np.zeros(cache.x_shape, dy.dtype)
+        dx[self.inner(cache.x_shape)] = dy
+        return dx, {}
+
+    def inner(self, x_shape: Shape) -> tuple[slice, ...]:
+        """Where y lies in x."""
+        (top, bottom), (left, right) = self.cropping
+        return slice(None), slice(top, x_shape[1] - bottom), slice(left, x_shape[2] - right)
+
+    # ---- what it is made from
+
+    cropping: tuple[tuple[int, int], tuple[int, int]]
+    arguments = {"cropping": check_border, **Layer.arguments}
+    at_default = {**Layer.at_default, "data_format": "channels_last"}
+
+    def __init__(
+        self,
+        cropping: int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
+        **others: Any,
+    ):
+        super().__init__(**others)
+        self.set_arguments(locals())
+
+    def infer_shape(self, input_shape: Shape) -> Shape:
+        height, width, channels = require_photo(self, input_shape)
+        left = height - sum(self.cropping[0]), width - sum(self.cropping[1])
+        if min(left) < 1:
+            raise ValueError(f"{self}: expected input larger than its cropping {self.cropping}, got {input_shape}")
+        return *left, channels

@@ -2,10 +2,11 @@
 
 from typing import Any, NoReturn
 
-from cnn import checks, initializers, regularizers
+from cnn import checks, constraints, initializers, regularizers
 from cnn.configurable import as_json
 from cnn.layers.activations import ActivationFunction, find_activation
-from cnn.layers.base import Array, Grads, Layer, Shape
+from cnn.layers.base import AnyShape, Array, Grads, Layer, Shape
+from cnn.variables import Variable
 
 
 class Weighted(Layer):
@@ -28,20 +29,34 @@ class Weighted(Layer):
         "bias_initializer": initializers.argument,
         "kernel_regularizer": regularizers.argument,
         "bias_regularizer": regularizers.argument,
+        "kernel_constraint": constraints.argument,
+        "bias_constraint": constraints.argument,
     }
-    unless = {**Layer.unless, "kernel_regularizer": None, "bias_regularizer": None}
-    at_default = {
-        **Layer.at_default,
-        **dict.fromkeys(("kernel_constraint", "bias_constraint")),
-        **dict.fromkeys(("lora_rank", "lora_alpha", "quantization_config")),
+    unless = {
+        **Layer.unless,
+        **dict.fromkeys(("kernel_regularizer", "bias_regularizer", "kernel_constraint", "bias_constraint")),
     }
+    at_default = {**Layer.at_default, **dict.fromkeys(("lora_rank", "lora_alpha", "quantization_config"))}
     activation: ActivationFunction
     use_bias: bool
     kernel_initializer: initializers.Initializer
     bias_initializer: initializers.Initializer
     kernel_regularizer: regularizers.Regularizer | None
     bias_regularizer: regularizers.Regularizer | None
+    kernel_constraint: constraints.Constraint | None
+    bias_constraint: constraints.Constraint | None
     least_axes = 2
+
+    def __init__(
+        self,
+        name: str | None = None,
+        input_shape: AnyShape | None = None,
+        kernel_constraint: constraints.Identifier = None,
+        bias_constraint: constraints.Identifier = None,
+        **others: Any,
+    ):
+        super().__init__(name, input_shape, **others)
+        self.set_arguments(locals())
 
     def add_bias(self, z: Array) -> Array:
         """z with the bias, where there is one."""
@@ -68,7 +83,7 @@ class Weighted(Layer):
         return str(as_json(self.activation))
 
     @property
-    def kernel(self) -> Array:
+    def kernel(self) -> Variable:
         """The kernel itself, not a copy. AttributeError before the layer is built."""
         return self._param("kernel")
 
@@ -77,7 +92,7 @@ class Weighted(Layer):
         self._refuse_to_set("kernel")
 
     @property
-    def bias(self) -> Array | None:
+    def bias(self) -> Variable | None:
         """The bias itself, None without one (use_bias=False). AttributeError before the layer is built."""
         return self._param("bias") if self.use_bias else None
 
@@ -85,9 +100,9 @@ class Weighted(Layer):
     def bias(self, value: Any) -> NoReturn:
         self._refuse_to_set("bias")
 
-    def _param(self, key: str) -> Array:
+    def _param(self, key: str) -> Variable:
         if key in self.params:
-            return self.params[key]
+            return self.variable(key)
         raise AttributeError(
             f"{self}: {key}: not built yet: call the layer, or give it a place in a model that knows its input"
         )

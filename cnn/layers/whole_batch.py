@@ -6,7 +6,7 @@ of the shards. So its passes are written down as for one batch, and cutting the 
 """
 
 import operator
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import reduce
 from typing import Any
 
@@ -50,7 +50,16 @@ class WholeBatch(Layer):
         return together([self.backward_of_part(dy, cache)])[0]
 
 
-def together(tasks: Iterable[Task]) -> list:
+def added(shares: list[tuple]) -> tuple:
+    """What these tuples, one from each shard, add up to, in their order.
+
+    >>> added([(1, 2.5), (3, 0.5)])
+    (4, 3.0)
+    """
+    return tuple(reduce(operator.add, column) for column in zip(*shares, strict=True))
+
+
+def together(tasks: Iterable[Task], add_up: Callable[[list[tuple]], tuple] = added) -> list:
     """What generators return that run side by side in threads; what all yield is added up and sent back to each.
 
     All yield equally often, and tuples that are equally long.
@@ -66,7 +75,7 @@ def together(tasks: Iterable[Task]) -> list:
         steps = threads.run(_go_on, parts)
         if steps[0][0]:
             return [result for _, result in steps]
-        totals = tuple(reduce(operator.add, column) for column in zip(*(shares for _, shares in steps), strict=True))
+        totals = add_up([shares for _, shares in steps])
         parts = [(task, totals) for task, _ in parts]
 
 

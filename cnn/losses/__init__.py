@@ -10,7 +10,7 @@ What they share, and what a loss of your own needs, is in base.py (Loss). Keras'
 from types import FunctionType
 from typing import Any
 
-from cnn.configurable import find, table
+from cnn.configurable import find, serialize, table
 from cnn.losses.base import EPSILON, Loss
 from cnn.losses.crossentropy import (
     NEGLIGIBLE,
@@ -78,6 +78,7 @@ __all__ = [
     "categorical_crossentropy",
     "cross_entropy_of_logits",
     "cross_entropy_of_probabilities",
+    "deserialize",
     "get",
     "huber",
     "log_cosh",
@@ -89,6 +90,7 @@ __all__ = [
     "mean_squared_logarithmic_error",
     "mse",
     "msle",
+    "serialize",
     "sparse_categorical_crossentropy",
 ]
 
@@ -110,3 +112,6 @@ def get(identifier: Any) -> Loss:
     if loss.reduction == "none":
         raise ValueError(f"{loss}: reduction: expected 'sum_over_batch_size' or 'sum' of what a network trains by")
     return loss
+
+
+deserialize = get

@@ -9,9 +9,19 @@ import copy
 from types import FunctionType
 from typing import Any
 
-from cnn.configurable import find, table
-from cnn.metrics.base import Mean, MeanOf, MeanOfFunction, Metric
-from cnn.metrics.hits import AUC, FalseNegatives, FalsePositives, Precision, Recall, TrueNegatives, TruePositives
+from cnn.configurable import find, serialize, table
+from cnn.metrics.base import Mean, MeanMetricWrapper, MeanOf, MeanOfFunction, Metric, Sum
+from cnn.metrics.hits import (
+    AUC,
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    FBetaScore,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
 from cnn.metrics.means import (
     Accuracy,
     BinaryAccuracy,
@@ -47,12 +57,15 @@ __all__ = [
     "BinaryCrossentropy",
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
+    "F1Score",
+    "FBetaScore",
     "FalseNegatives",
     "FalsePositives",
     "LogCoshError",
     "Mean",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
+    "MeanMetricWrapper",
     "MeanOf",
     "MeanOfFunction",
     "MeanSquaredError",
@@ -64,6 +77,7 @@ __all__ = [
     "SparseCategoricalAccuracy",
     "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy",
+    "Sum",
     "TopKCategoricalAccuracy",
     "TrueNegatives",
     "TruePositives",
@@ -71,9 +85,11 @@ __all__ = [
     "binary_accuracy",
     "categorical_accuracy",
     "confusion_matrix",
+    "deserialize",
     "get",
     "get_all",
     "mcnemar",
+    "serialize",
     "sparse_categorical_accuracy",
     "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",
@@ -92,7 +108,8 @@ TABLE: dict[str, type[Metric]] = {
     **table(SparseCategoricalCrossentropy, CategoricalCrossentropy, BinaryCrossentropy),
     **table(MeanSquaredError, RootMeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError),
     **table(MeanSquaredLogarithmicError, LogCoshError),
-    **table(Precision, Recall, TruePositives, FalsePositives, TrueNegatives, FalseNegatives, AUC, Mean),
+    **table(Precision, Recall, TruePositives, FalsePositives, TrueNegatives, FalseNegatives, AUC, F1Score, FBetaScore),
+    **table(Mean, Sum),
     "acc": Accuracy,
     "mse": MeanSquaredError,
     "mae": MeanAbsoluteError,
@@ -112,6 +129,9 @@ def get(identifier: Any) -> Metric:
     return metric
 
 
+deserialize = get
+
+
 def get_all(identifiers: Any, weighted: Any = None) -> list[Metric]:
     """Those that compile is given, one alone or a list, each with a name of its own. Raises ValueError.
 
@@ -121,6 +141,9 @@ def get_all(identifiers: Any, weighted: Any = None) -> list[Metric]:
     chosen = _listed("metrics", identifiers)
     for k, metric in enumerate(map(get, [*chosen, *_listed("weighted_metrics", weighted)])):
         metric = copy.deepcopy(metric)  # two models may share the object given
+        if getattr(metric, "average", "") is None:
+            expected = "expected 'micro', 'macro' or 'weighted', since the logs hold one number of each"
+            raise ValueError(f"compile: metrics: {metric.name}: average: {expected}, got None")
         taken = {"loss", *(before.name for before in found)}
         metric.weighted |= k >= len(chosen)
         other = [f"weighted_{metric.name}"] if metric.weighted else []

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from cnn import checks
-from cnn.configurable import Configurable
+from cnn import checks, initializers
+from cnn.configurable import Configurable, snake_case
 from cnn.results import Number
+from cnn.variables import Variable, named
 
 Array = np.ndarray
 
@@ -15,21 +16,25 @@ Array = np.ndarray
 class Metric(Configurable):
     """What all metrics share: sums that add up over the photos, from which the result is read.
 
-    One of your own names its `parts` and adds to self.sums in update_state; a mean of a formula is a MeanOf.
+    One of your own has what add_weight gives it, as in Keras, or names its `parts` and adds to self.sums; a mean of a
+    formula is a MeanOf.
 
     >>> class Largest(Metric):
     ...     '''The largest prediction so far.'''
-    ...     identifier, parts = "largest", ("value",)
+    ...
+    ...     def __init__(self, **others):
+    ...         super().__init__(**others)
+    ...         self.largest = self.add_weight(name="largest", initializer="zeros")
     ...
     ...     def update_state(self, y_true, y_pred, sample_weight=None):
-    ...         self.sums["value"] = max(self.sums["value"], float(np.max(y_pred)))
+    ...         self.largest.assign(max(self.largest, np.max(y_pred)))
     ...
     ...     def result(self):
-    ...         return self.sums["value"]
+    ...         return self.largest
     >>> largest = Largest()
     >>> largest.update_state([0, 1], [[0.5], [0.75]])
-    >>> largest.result()
-    0.75
+    >>> largest.name, float(largest.result())
+    ('largest', 0.75)
     """
 
     parts: tuple[str, ...] = ("total", "count")
@@ -38,16 +43,38 @@ class Metric(Configurable):
     at_default = {"dtype": None}
 
     def __init__(self, name: str | None = None, **unsupported: Any):
-        self.name = name or self.identifier
+        self.name = name or str(getattr(self, "identifier", snake_case(type(self).__name__)))
         self.set_arguments(locals())
-        self.reset_state()
+        self.sums = dict.fromkeys(self.parts, 0.0)
+        self.variables: list[Variable] = []
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **super().get_config()}
 
+    def expect(self, outputs: int) -> None:
+        """Be told how many numbers a network puts out for a photo, before the first."""
+
     def reset_state(self) -> None:
         """Forget all photos."""
         self.sums = dict.fromkeys(self.parts, 0.0)
+        for variable in self.variables:
+            variable[...] = 0
+
+    def add_weight(
+        self,
+        shape: Any = (),
+        initializer: initializers.Identifier = "zeros",
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """A number, or an array of them, that update_state changes by assign and assign_add. Raises ValueError."""
+        shape = checks.shape(self.name, "add_weight: shape", shape) if shape != () else ()
+        filled = initializers.get(initializer, f"{self.name}: add_weight: initializer")(shape)
+        variable = named(f"{self.name}/{name or f'variable_{len(self.variables)}'}", filled.astype(dtype or np.float32))
+        self.variables.append(variable)
+        return variable
+
+    add_variable = add_weight
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count these photos as well, each as often as its weight (N,) says if given. Raises ValueError."""
@@ -57,9 +84,9 @@ class Metric(Configurable):
         """The metric over all photos since reset_state."""
         raise NotImplementedError
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """update_state, and the result."""
-        self.update_state(y_true, y_pred, sample_weight)
+    def __call__(self, *arguments: Any, **named_arguments: Any) -> float:
+        """update_state with these arguments, and the result."""
+        self.update_state(*arguments, **named_arguments)
         return self.result()
 
     def _arrays(self, y_true, y_pred):
@@ -113,6 +140,19 @@ class Mean(Average):
         self.add(np.asarray(values), None if sample_weight is None else np.asarray(sample_weight, np.float64))
 
 
+class Sum(Mean):
+    """The sum of numbers, each as often as its weight says.
+
+    >>> Sum()([1.0, 2.0], [1.0, 3.0])
+    7.0
+    """
+
+    identifier = name = "sum"
+
+    def result(self) -> float:
+        return Number(self.sums["total"])
+
+
 class MeanOf(Average):
     """The mean over the photos of `formula`, a function of y_true, y_pred and the metric's own arguments.
 
@@ -144,8 +184,17 @@ class MeanOfFunction(MeanOf):
 
     >>> MeanOfFunction(lambda y_true, y_pred: abs(y_true - y_pred), name="distance")([1.0, 2.0], [1.5, 2.0])
     0.25
+
+    settings: what the function is called with beside these two.
     """
 
-    def __init__(self, formula: Callable[[Array, Array], Array], name: str | None = None):
-        self.formula = formula
-        super().__init__(name or formula.__name__)
+    def __init__(self, fn: Callable[..., Array], name: str | None = None, dtype: Any = None, **settings: Any):
+        self.fn, self.settings = fn, settings
+        super().__init__(name or fn.__name__, dtype=dtype)
+
+    def formula(self, y_true: Array, y_pred: Array) -> Array:
+        """The function with its settings."""
+        return self.fn(y_true, y_pred, **self.settings)
+
+
+MeanMetricWrapper = MeanOfFunction  # Keras' name for it

@@ -12,6 +12,7 @@ from cnn import checks
 from cnn.metrics.base import Array, Metric
 from cnn.results import Number
 
+LEAST = 1e-7  # added to what something is divided by, as in Keras
 HINT = "class numbers? pass utils.to_categorical(y)"
 
 
@@ -143,6 +144,91 @@ class FalseNegatives(TruePositives):
 
     identifier = name = "false_negatives"
     parts = ("false_negatives",)
+
+
+class FBetaScore(Metric):
+    """(1 + beta^2) * precision * recall / (beta^2 * precision + recall), both counted for each class by itself
+
+    A yes is a prediction above the threshold; without one, the largest of its photo. average "macro": the mean over
+    the classes; "weighted": each as often as it is right; "micro": of the counts of all classes together; None: one
+    number for each class, which the logs of fit cannot hold.
+
+    >>> score = FBetaScore(average=None, beta=2.0, threshold=0.5)
+    >>> score([[1, 1, 1], [1, 0, 0], [1, 1, 0]], [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]]).round(3)
+    array([0.385, 0.909, 0.833])
+    """
+
+    identifier = name = "fbeta_score"
+    parts: tuple[str, ...] = ()  # three for each class, once it is known how many there are
+    average: str | None
+    beta: float
+    threshold: float | None
+    arguments = {
+        "average": checks.or_none(partial(checks.choice, allowed=("micro", "macro", "weighted"))),
+        "beta": partial(checks.number, low=1e-6),
+        "threshold": checks.or_none(partial(checks.number, low=0, high=1)),
+    }
+
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = None,
+        **unsupported: Any,
+    ):
+        super().__init__(name, **unsupported)
+        self.set_arguments(locals())
+
+    def expect(self, outputs: int) -> None:
+        """Count the right, the wrong and the missed yes of so many classes."""
+        if not self.parts:
+            self.parts = tuple(f"{kind}_{k}" for kind in ("right", "wrong", "missed") for k in range(outputs))
+            self.reset_state()
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred = self._arrays(y_true, y_pred)
+        if y_pred.ndim != 2:
+            raise ValueError(f"{self.name}: y_pred: expected predictions (N, classes), got shape {y_pred.shape}")
+        right = checks.targets(self.name, y_true, y_pred.shape, 0, 1, HINT).astype(np.float64)
+        w = np.ones(len(right)) if sample_weight is None else checks.weights(self.name, sample_weight, len(right))
+        if self.threshold is None:
+            yes = (y_pred >= y_pred.max(axis=1, keepdims=True)) & (abs(y_pred) > 1e-9)
+        else:
+            yes = y_pred > self.threshold
+        self.expect(y_pred.shape[1])
+        counts = np.concatenate([w @ (right * yes), w @ ((1 - right) * yes), w @ (right * ~yes)])
+        for part, count in zip(self.parts, counts.tolist(), strict=True):
+            self.sums[part] += count
+
+    def result(self) -> Any:
+        right, wrong, missed = np.array(list(self.sums.values())).reshape(3, -1)
+        if self.average == "micro":
+            right, wrong, missed = (count.sum(keepdims=True) for count in (right, wrong, missed))
+        precision, recall = right / (right + wrong + LEAST), right / (right + missed + LEAST)
+        scores = (1 + self.beta**2) * precision * recall / (self.beta**2 * precision + recall + LEAST)
+        if self.average is None:
+            return scores
+        shares = (right + missed) / ((right + missed).sum() + LEAST)
+        return Number((scores * shares).sum() if self.average == "weighted" else scores.mean() if scores.size else 0.0)
+
+
+class F1Score(FBetaScore):
+    """The same with beta 1: the harmonic mean of precision and recall.
+
+    >>> round(F1Score(average="micro")([[1, 0], [0, 1]], [[0.9, 0.1], [0.8, 0.2]]), 3)
+    0.5
+    """
+
+    identifier = name = "f1_score"
+    arguments = {key: FBetaScore.arguments[key] for key in ("average", "threshold")}
+    beta = 1.0
+
+    def __init__(
+        self, average: str | None = None, threshold: float | None = None, name: str | None = None, **unsupported: Any
+    ):
+        Metric.__init__(self, name, **unsupported)
+        self.set_arguments(locals())
 
 
 class AUC(Hits):

@@ -140,6 +140,41 @@ class Adadelta(Optimizer):
         kernels.adadelta_update(w, g, s, r, self.learning_rate, self.rho, self.epsilon)
 
 
+class Lion(Optimizer):
+    """w -= learning_rate * sign(beta_1 m + (1 - beta_1) g),   m = beta_2 m + (1 - beta_2) g
+
+    Chen et al., 2023: every weight moves equally far, so a learning rate of a third to a tenth of Adam's is usual.
+
+    >>> params = {"w": np.array([1.0, 1.0, 1.0])}
+    >>> Lion(0.01).update(params, {"w": np.array([500.0, -0.2, 0.0])})
+    >>> params["w"]
+    array([0.99, 1.01, 1.  ])
+    """
+
+    identifier = "lion"
+    slots = ("momentum",)
+    needs_rows = True
+    beta_1: float
+    beta_2: float
+    arguments = {"beta_1": BELOW_ONE, "beta_2": BELOW_ONE}
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, name, **options)
+        self.set_arguments({"beta_1": beta_1, "beta_2": beta_2})
+
+    def step(self, w: Array, g: Array, *slots: Array) -> None:
+        (m,) = slots
+        kernels.lion_update(w, g, m, self.learning_rate, self.beta_1, self.beta_2)
+
+
 class WithBetas(Optimizer):
     """What Adamax and Nadam share: Adam's arguments."""
 

@@ -6,7 +6,7 @@ between steps lies in `state`: one array for each slot and parameter.
 
 import operator
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from cnn import checks
 from cnn.configurable import Configurable, as_json
 from cnn.optimizers import schedules
 from cnn.optimizers.arguments import OPTIONS, bounded, clipped
+from cnn.variables import Variable
 from kernels.optimizers import move_average
 
 Array = np.ndarray
@@ -198,6 +199,23 @@ class Optimizer(Configurable):
             self._current = None
         self.iterations += 1
 
+    def apply(self, grads: Sequence[Array], trainable_variables: Sequence[Variable]) -> None:
+        """`update` in Keras' words: gradients, and in the same order the variables, which keep to their constraints."""
+        params = {variable.path: variable.value for variable in trainable_variables}
+        if len(params) != len(trainable_variables) or len(params) != len(grads):
+            expected = "as many gradients as variables, each with a name of its own"
+            raise ValueError(f"{self.name}: apply: expected {expected}, got {len(grads)} for {list(params)}")
+        arrays = (np.asarray(grad, value.dtype) for grad, value in zip(grads, params.values(), strict=True))
+        self.update(params, dict(zip(params, arrays, strict=True)))
+        for variable in trainable_variables:
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable.value))
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Array, Variable]]) -> None:
+        """The same in pairs: zip(grads, variables)."""
+        grads, variables = zip(*grads_and_vars, strict=True)
+        self.apply(grads, variables)
+
     def _step_all(self, params: Params, grads: Params) -> None:
         kept = 1 - self.learning_rate * (self.weight_decay or 0)
         for key, value in params.items():
@@ -272,7 +290,7 @@ class Optimizer(Configurable):
         """Learn the names of the arrays that exclude_from_weight_decay was given: a file knows names alone."""
         if not self._unnamed:
             return
-        names = [key for key, value in params.items() if any(value is array for array in self._unnamed)]
+        names = [key for key, value in params.items() if any(np.shares_memory(value, array) for array in self._unnamed)]
         if len(names) != len(self._unnamed):
             raise ValueError(
                 f"{self}: exclude_from_weight_decay: var_list: expected arrays of the model, got {len(self._unnamed)}, "

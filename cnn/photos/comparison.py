@@ -87,7 +87,7 @@ def shift_name(dx: int, dy: int) -> str:
 def compare(
     networks: dict, pixels: Array, labels: Array, done: Callable[[str], None] = lambda name: None
 ) -> Comparison:
-    """Every network on photos (N, 28, 28), uint8, under every change. done(name) is called after each change.
+    """Every network on photos (N, H, W, ...), uint8, under every change. done(name) is called after each change.
 
     Raises ValueError for a model that takes no such photos.
     """
@@ -248,6 +248,8 @@ def one_way(pixels: Array) -> float:
 
 def shoe_sentence(pixels: Array, labels: Array, class_names: Sequence[str]) -> str | None:
     """Which way the shoes point; None for data without shoes."""
+    if pixels.ndim > 3:
+        return None
     shoes = [
         (name, pixels[labels == k]) for k, name in enumerate(class_names) if name in ("Sandal", "Sneaker", "Ankle boot")
     ]

@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnn.datasets.image_file import colours_in, quietly, read_colours
+from cnn.datasets.preparation import DONE, Preparation, Shape, prepared
 from cnn.errors import DataError
-from cnn.photos.image_file import read_colours
 
 SIZE = 28
+SHAPE = (SIZE, SIZE, 1)
 WORKING_SIZE = 112  # where the thing is looked for; averaging down to it also takes most of a camera's noise away
 INVERTED = "inverted: bright on dark, as in the data set"
 NO_BACKGROUND = "expected one thing before an even background, found none"
@@ -25,7 +27,7 @@ Array = np.ndarray
 class OwnPhoto(NamedTuple):
     """A picture made fit for a network."""
 
-    pixels: Array  # uint8 (28, 28), as the network sees it
+    pixels: Array  # uint8 (28, 28), as the network sees it; of another set (H, W), or (H, W, 3) in colour
     notes: list[str]  # what was done, step by step
 
 
@@ -36,6 +38,23 @@ def read(path: str | os.PathLike) -> OwnPhoto:
         return prepare(colours, notes, size)
     except DataError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from None
+
+
+def read_as_set(path: str | os.PathLike, shape: Shape, preparation: Preparation) -> OwnPhoto:
+    """The photo in an image file as a folder of photos would hold it: of this shape, prepared as all the others were.
+
+    Raises DataError as read_colours does.
+    """
+    with quietly():
+        colours, notes, size = colours_in(path, first_of_many=True)
+    pixels = prepared(colours, shape, preparation.fit)
+    if shape[2] == 1:
+        notes = [*notes, *_grey_notes(colours)]
+    if size != (shape[1], shape[0]):
+        same = size[0] * shape[0] == size[1] * shape[1]  # of their sides' ratio
+        notes = [*notes, *([] if same else [DONE[preparation.fit]])]
+        notes += [f"scaled from {size[0]} x {size[1]} to {shape[1]} x {shape[0]}"]
+    return OwnPhoto(pixels, notes or [f"taken as it is: {shape[1]} x {shape[0]}"])
 
 
 def prepare(colours: Array, notes: Sequence[str] = (), size: tuple[int, int] | None = None) -> OwnPhoto:

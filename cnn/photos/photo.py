@@ -9,6 +9,8 @@ from numpy.typing import DTypeLike
 
 from cnn.checks import known
 from cnn.datasets.fashion_mnist import CLASS_NAMES
+from cnn.datasets.preparation import Preparation, Shape
+from cnn.datasets.scaled import Scaled
 from cnn.errors import DataError, ModelFileError, UsageError
 from cnn.layers import Rescaling, Softmax
 from cnn.models import Sequential
@@ -21,7 +23,7 @@ Array = np.ndarray
 class Photo(NamedTuple):
     """A photo with what is known of it."""
 
-    pixels: Array  # uint8 (28, 28)
+    pixels: Array  # uint8 (H, W), or (H, W, 3) in colour
     title: str  # "photo 9 = test[8]", or the name of a file
     number: int | None = None  # counted from 1; None for a file
     label: int | None = None  # the class it belongs to, where that is known
@@ -55,7 +57,7 @@ def test_photo(number: int, photos: Array, labels: Array) -> Photo:
     """The photo that people call `number`, counted from 1. Raises UsageError outside the set."""
     if not 1 <= number <= len(photos):
         raise UsageError(f"photo {number}: expected a number from 1 to {len(photos)}")
-    return Photo(photos[number - 1], title(number), number, int(labels[number - 1]))
+    return Photo(np.asarray(photos[number - 1]), title(number), number, int(labels[number - 1]))
 
 
 def first(photos: Array, labels: Array, count: int = 20) -> list[Photo]:
@@ -73,38 +75,69 @@ def title(number: int) -> str:
     return f"photo {number} = test[{number - 1}]"
 
 
-def find(word: str, photos: Array, labels: Array) -> Photo:
-    """The photo that a word means: a number from 1, 'random', or the name of an image file.
+def find(word: str, photos: Array, labels: Array, model: Network | None = None) -> Photo:
+    """The photo that a word means: a number from 1, 'random', or the name of an image file, prepared for the model.
 
     Raises UsageError for a word that means none, DataError for a file that holds none.
     """
     if word == "random":
         return test_photo(int(np.random.default_rng().integers(len(photos))) + 1, photos, labels)
-    try:
-        number = int(word)
-    except ValueError:
-        return own_photo(word, len(photos))
+    if (number := number_in(word)) is None:
+        return own_photo(word, len(photos), model)
     return test_photo(number, photos, labels)
 
 
-def own_photo(path: str, count: int) -> Photo:
-    """The photo in an image file, prepared. Raises UsageError for what is no file's name, DataError for a bad file."""
+def number_in(word: str) -> int | None:
+    """The number that a word is, or None."""
+    try:
+        return int(word)
+    except ValueError:
+        return None
+
+
+def own_photo(path: str, count: int | None = None, model: Network | None = None) -> Photo:
+    """The photo in an image file, prepared as the model's were; without a model as those of Fashion-MNIST.
+
+    count: how many photos can be named by number instead. Raises UsageError for what is no file's name, DataError for
+    a bad file.
+    """
     if not os.path.exists(path):
         if os.path.splitext(path)[1] or os.sep in path:
             raise DataError(f"{path}: cannot be read: there is no such file")
-        raise UsageError(f"{path!r}: expected a photo's number from 1 to {count}, 'random' or an image file")
-    pixels, notes = own.read(path)
+        numbers = "a photo's number" if count is None else f"a photo's number from 1 to {count}"
+        raise UsageError(f"{path!r}: expected {numbers}, 'random' or an image file")
+    if model is None or (model.preparation is None and shape_of(model) == own.SHAPE):
+        pixels, notes = own.read(path)
+    else:
+        pixels, notes = own.read_as_set(path, shape_of(model), model.preparation or Preparation())
     return Photo(pixels, os.path.basename(path), notes=notes)
 
 
+def shape_of(model: Network) -> Shape:
+    """(height, width, channels) of a model's photos. Raises ModelFileError for a model of anything else."""
+    shape, result = model.photo_shape, model.result_shape
+    if (
+        shape is None
+        or len(shape) != 3
+        or shape[2] not in (1, 3)
+        or result is None
+        or len(result) != 1
+        or result[0] < 2
+    ):
+        expected = "expected a model that makes a number for each of two classes or more of photos in grey or colour"
+        raise ModelFileError(f"{model.file or model}: {expected}, got one that makes {result} of {shape}")
+    height, width, channels = shape
+    return height, width, channels
+
+
 def probabilities(model: Sequential, photos: Array) -> Array:
-    """p[n, k], float32: how probable the model finds class k for photo n of photos (N, 28, 28), uint8.
+    """p[n, k], float32: how probable the model finds class k for photo n of photos (N, H, W), uint8.
 
     They add up to 1, but for a model that ends in sigmoid, which answers for each class alone.
 
     Raises ValueError for a model that takes no such photos, ModelFileError for one whose numbers overflow.
     """
-    y = model.predict(model_input(model, photos), batch_size=250, verbose=0)
+    y = model.predict(scaled(model, photos), batch_size=250, verbose=0)
     return require_numbers(model, Softmax().forward(y)[0] if model.closing is None else y)
 
 
@@ -116,12 +149,17 @@ def require_numbers(model: Network, outputs: Array) -> Array:
 
 
 def model_input(model: Network, photos: Array, dtype: DTypeLike | None = None) -> Array:
-    """Photos (N, 28, 28) of bytes as the numbers (N, 28, 28, 1) that the model takes; 0 to 1 where it does not say.
+    """Photos (N, H, W) or (N, H, W, C) of bytes as the numbers (N, H, W, C) that the model takes.
 
-    dtype: float32 or float64 (default: the model's).
+    They go from 0 to 1 where the model does not say. dtype: float32 or float64 (default: the model's).
     """
-    kind: np.dtype = np.dtype(dtype or model.dtype)
-    return photos[..., None] * kind.type(input_scale(model))
+    x = scaled(model, photos, dtype)
+    return x.astype(x.dtype)
+
+
+def scaled(model: Network, photos: Array, dtype: DTypeLike | None = None) -> Scaled:
+    """The same for very many of them: they become numbers only where they are used."""
+    return Scaled(photos, input_scale(model), dtype or model.dtype)
 
 
 def input_scale(model: Network) -> float:

@@ -7,7 +7,7 @@ from cnn.plots.comparison import comparison
 from cnn.plots.concepts import convolution_step, pooling_step, stride_and_padding
 from cnn.plots.features import activations, feature_maps, filters, journey
 from cnn.plots.photos import photo_sheet, prediction_card
-from cnn.plots.training import confusion_matrix, learning_curves
+from cnn.plots.training import confusion_matrix, learning_curves, sweep
 
 __all__ = [
     "activations",
@@ -22,4 +22,5 @@ __all__ = [
     "pooling_step",
     "prediction_card",
     "stride_and_padding",
+    "sweep",
 ]

@@ -53,10 +53,11 @@ class Matrix(NamedTuple):
 
 def convolution_picture(photo: Array, title: str, corner: tuple[int, int], matrices: list[Matrix], said: str) -> Figure:
     """A photo with a window at this corner (row, column), the matrices window, filter and products, and their sum."""
-    figure = new_figure(14, 4.5)
-    axes = figure.subplots(1, 4)
-    show_photo(axes[0], photo, title, size=14)
     height, width = matrices[0].values.shape
+    scale = max(1, width / 4, height / 4)  # so that the numbers of a large window have room
+    figure = new_figure(3.5 + 10.5 * scale, 1 + 3.5 * scale)
+    axes = figure.subplots(1, 4, width_ratios=(1, scale, scale, scale))
+    show_photo(axes[0], photo, title, size=14)
     frame(axes[0], corner[0], corner[1], height, width)
     for one, matrix in zip(axes[1:], matrices, strict=True):
         numbers(one, matrix)
@@ -75,13 +76,14 @@ def frame(
 def numbers(axes: Axes, matrix: Matrix, high: float | None = None) -> None:
     """Shades, and every number in its cell: grey for what is never negative, else blue and orange with signs."""
     values = matrix.values
+    size = 14 if values.shape[1] <= 4 else 11
     high = high or (float(np.abs(values).max()) or 1.0 if matrix.signed else 1.0)
     low, colours = (-high, DIVERGING) if matrix.signed else (0, "gray")
     axes.imshow(values, cmap=colours, vmin=low, vmax=high)
     for u, v in np.ndindex(values.shape):
         dark = abs(values[u, v]) > 0.4 * high if matrix.signed else values[u, v] < 0.5 * high
         word = _digits(values[u, v], matrix.signed) if matrix.words is None else str(matrix.words[u, v])
-        axes.text(v, u, word, ha="center", va="center", fontsize=14, color="white" if dark else INK)
+        axes.text(v, u, word, ha="center", va="center", fontsize=size, color="white" if dark else INK)
     bare(axes)
     axes.set_title(matrix.title, fontsize=14, color=INK, loc="left")
 

@@ -89,7 +89,7 @@ def journey(model: Sequential, photo: Photo, maps: int = 6) -> Figure:
     figure = new_figure(2.1 * (len(stages) + 1), 1.62 * maps + 0.9)
     grid = figure.subplots(maps, len(stages) + 1, squeeze=False)
     show_photo(grid[0, 0], photo.pixels)
-    grid[0, 0].set_title(f"{photo.title}\n28 x 28", fontsize=13, color=INK)
+    grid[0, 0].set_title(f"{photo.title}\n{' x '.join(map(str, photo.pixels.shape))}", fontsize=13, color=INK)
     for axes in grid[1:, 0]:
         axes.set_visible(False)
     strongest = None

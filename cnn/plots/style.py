@@ -1,5 +1,7 @@
 """The look that all pictures share. Figures are made without pyplot: they need no screen and leave nothing open."""
 
+import io
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
@@ -16,6 +18,7 @@ DARK_BLUE, DARK_ORANGE, MARK = "#0b3d75", "#8f3409", "#b3006b"
 # Negative orange, positive blue, as everywhere: told apart by all eyes.
 DIVERGING = LinearSegmentedColormap.from_list("signs", [DARK_ORANGE, ORANGE, "white", BLUE, DARK_BLUE])
 DPI = 150
+SHOWN_DPI = 80  # in a notebook, whose column is narrower than a page
 
 
 class PlainFigure(Figure):
@@ -30,6 +33,12 @@ class PlainFigure(Figure):
             if text.get_text() != (plain := visible(text.get_text(), "\n")):
                 text.set_text(plain)
         super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows, also where nobody said %matplotlib inline."""
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=SHOWN_DPI)
+        return picture.getvalue()
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -66,6 +66,22 @@ def _curves(axes, history, key):
         axes.legend(frameon=False, fontsize=12)
 
 
+def sweep(groups: Sequence[tuple[str, Sequence[float], float, float]]) -> Figure:
+    """(setting, accuracy of each seed, their mean, half its 95% interval or NaN), one row each, the first on top."""
+    figure = new_figure(7.0, 1.2 + 0.32 * len(groups))
+    axes = figure.subplots()
+    for row, (_, scores, mean, half) in enumerate(groups):
+        axes.plot(scores, [row] * len(scores), "o", color=ORANGE, alpha=0.5, markersize=4, linewidth=0)
+        if half == half:  # not NaN
+            axes.plot([mean - half, mean + half], [row, row], color=BLUE, linewidth=2)
+        axes.plot([mean], [row], "|", color=BLUE, markersize=14, markeredgewidth=2)
+    axes.set_yticks(range(len(groups)), [name for name, *_ in groups])
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlabel("accuracy on photos held back, 95% interval")
+    return figure
+
+
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """counts[t, p], photos of class t taken for class p, as a table with the share of each true class as shade.
 

@@ -1,8 +1,9 @@
 """Model files: one .npz without pickle, written whole or not at all, read as if an enemy had written it.
 
-model_file.py saves and loads; document.py is the text in a file, which describes the network, state.py how far its
-training has come, strict_json.py the JSON of both; limits.py says how large a network in a file may be; npz.py is the
-container, atomic.py how any file is replaced.
+model_file.py saves and loads; contents.py is what a file holds, whatever its form; document.py the text in it, which
+describes the network, state.py how far its training has come, strict_json.py the JSON of both; limits.py says how large
+a network in a file may be; npz.py is our container, atomic.py how any file is replaced. forms/ has the forms of other
+programs: Keras, PyTorch, ONNX, C.
 
 This page is the door for scripts, which want a Sequential. That stands above these files, which know networks only:
 so it is fetched through the front door, when it is asked for.

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cnn import checks, layers, losses, metrics, optimizers
+from cnn.datasets import preparation
+from cnn.datasets.preparation import Preparation
 from cnn.errors import ModelFileError
 from cnn.network import Network
 from cnn.saving import limits, strict_json
@@ -23,19 +25,29 @@ LAYERS = {
     kind.__name__: kind
     for kind in (
         layers.Activation,
+        layers.AlphaDropout,
         layers.AveragePooling2D,
         layers.BatchNormalization,
+        layers.CenterCrop,
         layers.Conv2D,
+        layers.Conv2DTranspose,
+        layers.Cropping2D,
         layers.Dense,
+        layers.DepthwiseConv2D,
         layers.Dropout,
         layers.ELU,
         layers.Flatten,
+        layers.GaussianDropout,
+        layers.GaussianNoise,
         layers.GlobalAveragePooling2D,
         layers.GlobalMaxPooling2D,
         layers.LeakyReLU,
         layers.Linear,
         layers.MaxPooling2D,
         layers.Normalization,
+        layers.PReLU,
+        layers.RandomBrightness,
+        layers.RandomContrast,
         layers.RandomErasing,
         layers.RandomFlip,
         layers.RandomRotation,
@@ -44,8 +56,11 @@ LAYERS = {
         layers.ReLU,
         layers.Rescaling,
         layers.Reshape,
+        layers.Resizing,
+        layers.SeparableConv2D,
         layers.Softmax,
         layers.SpatialDropout2D,
+        layers.UpSampling2D,
         layers.ZeroPadding2D,
     )
 }
@@ -55,6 +70,7 @@ LOSSES = {kind.__name__: kind for kind in losses.TABLE.values()}
 METRICS = {kind.__name__: kind for kind in metrics.TABLE.values()}
 ACCURACIES = ("accuracy", "acc")
 MAX_METRICS = 50
+SAID = 12  # names in an error
 DTYPES = ("float32", "float64")
 
 N = TypeVar("N", bound=Network)
@@ -122,9 +138,15 @@ def _describe_object(model, what, thing, table):
     name = type(thing).__name__
     if table.get(name) is not type(thing):
         raise ValueError(
-            f"{model}: save: {what}: expected one of {', '.join(table)}, got {name}, which no file can describe"
+            f"{model}: save: {what}: expected one of {_names(table)}, got {name}, which no file can describe"
         )
     return {"class": name, "config": thing.get_config()}
+
+
+def _names(table):
+    """Those of a table; of many the first, so that there is room for what came instead."""
+    names = list(table)
+    return ", ".join(names) if len(names) <= SAID else f"{', '.join(names[:SAID])} ... ({len(names)} in all)"
 
 
 def to_bytes(model: Network, described: dict) -> bytes:
@@ -150,9 +172,11 @@ def read(document: Any, kind: type[N]) -> tuple[N, Shapes, TrainingState | None]
         raise ModelFileError(
             f"format {number} is newer than this program, which knows {FORMAT}: upgrade it to read this file"
         )
-    _format, network, compiled, progress, class_names, scale, made_by, training = strict_json.values(
-        "json", document, "format", "model", "compile", "progress", "class_names", "input_scale", "made_by", "training"
-    )
+    if isinstance(document, dict):
+        document = {"preparation": None} | document  # files did not have it at first, and most do not now
+    names = "format", "model", "compile", "progress", "class_names", "input_scale", "preparation", "made_by", "training"
+    values = strict_json.values("json", document, *names)
+    _format, network, compiled, progress, class_names, scale, prepared, made_by, training = values
     if type(number) is not int or number != FORMAT:
         raise ModelFileError(f"format: expected {FORMAT}, got {number!r}")
     model, shapes = _read_model(network, kind)
@@ -165,6 +189,7 @@ def read(document: Any, kind: type[N]) -> tuple[N, Shapes, TrainingState | None]
     model.class_names = None if class_names is None else _read_class_names(model, class_names)
     model.input_scale = None if scale is None else _read_input_scale(scale)
     model.made_by = None if made_by is None else strict_json.text("made_by", made_by, 2000)
+    model.preparation = None if prepared is None else _read_preparation(model, prepared)
     return model, shapes, None if training is None else read_training(training, model.metrics_names)
 
 
@@ -247,13 +272,20 @@ def _read_object(what, described, table):
     """An object from its class's name and its constructor's arguments; its own get_config must give them back."""
     name, config = strict_json.values(what, described, "class", "config")
     if not isinstance(name, str) or name not in table:
-        raise ModelFileError(f"{what}: expected one of {', '.join(table)}, got {name!r}")
+        raise ModelFileError(f"{what}: expected one of {_names(table)}, got {name!r}")
     if not isinstance(config, dict):
         raise ModelFileError(f"{what}: config: expected an object, got {config!r}")
     thing = table[name](**config)
     if json.dumps(thing.get_config(), sort_keys=True) != json.dumps(config, sort_keys=True):
         raise ModelFileError(f"{what}: {name}: expected the configuration {thing.get_config()}, got {config}")
     return thing
+
+
+def _read_preparation(model, described) -> Preparation:
+    shape: tuple[int, ...] = model.photo_shape or ()
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ModelFileError(f"preparation: expected a model of photos in grey or colour, got one of {shape}")
+    return preparation.read(described)
 
 
 def _read_input_scale(scale) -> float:

@@ -13,7 +13,9 @@ from cnn.layers import (
     AveragePooling2D,
     BatchNormalization,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Flatten,
     Layer,
     Linear,
@@ -37,11 +39,15 @@ def numbers_of(layer: Layer) -> int:
         return 0  # the same numbers
     shape, photo = layer.output_shape or (), layer.input_shape or (0,)
     numbers = math.prod(shape)
-    if isinstance(layer, BatchNormalization | Conv2D | Dense):
+    if isinstance(layer, BatchNormalization | Conv2D | Conv2DTranspose | Dense | DepthwiseConv2D):
         numbers *= 2  # before and after the activation; before and after gamma and beta
-    if isinstance(layer, AveragePooling2D | Conv2D | MaxPooling2D):
-        window = layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
+    if isinstance(layer, AveragePooling2D | Conv2D | DepthwiseConv2D | MaxPooling2D):
+        window = layer.kernel_size if isinstance(layer, Conv2D | DepthwiseConv2D) else layer.pool_size
         numbers += math.prod(shape[:-1]) * math.prod(window) * photo[-1]
+    if isinstance(layer, DepthwiseConv2D):  # what is between its two steps
+        numbers += math.prod(shape[:-1]) * photo[-1] * layer.depth_multiplier
+    if isinstance(layer, Conv2DTranspose):
+        numbers += math.prod(photo[:-1]) * math.prod(layer.kernel_size) * shape[-1]
     return numbers
 
 

@@ -30,25 +30,30 @@ Array = np.ndarray
 def write(path: str, arrays: dict[str, Array]) -> None:
     """Write these arrays under their names, or leave path as it was. Raises OSError, ValueError (over 2 GiB)."""
     try:
-        with replacing(path) as file, _archive(file) as archive:
+        with replacing(path) as file, archive(file) as members:
             for name, array in arrays.items():
-                entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the bytes do not tell when they were written
-                entry.create_system = 3  # nor on which system
-                archive.writestr(entry, _npy(array))
+                members.writestr(undated(f"{name}.npy"), _npy(array))
     except zipfile.LargeZipFile:
         raise ValueError(f"{path}: a model file holds 2 GiB at most") from None
 
 
+def undated(name: str) -> zipfile.ZipInfo:
+    """An entry of an archive dated 1980: the bytes do not tell when they were written."""
+    entry = zipfile.ZipInfo(name)
+    entry.create_system = 3  # nor on which system
+    return entry
+
+
 @contextlib.contextmanager
-def _archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
+def archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
     """A zip archive that is finished if all went well, else left as it is: a ZipFile left to itself would try to
     finish also when Ctrl-C met it within a member, and raise ValueError for that instead of the KeyboardInterrupt."""
-    archive = zipfile.ZipFile(file, "w", allowZip64=False)
+    opened = zipfile.ZipFile(file, "w", allowZip64=False)
     try:
-        yield archive
-        archive.close()
+        yield opened
+        opened.close()
     finally:
-        archive.fp = None  # what close itself leaves behind
+        opened.fp = None  # what close itself leaves behind
 
 
 def _npy(array: Array) -> bytes:
@@ -69,8 +74,9 @@ NPY_HEADER = re.compile(
     rb"\{'descr': '([<>|][a-z]\d{1,2})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,12}, ?)*(?:\d{1,12})?),?\), \} *\n"
 )
-REAL = ("<f4", "<f8", ">f4", ">f8")  # dtypes of weights
+REAL = ("<f4", "<f8", ">f4", ">f8", "<f2", ">f2")  # dtypes of weights; halves only where a file is to be small
 BYTES = ("|u1",)
+FIRST = b"json.npy"
 
 
 class Member(NamedTuple):
@@ -178,7 +184,19 @@ def _parse_npy_header(name: str, head: bytes) -> tuple[str, bool, tuple[int, ...
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[Reader]:
     """A Reader of the file at path. Raises ModelFileError where there is no regular file."""
+    with open_regular(path) as file:
+        yield Reader(file)
+
+
+def open_regular(path: str) -> BinaryIO:
+    """The file, open for reading. Raises ModelFileError where there is no regular file, OSError."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # asked before opening: opening a pipe waits for a writer
         raise ModelFileError("expected a file, got a pipe or device")
-    with open(path, "rb") as file:
-        yield Reader(file)
+    return open(path, "rb")
+
+
+def is_ours(path: str) -> bool:
+    """Whether this is a file of ours under whatever name: an archive whose first member is json.npy."""
+    with open_regular(path) as file:
+        head = file.read(LOCAL.size + len(FIRST))
+    return head.startswith(b"PK\3\4") and head.endswith(FIRST)

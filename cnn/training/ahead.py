@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnn import utils
-from cnn.layers import RandomErasing, RandomFlip, RandomLayer, RandomRotation, RandomTranslation, RandomZoom, Rescaling
+from cnn import layers, utils
+from cnn.datasets.scaled import Scaled
+from cnn.layers import RandomFlip, RandomLayer, Rescaling
 from cnn.network import Network, forward
 from cnn.training.batches import Batch
 from cnn.training.sources import Arrays, Source
@@ -25,8 +26,11 @@ from kernels.augmentation import read_moved
 Array = np.ndarray
 T = TypeVar("T")
 READY = 2  # batches that wait for their turn
-RANDOM = (RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom)
-# They draw a few numbers a photo; a subclass may draw many more, for which there is no table of all photos.
+RANDOM = (
+    *(layers.RandomBrightness, layers.RandomContrast, layers.RandomErasing, layers.RandomFlip),
+    *(layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom),
+)
+# A subclass may do more to a photo than the moves that it inherits.
 
 
 def batches(network: Network, source: Source, start: int) -> Generator[tuple[int, Batch, int]]:
@@ -59,11 +63,11 @@ class PassesHead:
 
     def __init__(self, network: Network, source: Arrays, done: int):
         self.network, self.source, self.layers = network, source, network.chain[:done]
-        self.draws: dict[int, dict[str, utils.DrawsOfPhotos]] = {}
 
     def __call__(self, step: int) -> Batch:
         times, photos = self.source.place(self.network, step)
-        rngs = {name: draws.of(photos) for name, draws in self._draws(times).items()}
+        seed, layers = self.network.seed, enumerate(self.layers)
+        rngs = {str(layer.name): utils.DrawsOfPhotos(seed, times, k, photos) for k, layer in layers}
         x, passed = self._moved(photos, rngs)
         x, _ = forward(self.layers[passed:], x, training=True, rngs=rngs)
         data = self.source.data
@@ -84,18 +88,10 @@ class PassesHead:
             if type(layer) is not RandomFlip:
                 break  # what left the photo must not come back
         x = np.empty(shape, self.network.dtype)
+        if isinstance(data, Scaled):  # of which only these photos become numbers
+            data, photos = data[photos], np.arange(len(photos))
         read_moved(x, data, photos, moves)
         return x, passed
-
-    def _draws(self, times):
-        """For each layer by name what it draws from in the times-th pass over all photos."""
-        if times not in self.draws:
-            seed, photos = self.network.seed, len(self.source.data.x)
-            found = {
-                str(layer.name): utils.DrawsOfPhotos(seed, times, k, photos) for k, layer in enumerate(self.layers)
-            }
-            self.draws = {times: found}
-        return self.draws[times]
 
 
 def _one_after_the_other(first: Array, second: Array) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnn import checks
+from cnn.datasets.scaled import Scaled
 from cnn.layers.closing import closing_name
 from cnn.losses import Loss
 from cnn.network import Network
@@ -17,7 +18,7 @@ Array = np.ndarray
 class Batch(NamedTuple):
     """Photos that go through the network together."""
 
-    x: Array  # (N, ...)
+    x: Any  # (N, ...), an array or Scaled
     y: Array  # their labels, as the loss takes them
     weights: Array | None = None  # (N,), how often each one's loss counts; None: once
 
@@ -29,6 +30,14 @@ class Batch(NamedTuple):
     def arrays(self) -> list[Array]:
         """Those that there are."""
         return [array for array in self if array is not None]
+
+
+def check_photos(network: Network, verb: str, x: ArrayLike | Scaled) -> Any:
+    """As check_inputs; photos that are Scaled stay so."""
+    if not isinstance(x, Scaled):
+        return check_inputs(network, verb, x)
+    check_inputs(network, verb, np.broadcast_to(np.uint8(0), x.shape))  # whatever its bytes are, they are finite
+    return x
 
 
 def check_inputs(network: Network, verb: str, x: ArrayLike) -> Array:
@@ -62,14 +71,14 @@ def with_channels(x: Array, input_shape: tuple[int, ...] | None) -> Array:
 def check_batch(
     network: Network,
     verb: str,
-    x: ArrayLike,
+    x: Any,
     y: ArrayLike | None,
     sample_weight: ArrayLike | None = None,
     class_weight: dict[int, float] | None = None,
 ) -> Batch:
     """x and y and their weights checked, the network built and found fit to train. Raises ValueError."""
     loss = require_loss(network, verb)
-    x = check_inputs(network, verb, x)
+    x = check_photos(network, verb, x)
     if loss.from_logits and network.closing is not None:
         end = closing_name(network.closing)
         raise ValueError(f"{network}: {verb}: the loss expects logits (from_logits=True), but the model ends in {end}")

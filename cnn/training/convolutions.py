@@ -99,11 +99,16 @@ class SparseKernelGradient:
         return some_are_zero and not backward.few_taps(conv.kernel_size[0], conv.numbers)
 
     def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
-        """dkernel (kh, kw * C, F) from dy (N, cells, F), the same with filters that fill the registers, and flat x."""
-        conv, shards = self.conv, self.conv.buffer.shards(len(dy))
+        """dkernel (kh, kw, C, F) from dy (N, cells, F), the same with filters that fill the registers, and flat x."""
+        shards = self.conv.buffer.shards(len(dy))
+        return self.conv.buffer.total(self.by_shards(shards, dy, wide_dy, x, winners), self.join)
+
+    def join(self, parts: Array) -> Array:
+        """dkernel from what by_shards gives."""
+        conv = self.conv
         dkernel = conv.buffer("dkernel", conv.kernel_size[0], conv.numbers, conv.filters)
-        self.blocks.join(dkernel, self.by_shards(shards, dy, wide_dy, x, winners))
-        return dkernel
+        self.blocks.join(dkernel, parts)
+        return dkernel.reshape(*conv.kernel_size, conv.photo[2], conv.filters)
 
     def by_shards(self, shards: Array, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
         """The part of each shard: (shards, F, blocks, height * width)."""
@@ -155,7 +160,11 @@ class WinogradKernelGradient:
         gradients = conv.buffer("patches of dz", parts, 16, winograd_gradient.PATCHES, conv.filters)
         photos = x[: len(dy) * conv.size].reshape(len(dy), *conv.photo)
         winograd_gradient.kernel_gradient(sums, shards, dy, winners, photos, *self.patches, patches, gradients)
-        dkernel = conv.buffer("dkernel", 3, 3, channels, conv.filters)
+        return conv.buffer.total(sums, self.join)
+
+    def join(self, sums: Array) -> Array:
+        """dkernel (3, 3, C, F) from the sums of the shards."""
+        dkernel = self.conv.buffer("dkernel", 3, 3, *sums.shape[2:])
         winograd_gradient.transform_sums(dkernel, sums)
         return dkernel
 

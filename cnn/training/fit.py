@@ -13,7 +13,7 @@ from cnn.callbacks import Callback, CallbackList, History, ProgressBar
 from cnn.errors import DivergedError
 from cnn.network import Network
 from cnn.training import ahead, twin
-from cnn.training.batches import Batch, check_batch, check_inputs, require_loss, split_validation
+from cnn.training.batches import Batch, check_batch, check_photos, require_loss, split_validation
 from cnn.training.means import RunningMean
 from cnn.training.run import Run
 from cnn.training.settings import batch_size_of, check_settings
@@ -42,6 +42,8 @@ def fit(
     source, validation = _sources(network, data, chosen, validation_data, class_weight)
     history, bar = History(), ProgressBar(_verbosity(where, verbose))
     callbacks = [*_listed(where, callbacks), history, bar]
+    if not network.world.leads:
+        callbacks = [callback for callback in callbacks if not callback.only_writes]
     params = {"epochs": settings["epochs"], "steps": source.steps, "verbose": verbose}
     watchers = CallbackList(callbacks, network, params)
     watchers.require(network.metrics_names, validation is not None)
@@ -51,6 +53,7 @@ def fit(
     checks.known(network.optimizer).belong_to(network)
     watchers.call("on_train_begin")
     watchers.call("on_restore", run)
+    network.world.follow(run)
     try:
         while run.epoch < settings["epochs"] and not (network.stop_training or network.stop_after_batch):
             train_epoch(network, run, watchers)
@@ -105,6 +108,7 @@ def train_epoch(network: Network, run: Run, watchers: CallbackList) -> None:
             run.mean.add(loss, y, outputs, weights)
             run.step = step + 1
             watchers.call("on_train_batch_end", step, run.mean.logs())
+            network.world.agree(network)
             if network.stop_training:
                 break
             watchers.call("on_safe_point", run)
@@ -125,6 +129,7 @@ def _end_epoch(network, run, watchers):
         idle = watchers.waiting()
     run.source.close()
     watchers.call("on_epoch_end", run.epoch, logs, without=idle)
+    network.world.agree(network)
     run.next_epoch()
     watchers.call("on_safe_point", run)
 
@@ -193,7 +198,7 @@ def predict(
     if is_stream(x):
         source = stream(x, where, steps=steps)
     else:
-        x = check_inputs(network, "predict", x)
+        x = check_photos(network, "predict", x)
         source = Arrays(Batch(x, np.empty(len(x))), batch_size_of(where, batch_size), steps=steps)
     watchers = watch(network, "predict", source.steps, verbose, callbacks)
     found = []
@@ -211,7 +216,7 @@ def watch(
 ) -> CallbackList:
     """The callbacks, with a progress bar, of a pass of so many steps. Raises ValueError."""
     where = f"{network}: {verb}"
-    callbacks = [*_listed(where, callbacks), ProgressBar(_verbosity(where, verbose))]
+    callbacks = [*_listed(where, callbacks), ProgressBar(_verbosity(where, verbose) if network.world.leads else 0)]
     return CallbackList(callbacks, network, {"steps": steps})
 
 

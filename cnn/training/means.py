@@ -25,6 +25,7 @@ class RunningMean:
         self.metrics: list[Metric] = copy.deepcopy(network.metrics)
         for metric in self.metrics:
             metric.reset_state()
+            metric.expect((network.result_shape or (0,))[-1])
 
     def add(self, loss: float, y: Array, outputs: Array, weights: Array | None = None) -> None:
         """One more batch: its loss, labels, what the network put out (without its closing activation), and weights."""
@@ -36,11 +37,11 @@ class RunningMean:
             seen = outputs
             if closing is not None and not (metric.ranks and outputs.shape[-1] > 1):
                 seen = predictions = closing.forward(outputs)[0] if predictions is None else predictions
-            metric.update_state(y, seen, weights if metric.weighted else None)
+            metric.update_state(y, seen, *([weights] if metric.weighted else []))  # one's own may not know of weights
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., "accuracy": ...}"""
-        return {"loss": self.loss / self.count, **{metric.name: float(metric.result()) for metric in self.metrics}}
+        return {"loss": self.loss / self.count, **{metric.name: _result(metric) for metric in self.metrics}}
 
     # ---- as a file keeps it: numbers by name, and the photos
 
@@ -59,6 +60,14 @@ class RunningMean:
         for metric in self.metrics:
             metric.sums |= {part: sums.get(key, 0.0) for part, key in _keys(metric)}
             metric.sums |= {"count": float(count)} if "count" in metric.sums and not metric.weighted else {}
+
+
+def _result(metric: Metric) -> float:
+    """The metric as a log holds it. Raises ValueError for one of one's own that has no number to give."""
+    result = np.asarray(metric.result())
+    if result.size != 1 or result.dtype.kind not in "buif":
+        raise ValueError(f"{metric.name}: result: expected one number, got {metric.result()!r:.100}")
+    return float(result.item())
 
 
 def _keys(metric: Metric) -> list[tuple[str, str]]:

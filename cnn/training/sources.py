@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn import checks, utils
+from cnn.datasets.scaled import Scaled
 from cnn.network import Network
 from cnn.training.batches import Batch, check_batch, check_inputs
 from cnn.training.step import outputs_in_batches
@@ -206,7 +207,7 @@ def yields_batches(where: str, x: Any, y: Any, sample_weight: Any = None) -> boo
 
 def is_stream(x: Any) -> bool:
     """Whether x yields batches, and is no array nor what becomes one."""
-    plain = isinstance(x, list | tuple | dict | str | bytes | set) or hasattr(x, "__array__")
+    plain = isinstance(x, list | tuple | dict | str | bytes | set | Scaled) or hasattr(x, "__array__")
     return not plain and not np.isscalar(x) and (hasattr(x, "__iter__") or hasattr(x, "__getitem__"))
 
 

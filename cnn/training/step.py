@@ -14,12 +14,14 @@ import numpy as np
 
 from cnn import checks, utils
 from cnn.checks import known
+from cnn.datasets.scaled import Scaled
 from cnn.errors import DivergedError
 from cnn.layers.whole_batch import finished, together
 from cnn.network import Network, averages, forward
 from cnn.saving.limits import photos_at_once
 from cnn.training import twin
 from cnn.training.shard import backward_of_part, forward_of_part
+from cnn.world import ALONE, Share
 from kernels import threads
 
 Array = np.ndarray
@@ -54,32 +56,43 @@ def run_batch(
     """
     shards = shard_slices(len(x), network.shards)
     frozen = network.frozen if fast else ()
+    share = (network.world if fast else ALONE).share(shards)
+
+    def loss_and_gradient(part, outputs):
+        return network.loss_and_gradient(y[part], outputs, len(x), None if weights is None else weights[part])
 
     def run(layers, part):
-        rngs = generators(network, step, len(x), part) if training else {}
+        rngs = generators(network, step, part) if training else {}
         outputs, caches = yield from forward_of_part(layers, x[part].astype(network.dtype, copy=False), training, rngs)
-        loss, dy = network.loss_and_gradient(y[part], outputs, len(x), None if weights is None else weights[part])
+        loss, dy = loss_and_gradient(part, outputs)
         grads, dx = yield from backward_of_part(layers, caches, dy, input_gradient, frozen)
         return ShardResult(loss, outputs, grads, dx, averages(layers, caches))
 
-    if fast and network.dtype == np.float32:  # the twin takes the batch whole: it knows of the shards
-        with twin.lend(network, shards) as layers:
-            result = finished(run(layers[done:], slice(0, len(x))))
+    if fast and network.dtype == np.float32:  # the twin takes its share whole: it knows of the shards
+        with twin.lend(network, share) as layers:
+            result = finished(run(layers[done:], share.photos))
+            result = share.whole(result, lambda outputs: loss_and_gradient(slice(None), outputs)[0])
     else:
         layers = network.logit_layers()[done:]
-        result = _add_up(together([run(layers, shard) for shard in shards]))
+        result = _add_up(together([run(layers, shard) for shard in share.shards], share.sums), share)
+        result = share.whole(result, lambda outputs: sum(loss_and_gradient(s, outputs[s])[0] for s in shards))
     penalty = network.penalty(result.grads)  # once, and not in each shard
     return result._replace(loss=result.loss + penalty)
 
 
-def _add_up(results: list[ShardResult]) -> ShardResult:
-    first, *others = results
-    for result in others:
-        for key, grad in result.grads.items():
-            first.grads[key] += grad
+def _add_up(results: list[ShardResult], share: Share) -> ShardResult:
+    first = results[0]
+    grads = {key: share.total([r.grads[key] for r in results], _chain) for key in first.grads}
     loss, outputs = sum(r.loss for r in results), np.concatenate([r.outputs for r in results])
     dx = None if first.dx is None else np.concatenate([r.dx for r in results if r.dx is not None])
-    return ShardResult(loss, outputs, first.grads, dx, first.averages)
+    return ShardResult(loss, outputs, grads, dx, first.averages)
+
+
+def _chain(parts: list[Array]) -> Array:
+    """parts[0] + parts[1] + ..., where the first was."""
+    for other in parts[1:]:
+        parts[0] += other
+    return parts[0]
 
 
 def train_step(
@@ -102,13 +115,15 @@ def train_step(
     require_finite(network, result.loss, where)
     learned = network.trainable_params
     optimizer.update(learned, {key: result.grads[key] for key in learned})
+    network.constrain()
     network.keep(result.averages)
     return result.loss, result.outputs
 
 
-def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[tuple[slice, Array]]:
+def outputs_in_batches(network: Network, x: Array | Scaled, batch_size: int) -> Iterator[tuple[slice, Array]]:
     """(slice of x, outputs before a closing softmax), batch by batch."""
     few = photos_at_once(network, batch_size)
+    parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
 
     def run(part):
         photos, outputs = x[part], []
@@ -118,9 +133,11 @@ def outputs_in_batches(network: Network, x: Array, batch_size: int) -> Iterator[
                 outputs.append(y.copy())  # they may lie in an array that the twin's next pass uses again
         return part, outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
+    def in_helper(part):
+        return threads.run(run, [part])[0]
+
     try:
-        for start in range(0, len(x), batch_size):
-            yield threads.run(run, [slice(start, start + batch_size)])[0]
+        yield from network.world.in_turn(in_helper, parts)
     finally:
         twin.release(network)
 
@@ -138,11 +155,11 @@ def shard_slices(count: int, shards: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(count * k // shards for k in range(shards + 1))]
 
 
-def generators(network: Network, step: int, batch_size: int, shard: slice) -> dict[str, utils.ShardOfDraws]:
+def generators(network: Network, step: int, shard: slice | Array) -> dict[str, utils.ShardOfDraws]:
     """A generator for each layer that draws random numbers in training: keyed by epoch, step and layer."""
     places = [(k, name) for k, (name, layer) in enumerate(network.flat()) if layer.draws]
     draws = ((name, utils.generator(network.seed, utils.DROPOUT, network.epoch, step, k)) for k, name in places)
-    return {name: utils.ShardOfDraws(rng, batch_size, shard) for name, rng in draws}
+    return {name: utils.ShardOfDraws(rng, shard) for name, rng in draws}
 
 
 def call_generators(network: Network, call: int) -> dict[str, np.random.Generator]:

@@ -49,9 +49,10 @@ from cnn.layers.closing import OpenEnd, closing_name
 from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_activations import TwinElementwise
-from cnn.training.twin_layers import InShards, TwinDense, TwinPool, TwinReLU
+from cnn.training.twin_layers import InShards, TwinDense, TwinDropout, TwinPool, TwinReLU
 from cnn.training.twin_maps import TwinAveragePool, TwinZeroPadding
 from cnn.training.twin_normalization import TwinNormalization
+from cnn.world import Share
 from kernels import elementwise, relu_pool
 from kernels.simd import backward
 
@@ -65,11 +66,11 @@ KEPT_BYTES = 2**26
 class Buffers:
     """Named arrays kept between passes: float32 unless said otherwise, zero at first, at multiples of 64 bytes.
 
-    And where the batch of the pass is cut.
+    And which share of a batch the pass takes.
     """
 
     def __init__(self) -> None:
-        self.bounds: Array | None = None
+        self.share: Share | None = None  # None: a pass that does not come back
         self.arrays: dict[str, Array] = {}
         self.views: dict[str, Array] = {}  # of them, as they were last asked for
 
@@ -87,7 +88,11 @@ class Buffers:
 
     def shards(self, photos: int) -> Array:
         """Where each shard of so many photos begins, and where the last ends, int64."""
-        return np.array([0, photos]) if self.bounds is None else self.bounds
+        return np.array([0, photos]) if self.share is None else self.share.bounds
+
+    def total(self, parts: Any, join: Callable) -> Any:
+        """The gradient join(parts), which adds up the parts of all shards; see world.py."""
+        return join(parts) if self.share is None else self.share.total(parts, join)
 
     @property
     def nbytes(self) -> int:
@@ -174,7 +179,7 @@ class TwinConv:
         kernel = cache.kernel
         flat = dy.reshape(len(dy), self.conv.cells, self.conv.filters)
         wide = self.conv.widened("dy", flat)
-        grads = {"kernel": self.kernel_gradient(flat, wide, cache.x, cache.winners).reshape(kernel.shape)}
+        grads = {"kernel": self.kernel_gradient(flat, wide, cache.x, cache.winners)}
         if self.layer.use_bias:
             grads["bias"] = self.bias_gradient(wide, cache)
         return self.input_gradient(dy, kernel, cache.winners) if need_dx else None, grads
@@ -184,7 +189,7 @@ class TwinConv:
         shards = self.buffer.shards(len(wide_dy))
         dbiases = self.buffer("dbiases", len(shards) - 1, self.conv.wide)
         backward.bias_gradient(dbiases, shards, wide_dy, cache.winners)
-        return elementwise.sum_of(dbiases)[: self.conv.filters]
+        return self.buffer.total(dbiases, lambda parts: elementwise.sum_of(parts)[: self.conv.filters])
 
 
 class FoldedConv(TwinConv):
@@ -221,7 +226,7 @@ class NormalizedConv(TwinConv):
         return type(before) is TwinConv and not before.conv.pooled and type(before.layer.activation) is Linear
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvCache]:
-        if not training and self.buffer.bounds is None:
+        if not training and self.buffer.share is None:
             return self.folded.forward(x)
         y, cache = super().forward(x)
         return y, cache._replace(loses_mean=training and self.normal.trainable)
@@ -236,15 +241,12 @@ class NormalizedConv(TwinConv):
 # A subclass may compute something else, and runs in shards as it is.
 TWINS: dict[type, Callable] = {
     ReLU: TwinReLU,
+    Dropout: TwinDropout,
     MaxPooling2D: TwinPool,
     AveragePooling2D: TwinAveragePool,
     ZeroPadding2D: TwinZeroPadding,
 }
-WHOLE = (
-    Flatten,
-    Reshape,
-    Dropout,
-)  # one pass over the whole batch takes no time, and gives the bits of many over its shards
+WHOLE = Flatten, Reshape  # one pass over the whole batch takes no time, and gives the bits of many over its shards
 
 
 def twin_of(layers: list) -> list:
@@ -305,10 +307,10 @@ _pools: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by model
 
 
 @contextlib.contextmanager
-def lend(model: Network, shards: list[slice] | None = None) -> Iterator[list]:
+def lend(model: Network, share: Share | None = None) -> Iterator[list]:
     """A twin of a model in float32, which no other pass uses meanwhile; the plain layers of one in float64.
 
-    shards: how the batch is cut; each gradient is that of the first plus that of the second and so on.
+    share: how the batch is cut; each gradient is that of the first shard plus that of the second and so on.
     The twin is kept for the next pass, unless this one ends in an exception: it may have been left half done.
     """
     if model.dtype != np.float32:
@@ -319,10 +321,9 @@ def lend(model: Network, shards: list[slice] | None = None) -> Iterator[list]:
     if pool is None or len(parts) != len(pool.made_from) or not all(map(operator.is_, parts, pool.made_from)):
         pool = _pools[model] = Pool(parts, [])
     twin = _take(pool.free) or twin_of(model.chain)
-    bounds = shards and np.array([0, *(shard.stop for shard in shards)])
     for layer in twin:
         if hasattr(layer, "buffer"):
-            layer.buffer.bounds = bounds
+            layer.buffer.share = share
     yield twin
     pool.free.append(twin)
 

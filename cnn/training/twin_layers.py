@@ -12,10 +12,10 @@ import numpy as np
 
 from cnn import utils
 from cnn.checks import known
-from cnn.layers import ActivationFunction, Dense, Layer, MaxPooling2D, ReLU, WholeBatch, place_windows
+from cnn.layers import ActivationFunction, Dense, Dropout, Layer, MaxPooling2D, ReLU, WholeBatch, place_windows
 from cnn.layers.closing import OpenEnd
 from cnn.layers.whole_batch import together
-from kernels import elementwise, threads
+from kernels import draws, elementwise, threads
 from kernels.pooling import max_pool_backward_into, max_pool_into
 from kernels.simd import dense as simd
 from kernels.simd.vectors import LANES
@@ -24,6 +24,7 @@ Array = np.ndarray
 Grads = dict[str, Array]
 DEPTH = 128  # rows of a kernel whose copy lies in the first cache
 LARGEST_DEPTH = 1024  # and what may lie in the second
+MANY_UNITS = 256  # that pay for a transpose of their inputs
 
 
 class InShards:
@@ -41,7 +42,8 @@ class InShards:
         """(y, the cache of each shard)"""
         shards, layer = [slice(*bounds) for bounds in pairwise(self.buffer.shards(len(x)).tolist())], self.layer
         if isinstance(layer, WholeBatch):
-            results = together([layer.forward_of_part(x[shard], training) for shard in shards])
+            parts = [layer.forward_of_part(x[shard], training) for shard in shards]
+            results = together(parts, *self.add_up())
         else:
             results = threads.run(lambda shard: layer.forward(x[shard], training, rng and rng.part(shard)), shards)
         ys, caches = zip(*results, strict=True)
@@ -51,12 +53,17 @@ class InShards:
         """(dx, grads); the gradients of the shards are added in their order."""
         layer = self.layer
         if isinstance(layer, WholeBatch):
-            results = together([layer.backward_of_part(dy[shard], own) for shard, own in cache])
+            results = together([layer.backward_of_part(dy[shard], own) for shard, own in cache], *self.add_up())
         else:
             results = threads.run(lambda part: layer.backward(dy[part[0]], part[1], need_dx), cache)
         dxs, grads = zip(*results, strict=True)
-        total = {key: functools.reduce(np.add, (some[key] for some in grads)) for key in grads[0]}
+        join = functools.partial(functools.reduce, np.add)
+        total = {key: self.buffer.total([some[key] for some in grads], join) for key in grads[0]}
         return (np.concatenate(dxs) if need_dx else None), total
+
+    def add_up(self) -> list:
+        """How sums over the whole batch are made, where not as always."""
+        return [self.buffer.share.sums] if self.buffer.share else []
 
     def averages(self, cache: list) -> dict[str, Array]:
         """The layer's own, if it keeps any: the same from each shard."""
@@ -84,6 +91,36 @@ class TwinReLU:
         dy = np.ascontiguousarray(dy, np.float32)
         elementwise.relu_backward(dx.reshape(rows), dy.reshape(rows), cache.reshape(rows))
         return dx, {}
+
+
+class TwinDropout:
+    """Dropout, whose factors are drawn where they are needed, and again in backward, rather than kept."""
+
+    draws = True
+
+    def __init__(self, dropout: Dropout, buffer: Any):
+        self.name, self.buffer, self.rate = dropout.name, buffer, dropout.rate
+        self.factor = 1 / max(1 - dropout.rate, float(np.finfo(np.float32).tiny))
+        self.params: dict[str, Array] = {}
+
+    def forward(self, x: Array, training: bool = False, rng: Any = None) -> tuple[Array, np.uint64 | None]:
+        """(y, cache), valid until the next pass."""
+        if not training or self.rate == 0:
+            return x, None
+        key = rng.key()
+        return self.dropped("y", x, key), key
+
+    def backward(self, dy: Array, cache: np.uint64 | None, need_dx: bool = True) -> tuple[Array, Grads]:
+        """(dx, {}), valid until the next pass."""
+        return (dy if cache is None else self.dropped("dx", dy, cache)), {}
+
+    def dropped(self, name: str, x: Array, key: np.uint64) -> Array:
+        """x times the factors of this key."""
+        y, flat, share = self.buffer(name, *x.shape), (len(x), -1), self.buffer.share
+        x = np.ascontiguousarray(x, np.float32)
+        rows = np.arange(len(x), dtype=np.uint64) if share is None else share.rows
+        draws.dropped(y.reshape(flat), x.reshape(flat), rows, key, self.rate, self.factor)
+        return y
 
 
 class TwinPool:
@@ -147,12 +184,32 @@ class TwinDense:
         else:
             dz = self.activation.backward(dy, active)[0]
         shards = self.buffer.shards(len(dz))
-        grads = {"kernel": self.product("dkernel", x, dz, shards, transposed=True)}
+        grads = {"kernel": self.kernel_gradient(x, dz, shards)}
         if self.dense.use_bias:
             dbiases = self.buffer("dbiases", len(shards) - 1, self.dense.units)
             elementwise.sums_of_rows(dbiases, shards, dz)
-            grads["bias"] = elementwise.sum_of(dbiases)
+            grads["bias"] = self.buffer.total(dbiases, elementwise.sum_of)
         return self.input_gradient(dz) if need_dx else None, grads
+
+    def kernel_gradient(self, x: Array, dz: Array, shards: Array) -> Any:
+        """x.T @ dz, whose product adds up the shards itself, unless there are others elsewhere."""
+        if self.buffer.share is None or not self.buffer.share.apart:
+            return self.transposed_product("dkernel", x, dz, shards)
+        parts = [
+            self.transposed_product(f"dkernel {start}", x[start:stop], dz[start:stop], np.array([0, stop - start]))
+            for start, stop in pairwise(shards.tolist())
+        ]
+        return self.buffer.total(parts, lambda parts: parts[0])
+
+    def transposed_product(self, name: str, x: Array, dz: Array, blocks: Array) -> Array:
+        """x.T @ dz. Down a column of x each number is a row further: read over and over for many units, that is slow,
+        and most of all where a row is 4096 bytes, so that a whole column shares a few places of a cache.
+        """
+        if self.dense.units < MANY_UNITS:
+            return self.product(name, x, dz, blocks, transposed=True)
+        x_transposed = self.buffer("x transposed", *x.shape[::-1])
+        simd.transpose(x_transposed, np.ascontiguousarray(x, np.float32))
+        return self.product(name, x_transposed, dz, blocks)
 
     def input_gradient(self, dz: Array) -> Array:
         """dz @ kernel.T by way of its transpose: else the whole kernel would have to be copied into another order."""

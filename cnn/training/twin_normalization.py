@@ -57,7 +57,7 @@ class TwinNormalization:
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, NormalizationCache | None]:
         """(y, cache), valid until the next pass."""
-        if self.is_folded and not training and self.buffer.bounds is None:
+        if self.is_folded and not training and self.buffer.share is None:
             return x, None
         maps = np.ascontiguousarray(x, np.float32).reshape(len(x), *self.maps)
         mean, variance, numbers = self.vector("moving_mean", 0), self.vector("moving_variance", 1), 0
@@ -76,16 +76,22 @@ class TwinNormalization:
         photos, height, width, channels = maps.shape
         means, squares = (self.buffer(name, photos, channels) for name in ("means", "squares"))
         normalization.moments(means, squares, maps)
-        mean = means.mean(axis=0)
+        means, squares = self.of_all(means), self.of_all(squares)
+        mean, numbers = means.mean(axis=0), len(means) * height * width
         apart = (means - mean) ** 2
-        return mean, squares.sum(axis=0) / np.float32(photos * height * width) + apart.mean(axis=0), maps[..., 0].size
+        return mean, squares.sum(axis=0) / np.float32(numbers) + apart.mean(axis=0), numbers
+
+    def of_all(self, rows: Array) -> Array:
+        """The rows of all photos of the batch, though this pass may have a share of them only."""
+        return rows if self.buffer.share is None else self.buffer.share.of_all(rows)
 
     def backward(self, dy: Array, cache: NormalizationCache, need_dx: bool = True) -> tuple[Array | None, Grads]:
         """(dx, grads), valid until the next pass."""
         dy = np.ascontiguousarray(dy, np.float32).reshape(cache.winners.shape)
         dgammas, dbetas = (self.buffer(name, len(dy), self.maps[-1]) for name in ("dgammas", "dbetas"))
         normalization.gradient_sums(dgammas, dbetas, dy, cache.winners, cache.x, cache.mean, self.side)
-        sums = {"gamma": dgammas.sum(axis=0) / cache.deviation, "beta": dbetas.sum(axis=0)}
+        dgamma, dbeta = self.of_all(dgammas).sum(axis=0), self.of_all(dbetas).sum(axis=0)
+        sums = {"gamma": dgamma / cache.deviation, "beta": dbeta}
         grads = {key: sums[key] for key in self.layer.learnable}
         return self.input_gradient(dy, cache, **sums) if need_dx else None, grads
 

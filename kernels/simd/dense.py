@@ -72,13 +72,18 @@ def _region(out, left, right, transposed, panel, blocks, rows, columns):
     """out[rows[0]:rows[1], columns[0]:columns[1]], whole tiles"""
     for again in range(len(blocks) - 1):
         k, depth = blocks[again], blocks[again + 1] - blocks[again]
-        for c in range(columns[0], columns[1], WIDTH):
-            if columns[1] - c == LANES:
+        c, end = np.int64(columns[0]), np.int64(columns[1])
+        while c < end:
+            vectors = (end - c) // LANES
+            if vectors == 1:
                 _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0,))
-            elif columns[1] - c == 2 * LANES:
+                c += LANES
+            elif vectors == 2 or vectors == 4:  # four are two and two: one alone would leave most registers idle
                 _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0))
+                c += 2 * LANES
             else:
                 _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0, 0))
+                c += WIDTH
 
 
 @compiled

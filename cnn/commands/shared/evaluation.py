@@ -8,12 +8,12 @@ import numpy as np
 from cnn import losses, metrics
 from cnn.commands.shared import files, options
 from cnn.datasets import fingerprint
-from cnn.datasets.fashion_mnist import Split
+from cnn.datasets.idx import Split
 from cnn.network import Network
-from cnn.photos import class_names, model_input, require_numbers
+from cnn.photos import class_names, require_numbers, scaled
 from cnn.training.step import outputs_in_batches
 
-PART, BATCH = 10_000, 100  # photos that become numbers together, and photos that pass the network together
+BATCH = 100  # photos that become numbers together, and pass the network together
 
 
 class Result(NamedTuple):
@@ -78,17 +78,15 @@ class Result(NamedTuple):
 
 
 def evaluate(model: Network, photos: np.ndarray, labels: np.ndarray) -> Result:
-    """The model's result on photos (N, 28, 28) of bytes and their classes (N,); the loss is their cross-entropy."""
+    """The model's result on photos (N, H, W, ...) of bytes and their classes (N,); the loss is their cross-entropy."""
     kinds = losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy
     probabilities = isinstance(model.loss, kinds) and not model.loss.from_logits and model.closing is None
     loss = losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
     predicted, total = np.empty(len(photos), np.int64), 0.0
-    for start in range(0, len(photos), PART):  # the bytes become numbers part by part: those take four times the room
-        x, y = model_input(model, photos[start : start + PART]), labels[start : start + PART]
-        for batch, outputs in outputs_in_batches(model, x, BATCH):
-            require_numbers(model, outputs)
-            total += loss(y[batch], outputs) * len(outputs)
-            predicted[start:][batch] = outputs.argmax(axis=1)
+    for batch, outputs in outputs_in_batches(model, scaled(model, photos), BATCH):
+        require_numbers(model, outputs)
+        total += loss(labels[batch], outputs) * len(outputs)
+        predicted[batch] = outputs.argmax(axis=1)
     names = class_names(model)
     return Result(total / len(photos), metrics.confusion_matrix(labels, predicted, len(names)), names)
 

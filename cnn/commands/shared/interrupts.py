@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -46,7 +47,7 @@ class Interrupts:
             raise Interrupted(number, self.last_words or "left at once")
         self.received = number
         with contextlib.suppress(OSError):  # nobody may be reading
-            os.write(2, self.NOTICE)  # not print, which may be what was interrupted
+            os.write(sys.stderr.fileno(), self.NOTICE)  # not print, which may be what was interrupted
 
 
 def _awaited() -> list[int]:

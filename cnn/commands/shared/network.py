@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--filters",
         type=options.whole_list(1, 1024),
         metavar="N,N",
-        help="filters of each convolution (default: 32,64)",
+        help="filters of each convolution (default: 32,64; for other photos than 28x28 as many as their size bears)",
     )
     group.add_argument(
         "--kernel-size", type=options.whole(1, 28), metavar="N", help="rows and columns of each filter (default: 3)"
@@ -43,8 +43,8 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     return DEFAULTS | given
 
 
-def build(network: str, filters: Sequence[int], kernel_size: int, seed: int = 0, **training: Any) -> "Sequential":
-    """The network of these settings, not yet compiled; training: see article.convolutional.
+def build(network: str, filters: Sequence[int], kernel_size: int, seed: int = 0, **more: Any) -> "Sequential":
+    """The network of these settings, not yet compiled; more: see article.convolutional.
 
     Raises UsageError where the photos become too small.
     """
@@ -52,8 +52,9 @@ def build(network: str, filters: Sequence[int], kernel_size: int, seed: int = 0,
     from cnn.errors import UsageError
 
     if network == "dense":
-        return article.dense(seed, **training)
+        return article.dense(seed, **more)
     try:
-        return article.convolutional(filters, kernel_size, seed, **training)
+        return article.convolutional(filters, kernel_size, seed, **more)
     except ValueError as error:
-        raise UsageError(f"--filters: {len(filters)} convolutions are too many for 28x28 photos: {error}") from None
+        size = "x".join(map(str, more.get("input_shape", article.INPUT_SHAPE)[:2]))
+        raise UsageError(f"--filters: {len(filters)} convolutions are too many for {size} photos: {error}") from None

@@ -64,7 +64,7 @@ def _float(text):
         return None
 
 
-def add_model(parser: argparse.ArgumentParser, default: str = "cnn") -> None:
+def add_model(parser: argparse._ActionsContainer, default: str = "cnn") -> None:
     """--model MODEL, for `open_model`; default: what --help says of it."""
     parser.add_argument(
         "--model",
@@ -75,30 +75,54 @@ def add_model(parser: argparse.ArgumentParser, default: str = "cnn") -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """--data DIR, for the functions of cnn.datasets.fashion_mnist."""
+def image_size(text: str) -> str:
+    """A type for argparse: height and width of a photo, '64x48', from 8 to 1000 each."""
+    words = text.lower().split("x")
+    if len(words) != 2:
+        raise argparse.ArgumentTypeError(f"expected height x width such as 64x64, got {text!r}")
+    return "x".join(str(whole(8, 1000)(word)) for word in words)
+
+
+def add_data(parser: argparse.ArgumentParser | argparse._ArgumentGroup, skip: bool = True) -> None:
+    """--data DATA and what belongs to it, for shared/data.py; skip: with --skip-bad."""
     parser.add_argument(
         "--data",
         type=name,
-        metavar="DIR",
-        help="four IDX files of the MNIST family (default: Fashion-MNIST, shipped here)",
+        metavar="DATA",
+        help="a folder of photos with a subfolder for each class (or train and test with these), a folder of four IDX "
+        "files, or an .npz as Keras has them (default: Fashion-MNIST, shipped here)",
+    )
+    if skip:
+        add_skip(parser)
+    parser.add_argument(
+        "--no-cache", action="store_true", help="decode the photos of a folder anew, and keep them nowhere"
+    )
+
+
+def add_skip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--skip-bad."""
+    parser.add_argument(
+        "--skip-bad", action="store_const", const=True, help="leave out photos of a folder that cannot be read"
     )
 
 
 def open_model(given: str | None) -> tuple["Sequential", "Path"]:
-    """(a model for photos of 28x28 in ten classes, the path of its file). Raises ModelFileError."""
+    """(a model that finds classes of photos, the path of its file). Raises ModelFileError."""
+    from cnn import photos
+
+    model, path = load_any(given)
+    photos.shape_of(model)
+    return model, path
+
+
+def load_any(given: str | None) -> tuple["Sequential", "Path"]:
+    """(a model for photos of any size, the path of its file); None: the article's. Raises ModelFileError."""
     from cnn import models, pretrained
-    from cnn.errors import ModelFileError
     from cnn.saving.model_file import file_in
 
     path = pretrained.path(given or "cnn") if given in (None, *pretrained.NAMES) else file_in(given)
     model = models.load_model(path)
     model.file = str(path)
-    shapes = model.photo_shape, model.result_shape
-    if shapes != ((28, 28, 1), (10,)):
-        raise ModelFileError(
-            f"{path}: expected a model that makes (10,) of (28, 28, 1), got {shapes[1]} of {shapes[0]}"
-        )
     return model, path
 
 

@@ -75,16 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--average", type=options.fraction, metavar="F", help="end with the weights' mean over about the last F of all")
 
 
-def augmentation(settings: dict) -> list["Layer"]:
+def augmentation(settings: dict, photo_shape: tuple[int, int, int]) -> list["Layer"]:
     """The layers at the head of the network, which change photos in training. All draw by photo and epoch."""
     from cnn import layers
-    from cnn.article import INPUT_SHAPE
 
     found: list[Layer] = []
     if settings["flip"] != "none":
         found.append(layers.RandomFlip("horizontal", alternating=settings["flip"] == "alternating"))
     if settings["shift"]:  # the nearest of what is drawn from -1.5 to 1.5 is -1, 0 or 1, equally often
-        height, width = ((settings["shift"] + 0.5) / size for size in INPUT_SHAPE[:2])
+        height, width = ((settings["shift"] + 0.5) / size for size in photo_shape[:2])
         found.append(layers.RandomTranslation(height, width, fill_mode="constant", interpolation="nearest"))
     if settings["erase"]:
         chance, area = (settings["erase"],) * 2, (LEAST_AREA, settings["erase_area"])
@@ -121,9 +120,8 @@ def loss(settings: dict) -> "Loss":
     return losses.SparseCategoricalCrossentropy()
 
 
-def labels(settings: dict, y: "np.ndarray") -> "np.ndarray":
+def labels(settings: dict, y: "np.ndarray", classes: int) -> "np.ndarray":
     """Classes (N,) as that loss takes them."""
     from cnn import utils
-    from cnn.datasets.fashion_mnist import CLASS_NAMES
 
-    return utils.to_categorical(y, len(CLASS_NAMES)) if settings["label_smoothing"] else y
+    return utils.to_categorical(y, classes) if settings["label_smoothing"] else y

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnn.commands.shared.data import Source
 from cnn.errors import ModelFileError
 from cnn.layers import Conv2D
 from cnn.network import Network
@@ -30,6 +31,13 @@ def check_model(path: Path, saved: Network, chosen: dict) -> None:
     found = [(layer.units, layer.kernel_size) for layer in saved.layers if isinstance(layer, Conv2D)]
     if told != found:
         raise contradiction(path, "convolutions", told, found)
+
+
+def check_preparation(path: Path, source: Source, chosen: dict) -> None:
+    """Raise ModelFileError where the settings tell of other photos than the model in the file."""
+    told = {key: chosen[key] for key in source.settings}
+    if told != source.settings:
+        raise contradiction(path, "photos", told, source.settings)
 
 
 def check_settings(path: Path, saved: Network, state: TrainingState, chosen: dict, new: Network) -> None:

@@ -4,6 +4,7 @@ config.json   what was asked for, and the versions and the machine that did it; 
 history.csv   loss and accuracy after each epoch
 last.npz      the model and all that its training needs to go on
 best.npz      the model of the best epoch, where validation data tell which that is
+snapshots/    with --snapshots a file for each epoch, see snapshots.py
 model.npz     the network that a recipe was for, once it is done: averaged weights, folded layers
 metrics.json  the result on the test photos;  curves.png, confusion_matrix.png: the same as pictures
 """
@@ -23,13 +24,16 @@ from cnn.saving import atomic
 from cnn.saving.model_file import BEST, LAST, MODEL
 
 METRICS, CONFIG, HISTORY = "metrics.json", "config.json", "history.csv"
+SNAPSHOTS = "snapshots"
 LOCK = "lock"  # made only where a folder cannot be locked, a file in it can
 CURVES, CONFUSION = "curves.png", "confusion_matrix.png"
 RESULTS = (METRICS, CURVES, CONFUSION, MODEL)
 
 
-def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0) -> Path:
+def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 0, default: str = "train") -> Path:
     """A new folder out/name; without a name out/train, or the first of out/train-2, out/train-3 ... that is free.
+
+    default: what else it is called instead of train.
 
     Raises UsageError if the name is taken or is none, OSError if the folder cannot be made or the disk has no room
     for needed_bytes.
@@ -37,7 +41,9 @@ def create(out: str | os.PathLike, name: str | None = None, needed_bytes: int = 
     out = Path(out)
     if name is not None and (name in ("", ".", "..") or set(name) & {"/", "\\", "\0"}):
         raise UsageError(f"--name: expected the name of a folder, got {name!r}")
-    names: Iterable[str] = [name] if name else itertools.chain(["train"], (f"train-{k}" for k in itertools.count(2)))
+    names: Iterable[str] = (
+        [name] if name else itertools.chain([default], (f"{default}-{k}" for k in itertools.count(2)))
+    )
     try:
         files.make_folder(out)
         folder = next(filter(None, (_make(out / candidate) for candidate in names)), None)
@@ -110,6 +116,8 @@ def _lock(folder, stack) -> bool:
 def discard(folder: Path) -> None:
     """Remove a folder in which nothing could be saved; one that holds anything else than its lock stays."""
     with contextlib.suppress(OSError):
+        if not (folder / LAST).exists():
+            shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
         if os.listdir(folder) == [LOCK]:
             (folder / LOCK).unlink()
         folder.rmdir()

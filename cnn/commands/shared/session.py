@@ -13,34 +13,40 @@ from pathlib import Path
 import numpy as np
 
 import cnn
-from cnn import saving, terminal
+from cnn import article, distribute, saving, terminal
 from cnn.callbacks import BackupAndRestore, Callback, ModelCheckpoint, ProgressBar, SwapEMAWeights
 from cnn.callbacks.base import Logs, Run
 from cnn.checks import known
 from cnn.commands.shared import (
+    data,
     evaluation,
     files,
     machines,
     network,
     options,
     pictures,
+    ranks,
     recipes,
     resuming,
     runs,
     settings,
     streams,
 )
+from cnn.commands.shared.data import Source
 from cnn.commands.shared.interrupts import Interrupted, Interrupts
-from cnn.datasets import fashion_mnist, fingerprint
-from cnn.datasets.fashion_mnist import Split
+from cnn.commands.shared.snapshots import Snapshots, was_kept
+from cnn.datasets import fashion_mnist, fingerprint, in_both
+from cnn.datasets.idx import Split
+from cnn.datasets.scaled import Scaled
 from cnn.errors import DataError, DivergedError, UsageError
 from cnn.models import Sequential, folded
-from cnn.photos import model_input
+from cnn.photos import model_input, scaled
 from cnn.saving.model_file import BEST, LAST, MODEL, file_in
 from cnn.saving.state import TrainingState
 from cnn.training import ahead, step
 from cnn.training.batches import check_batch
 from cnn.training.sources import Arrays
+from cnn.world import ALONE
 from kernels.compiled import rehearsal
 
 Photos = tuple[Split, Split]  # to learn from, to test with
@@ -48,17 +54,20 @@ Photos = tuple[Split, Split]  # to learn from, to test with
 
 def main(args: argparse.Namespace) -> None:
     """Train as the arguments say and print the result. Raises what cnn.commands.cli turns into messages and codes."""
-    cnn.set_threads(args.threads)
+    group = ranks.group(args)
     args.data = None if args.data is None else os.path.abspath(args.data)  # a run may be resumed from elsewhere
-    with Interrupts() as interrupts, begun(args) as (folder, chosen, state, (train, test)):
+    with Interrupts() as interrupts, begun(args, interrupts) as (folder, chosen, state, source, (train, test)):
         parts = parts_of(folder, chosen, state)
         announce(folder, chosen, state, parts, train, test, args)
-        model = compiled(chosen, len(train[0]))
+        model = compiled(chosen, len(train[0]), source)
         model.made_by = settings.command(chosen, args.data)
-        data = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
-        config = {"command": model.made_by, "settings": chosen, "data": data, "machine": parts[0]["machine"]}
+        about = {"directory": args.data, "training_photos": len(train[0]), "test_sha256": fingerprint(*test)}
+        config = {"command": model.made_by, "settings": chosen, "data": about, "machine": parts[0]["machine"]}
         config |= {"resumed": parts[1:]} if len(parts) > 1 else {}
-        seconds = fit(model, train, config, folder, state, parts, interrupts, args.verbose)
+        snapshots = Snapshots(folder, train, test) if args.snapshots or was_kept(state) else None
+        seconds = fit(model, train, config, folder, state, parts, interrupts, args.verbose, snapshots)
+        if not group.leads:
+            return
         keep_result(model, folder)
         interrupts.leave_at_once(f"interrupted. The trained model is kept in {folder}")
         again = is_over(chosen, state)
@@ -66,35 +75,55 @@ def main(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def begun(args: argparse.Namespace) -> Iterator[tuple]:
+def begun(args: argparse.Namespace, interrupts: Interrupts) -> Iterator[tuple]:
     """What `start` or `take_up` gives; within this block no other process trains in that folder."""
-    if args.resume is None:
-        folder, *rest = start(args)
-        with runs.alone(folder):
-            yield folder, *rest
-    else:
-        folder = runs.find(args.resume, args.out)
-        with runs.alone(folder):  # from here on nobody else changes what is read
-            yield folder, *take_up(args, folder)
+    group = distribute.world()
+    if not group.leads:  # the run is that of rank 0; its folder may be on another machine
+        folder, chosen, state, directory = group.broadcast()
+        args.data = args.data or directory
+        source = data.of_settings(args, chosen)
+        yield folder, chosen, state, source, load_photos(source, chosen, interrupts)
+        return
+    new = start(args, interrupts) if args.resume is None else None
+    folder = new[0] if new else runs.find(args.resume, args.out)
+    with runs.alone(folder):  # from here on nobody else changes what is read
+        chosen, state, source, photos = new[1:] if new else take_up(args, folder, interrupts)
+        group.broadcast((folder, chosen, state, args.data))
+        yield folder, chosen, state, source, photos
 
 
-def start(args: argparse.Namespace) -> tuple[Path, dict, None, Photos]:
-    """(a new run folder, its settings, None, the photos). What can be refused is refused before there is a folder."""
+def start(args: argparse.Namespace, interrupts: Interrupts) -> tuple[Path, dict, None, Source, Photos]:
+    """(a new run folder, its settings, None, where the photos come from, the photos).
+
+    What can be refused is refused before there is a folder.
+    """
     chosen = settings.chosen(args)
-    compiled(chosen)
-    photos = load_photos(args.data, chosen)
-    return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, photos
+    source = data.of_settings(args, chosen)
+    chosen |= source.settings
+    if args.filters is None and chosen["network"] == "cnn":
+        chosen["filters"] = article.filters_for(*source.shape[:2])
+    compiled(chosen, source=source)
+    photos = load_photos(source, chosen, interrupts)
+    return runs.create(args.out, args.name, needed_bytes=100_000_000), chosen, None, source, photos
 
 
-def take_up(args: argparse.Namespace, folder: Path) -> tuple[dict, TrainingState, Photos]:
-    """(the settings of an old run, the state it was left in, the photos). Raises UsageError, ModelFileError."""
+def take_up(
+    args: argparse.Namespace, folder: Path, interrupts: Interrupts
+) -> tuple[dict, TrainingState, Source, Photos]:
+    """(the settings of an old run, the state it was left in, where its photos come from, these).
+
+    Raises UsageError, ModelFileError, DataError.
+    """
     saved, state = saving.load_training(folder / LAST)
     resuming.check_epochs(folder / LAST, state)
     chosen, args.data = settings.restored(args, state, folder)
     resuming.check_model(folder / LAST, saved, chosen)
-    photos = load_photos(args.data, chosen)
-    resuming.check_settings(folder / LAST, saved, state, chosen, compiled(chosen, len(photos[0][0])))
-    return chosen, state, photos
+    args.skip_bad = chosen["skip_bad"]
+    source = data.of_model(args, saved, folder / LAST, chosen)
+    resuming.check_preparation(folder / LAST, source, chosen)
+    photos = load_photos(source, chosen, interrupts)
+    resuming.check_settings(folder / LAST, saved, state, chosen, compiled(chosen, len(photos[0][0]), source))
+    return chosen, state, source, photos
 
 
 def is_over(chosen: dict, state: TrainingState | None) -> bool:
@@ -112,23 +141,33 @@ def parts_of(folder: Path, chosen: dict, state: TrainingState | None) -> list[di
     return machines.with_this_one(parts, state.epoch + 1, state.step + 1)
 
 
-def load_photos(directory: str | None, settings: dict) -> Photos:
+def load_photos(source: Source, settings: dict, interrupts: Interrupts) -> Photos:
     """((train_x, train_y), (test_x, test_y)), as bytes, cut to --limit. Raises DataError, UsageError."""
-    (x, y), test = fashion_mnist.load_data(directory)
+    if source.preparation:  # decoding may take minutes, and is never half done
+        interrupts.leave_at_once("left before the training began")
+    (x, y), test = source.split("train"), source.split("test")
+    interrupts.last_words = None
     limit, split = settings["limit"] or len(x), settings["validation_split"]
     if limit > len(x):
         raise UsageError(f"--limit: expected at most {len(x)}, the number of training photos, got {limit}")
     kept = int(limit * (1 - split) + 1e-9)  # as fit cuts them
     if kept == 0 or (split and kept == limit):
         raise UsageError(f"--validation-split: {split:g} of {limit} photos leaves one part empty")
+    if source.preparation and (count := len(in_both(test[0], x))):
+        options.log(f"warning: {count:,} test photos are among the training photos as well, byte by byte the same")
     return (x[:limit], y[:limit]), test
 
 
-def compiled(chosen: dict, photos: int = 1) -> Sequential:
-    """A new model of these settings, ready to train on so many photos. Raises UsageError where they give none."""
-    training = {"dropout": chosen["dropout"], "normalized": chosen["normalization"] == "batch"}
-    training["augmentation"] = recipes.augmentation(chosen)
-    model = network.build(**{key: chosen[key] for key in network.DEFAULTS}, seed=chosen["seed"], **training)
+def compiled(chosen: dict, photos: int = 1, source: Source | None = None) -> Sequential:
+    """A new model of these settings, ready to train on so many photos. Raises UsageError where they give none.
+
+    source: where the photos come from (default: Fashion-MNIST).
+    """
+    shape, names = (source.shape, source.class_names) if source else (article.INPUT_SHAPE, fashion_mnist.CLASS_NAMES)
+    more: dict = {"dropout": chosen["dropout"], "normalized": chosen["normalization"] == "batch"}
+    more |= {"augmentation": recipes.augmentation(chosen, shape), "input_shape": shape, "class_names": names}
+    model = network.build(**{key: chosen[key] for key in network.DEFAULTS}, seed=chosen["seed"], **more)
+    model.preparation = source.preparation if source else None
     model.shards = chosen["shards"]
     learned = max(1, int(photos * (1 - chosen["validation_split"]) + 1e-9))  # as fit cuts them
     steps = math.ceil(learned / chosen["batch_size"]) * chosen["epochs"]
@@ -153,6 +192,7 @@ def announce(
         "photos": f"{len(train[0]):,} to learn from, {len(test[0]):,} to test with",
         "machine": ", ".join(f"{name} {value}" for name, value in machines.machine().items()),
         "threads": f"{cnn.get_threads()}; each batch is cut into {chosen['shards']} shards",
+        **ranks.told(args),
     }
     if state is not None:
         lines["resumed"] = (
@@ -179,14 +219,17 @@ def fit(
     parts: list[dict],
     interrupts: Interrupts,
     verbose: str,
+    snapshots: Snapshots | None = None,
 ) -> float:
     """Train and keep the folder up to date; the seconds it took. Raises Interrupted, DivergedError, DataError."""
     chosen = config["settings"]
-    x, y = model_input(model, train[0]), recipes.labels(chosen, train[1])
+    x = scaled(model, train[0]) if isinstance(train[0], np.memmap) else model_input(model, train[0])
+    y = recipes.labels(chosen, train[1], known(model.result_shape)[-1])
     prepare_kernels(model, x, y, chosen["batch_size"])
     bar = ProgressBar(verbose if verbose == "auto" else int(verbose), options.Progress())
-    keeper = Keeper(folder, config, state, parts)
+    keeper = Keeper(folder, config, state, parts, {"snapshots": True} if snapshots else {})
     validated: list[Callback] = [SwapEMAWeights()] if chosen["average"] and chosen["validation_split"] else []
+    validated += [snapshots] if snapshots else []  # before the keeper: what is saved has its snapshot
     if chosen["validation_split"] and chosen["recipe"] == "article":  # elsewhere the last epoch counts
         validated.append(ModelCheckpoint(_literal(folder / BEST), save_best_only=True))
     try:
@@ -204,8 +247,9 @@ def fit(
     finally:
         bar.close()
     if model.stop_after_batch:
+        received = distribute.world().of_each(interrupts.received)  # by one of them at least; the first has saved
         command = streams.command_line(["cnn", "train", "--resume", str(folder)])
-        raise Interrupted(known(interrupts.received), f"stopped and saved. To go on:\n  {command}")
+        raise Interrupted(next(filter(None, received)), f"stopped and saved. To go on:\n  {command}")
     return keeper.seconds()
 
 
@@ -225,7 +269,7 @@ def _literal(path):
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def prepare_kernels(model: Sequential, x: np.ndarray, y: np.ndarray, batch_size: int) -> None:
+def prepare_kernels(model: Sequential, x: np.ndarray | Scaled, y: np.ndarray, batch_size: int) -> None:
     """Compile all that training will use before the clock starts, by a step that is forgotten.
 
     A photo for each shard, and two at least, take the way that whole batches take, without their memory. Says so if
@@ -264,8 +308,9 @@ class StopOnSignal(Callback):
 class Keeper(BackupAndRestore):
     """Keeps config.json, last.npz and history.csv up to date; last.npz also holds the settings and the time spent."""
 
-    def __init__(self, folder: Path, config: dict, state: TrainingState | None, parts: list[dict]):
+    def __init__(self, folder: Path, config: dict, state: TrainingState | None, parts: list[dict], more: dict):
         extra = {"settings": config["settings"], "data": config["data"]["directory"], "seconds": 0.0, "parts": parts}
+        extra |= more
         super().__init__(folder, delete_checkpoint=False, extra=extra)
         self.folder, self.config, self.state = folder, config, state
         self.before, self.started = state.extra["seconds"] if state else 0.0, time.monotonic()
@@ -276,6 +321,8 @@ class Keeper(BackupAndRestore):
         return self.before if self.over else self.before + time.monotonic() - self.started
 
     def on_restore(self, run: Run) -> None:
+        if not self.model.world.leads:
+            return super().on_restore(run)
         if self.state and self.state.data != run.data:
             raise DataError(
                 f"{self.path}: expected the photos that the run began with (SHA-256 {self.state.data[:12]}...), "
@@ -306,6 +353,7 @@ def report(folder: Path, chosen: dict, seconds: float, test: Split, plots: bool,
     """
     path = file_in(folder)
     model, history = saving.load_model(path), saving.load_training(folder / LAST)[1].history
+    model.world = ALONE  # the other ranks have done their work
     result = evaluation.evaluate(model, *test)
     about = {"model": path.name, "epochs": len(history["loss"]), "seed": chosen["seed"], "time_s": round(seconds, 1)}
     unread = tell(path, result, f"seed={chosen['seed']} time_s={seconds:.1f}")

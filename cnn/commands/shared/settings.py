@@ -4,7 +4,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, TypeGuard
 
-from cnn.commands.shared import network, options, recipes
+from cnn.commands.shared import data, network, options, recipes
 from cnn.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
@@ -23,6 +23,7 @@ DEFAULTS = {
     "shards": None,
     "validation_split": 0.0,
     "limit": None,
+    **data.DEFAULTS,
     **recipes.ARTICLE,
 }
 
@@ -48,7 +49,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--shards",
         type=options.whole(1, 256),
         metavar="N",
-        help="parts of a batch; fixes the last bits of the result (default: one a core)",
+        help="parts of a batch; fixes the last bits of the result (default: one a core, 8 at most)",
     )
     group.add_argument(
         "--validation-split",
@@ -61,6 +62,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--limit", type=options.whole(1), metavar="N", help="train on the first N photos only (default: all)"
     )
     recipes.add_arguments(parser)
+    data.add_arguments(parser)
 
 
 def given(args: argparse.Namespace) -> dict:
@@ -70,10 +72,15 @@ def given(args: argparse.Namespace) -> dict:
 
 def chosen(args: argparse.Namespace) -> dict:
     """Flags given, of the others what the recipe says. Raises UsageError for flags that do not go together."""
+    from cnn import distribute
     from kernels import threads
 
     settings = of_recipe(args.recipe or recipes.ARTICLE["recipe"]) | given(args) | network.settings(args)
-    return settings | {"shards": settings["shards"] or threads.default_shards()}
+    ranks = distribute.world().size
+    shards = threads.default_shards() if ranks == 1 else max(ranks, threads.MOST_SHARDS)  # not what one machine has
+    if settings["shards"] and settings["shards"] < ranks:
+        raise UsageError(f"--shards: expected at least {ranks}, one for each rank, got {settings['shards']}")
+    return settings | {"shards": settings["shards"] or shards}
 
 
 def of_recipe(name: str) -> dict:
@@ -88,7 +95,7 @@ def restored(args: argparse.Namespace, state: "TrainingState", folder: "Path") -
     """
     settings, directory, seconds = (state.extra.get(key) for key in ("settings", "data", "seconds"))
     if isinstance(settings, dict):
-        settings = recipes.ARTICLE | settings  # a run that began before there were others
+        settings = data.DEFAULTS | recipes.ARTICLE | settings  # a run that began before there were others
     if not _valid(settings) or not isinstance(directory, str | None) or not isinstance(seconds, float) or seconds < 0:
         raise ModelFileError(f"{folder}: expected a run of `cnn train`, got a training of another kind")
     if args.data is None and directory is not None and not (directory.isprintable() and len(directory) < 4096):
@@ -100,7 +107,8 @@ def restored(args: argparse.Namespace, state: "TrainingState", folder: "Path") -
             settings["epochs"] = value
         elif value != settings[key]:
             has = f"the run in {folder} has {_text(settings[key])}"
-            raise UsageError(f"--{key.replace('_', '-')}: {has}, got {_text(value)}: leave it out")
+            flag = _flag(key, value).partition("=")[0]
+            raise UsageError(f"{flag}: {has}, got {_text(value)}: leave it out")
     if args.name not in (None, folder.name):
         raise UsageError(f"--name: the run in {folder} has its name already, got {args.name}: leave it out")
     return settings, directory if args.data is None else args.data
@@ -122,7 +130,13 @@ def _valid(settings: object) -> TypeGuard[dict]:
 
 def flags(settings: dict) -> list[str]:
     """The flags that give these settings."""
-    return [f"--{key.replace('_', '-')}={_text(value)}" for key, value in settings.items() if value is not None]
+    return [_flag(key, value) for key, value in settings.items() if value is not None]
+
+
+def _flag(key: str, value: object) -> str:
+    if key == "fit":  # --crop, --pad or --stretch
+        return f"--{value}"
+    return f"--{key.replace('_', '-')}" + ("" if value is True else f"={_text(value)}")
 
 
 def command(settings: dict, directory: str | None) -> str:

@@ -3,7 +3,7 @@
 
 const App = (() => {
   const { $, settings, words, maps, paint, mosaic, size, put } = Show;
-  const { A, STEP, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, cursor } = State;
+  const { A, STEP, STEPS, ALL, MAX_SHIFT, stageOf, layerOf, focusOf, shapeAt } = State;
   const LABS = ALL.filter((id) => !STEPS.includes(id));
   // Where PageUp and PageDown stop: the first step of each layer, each way, beside padding.
   const LAYERS = STEPS.filter((id, n) => STEP[id].kind !== "padding" && !STEPS.slice(0, n)
@@ -13,7 +13,10 @@ const App = (() => {
 
   // ---- drawing
 
-  const views = {}, visible = new Set(), stale = new Set(), last = { F: "F3", B: "B8" };
+  const views = {}, visible = new Set(), stale = new Set(), last = {
+    F: STEPS.find((id) => ["conv", "dense", "logits"].includes(STEP[id].kind)) || "F1",
+    B: STEPS.find((id) => STEP[id].kind === "conv-dkernel") || STEPS.find((id) => /dkernel$/.test(STEP[id].kind))
+      || "B1" };
   const watcher = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
     const step = target.id.slice(5);
     if (!isIntersecting) return void visible.delete(step);
@@ -22,11 +25,12 @@ const App = (() => {
   }), { rootMargin: "200px" });
 
   function drawStep(step) {
+    if (document.documentElement.matches(".failed")) return;
     const target = box(step), focused = document.activeElement && document.activeElement.id;
     const open = [...target.querySelectorAll("details[open]")].map((d) => d.dataset.table);
     for (const id of maps.keys()) if (id.startsWith(step + "-")) maps.delete(id);
     settings.prefix = step + "-";
-    views[step] = { micro: [], ...(step in Labs.views ? Labs.views[step](A) : Steps.view(step, A, cursor(step))) };
+    views[step] = { micro: [], ...(step in Labs.views ? Labs.views[step](A) : Steps.view(step)) };
     put(target, views[step].html);
     target.querySelectorAll("canvas").forEach((canvas) => paint(canvas.id));
     target.querySelectorAll("details").forEach((d) => { d.open = open.includes(d.dataset.table); });
@@ -43,6 +47,7 @@ const App = (() => {
   // Two stages show one step each, the five labs are always there; what is out of sight is drawn when it comes into
   // sight.
   function draw() {
+    if (document.documentElement.matches(".failed")) return; // no computed number is shown then
     const { step } = A.S;
     if (step[0] in last) last[step[0]] = step;
     for (const id of STEPS) $("step-" + id).hidden = id !== last[id[0]];
@@ -68,26 +73,28 @@ const App = (() => {
     const S = A.S, { label, target, predicted } = A, name = A.classes;
     const changes = [S.mirror && "mirrored", S.parts && `${S.parts} swapped`,
       (S.dx || S.dy) && `moved ${S.dx} right, ${S.dy} down`, A.edited && "weights changed"].filter(Boolean).join(", ");
-    const which = S.photo === "own" ? "your own photo" : `photo ${S.photo} = test[${S.photo - 1}]`;
     const known = label === null ? "" : `, label ${name[label]}: ${predicted === label ? "correct" : "WRONG"}`;
-    $("verdict").textContent = `${which}${changes && ` (${changes})`}: model says ${name[predicted]} `
+    $("verdict").textContent = `${State.titleOf(S.photo)}${changes && ` (${changes})`}: model says ${name[predicted]} `
       + `${Show.number(A.T.p[predicted], "probability")}${known}`;
     const sure = label !== null && target !== label && S.target === null
       ? ` The network is so sure of ${name[label]} that its own `
       + `slopes are almost 0. So the tour asks: what would change if this were ${A.articled[target]}?` : "";
     $("target-note").textContent = `The loss here is that of ${name[target]}, p = ${size(A.T.p[target])}.${sure}`;
-    mosaic($("thumb"), A.x, 28, 28, 1, 1, false);
-    Show.numbers($("poster"), A.x);
+    const bytes = A.x.map((v) => Math.round(v / A.scale));
+    Show.photo($("thumb"), bytes, A.shape);
+    Show.numbers($("poster"), bytes, A.shape);
     for (const b of document.querySelectorAll("[data-photo]"))
       b.setAttribute("aria-pressed", String(Number(b.dataset.photo) === S.photo));
   }
 
+  // What flows through the network: canvas net-3 shows what layer 2 puts out, net-d3 its slopes.
   function drawNetwork() {
-    const rows = { x: [28, 1, 1], a1: [28, 32, 6], p1: [14, 32, 6], a2: [14, 64, 8], p2: [7, 64, 8], a3: [1, 128, 12],
-      p: [1, 10, 4] }; // side, channels, maps in a row
-    for (const [name, [side, C, columns]] of Object.entries(rows)) {
-      mosaic($("net-" + name), A.T[name], side, side, C, columns, false);
-      mosaic($("net-d" + name), name === "p" ? A.G.dlogits : A.G["d" + name], side, side, C, columns, true);
+    for (const canvas of document.querySelectorAll("canvas[data-net]")) {
+      const k = Number(canvas.dataset.net), n = A.net.layers.length, { names } = A.net.layers[Math.max(0, k - 1)];
+      const [ahead, back] = k === 0 ? ["x", "dx"] : k === n ? ["p", "dlogits"] : [names.y, names.dy];
+      const shape = shapeAt(k), [H, W, C] = shape.length === 3 ? shape : [1, 1, Engine.size(shape)];
+      const slopes = canvas.id.startsWith("net-d");
+      mosaic(canvas, A.tensor(slopes ? back : ahead).data, H, W, C, Math.ceil(Math.sqrt(C)), slopes);
     }
   }
 
@@ -102,13 +109,21 @@ const App = (() => {
   }
 
   // The pointer on a cell of a map: a tap of the window lights up its weight; an output cell shows the window it reads;
-  // an input cell shows the output cells it feeds.
+  // an input cell shows the output cells it feeds. And the number under the pointer is said.
   function pointAt(step, id, i, j) {
     const m = maps.get(id), tap = m.taps
       ? m.taps.findIndex(([a, b, h = 1, w = 1]) => i >= a && j >= b && i < a + h && j < b + w) : -1;
-    const near = [i - 1, j - 1, 3, 3], other = m.feeds || m.reads;
+    sayCell(step, m, i, j, tap);
     if (tap >= 0) return light(step, tap);
-    light(step, "none", { [id]: [[i, j]], ...(other ? { [other]: [near] } : {}) });
+    light(step, "none", { [id]: [[i, j]], ...(m.other ? { [m.other[0]]: [m.other[1](i, j)] } : {}) });
+  }
+
+  // The number at the place of the pointer; of a cell under the window its product too.
+  function sayCell(step, m, i, j, tap) {
+    const line = $("now-" + step[0]), micro_ = views[step]?.micro.find((one) => one.tap === tap);
+    if (!line || i < 0 || j < 0 || i >= m.H || j >= m.W) return;
+    const name = m.caption.split(",")[0], v = Show.form(m)(Show.value(m, i, j));
+    line.textContent = `${name} at row ${i}, column ${j}: ${v}${micro_ ? ` (${micro_.say})` : ""}`;
   }
 
   let micro = null, timer = null, pending = null, spoken = 0;
@@ -148,6 +163,34 @@ const App = (() => {
     timer = null;
   }
 
+  // The window slides over its map, and what it makes fills the other; once more, or at the end, all is as it was.
+  let sliding = null;
+  function slideWindow() {
+    const { step } = A.S, l = layerOf(step), g = l.window, mine = (id) => id.startsWith(step + "-");
+    const [to] = [...maps].find(([id, m]) => mine(id) && m.fills) || [], from = `${step}-m-${l.names.x}`;
+    const stopped = endSlide();
+    if (!to) return say("no window slides in this step");
+    if (stopped || calm()) return;
+    const cells = g.OH * g.OW, by = Math.ceil(cells / 200); // in about six seconds
+    let n = -1;
+    sliding = setInterval(() => {
+      n += by;
+      if (n >= cells || A.S.step !== step || !maps.get(to)) return void endSlide();
+      const i = Math.floor(n / g.OW), j = n % g.OW;
+      Object.assign(maps.get(from), { box: Parts.boxOf(g, i, j), sel: undefined });
+      Object.assign(maps.get(to), { upTo: n, sel: [i, j] });
+      [from, to].forEach((id) => paint(id));
+    }, 30);
+  }
+
+  function endSlide() {
+    if (!sliding) return false;
+    clearInterval(sliding);
+    sliding = null;
+    drawStep(A.S.step);
+    return true;
+  }
+
   function pace(seconds) {
     A.S.pace = Math.min(4, Math.max(0.1, seconds));
     for (const range of document.querySelectorAll("[data-pace]")) range.value = A.S.pace;
@@ -162,16 +205,15 @@ const App = (() => {
 
   const COMPUTED = ["photo", "px", "dx", "dy", "mirror", "parts", "target"];
 
-  // change: new values of the state or of the step's cursor. push: Back returns to before. show: bring it into sight.
+  // change: new values of the state, or of the path: path: [place, cell]; back: the same, but what lies behind stays;
+  // weight: [layer, place in its kernel]; tap: [layer, n]. push: Back returns to before. show: bring it into sight.
   function set(change, { push = false, show = false } = {}) {
     const S = A.S, before = S.step, stepChanged = "step" in change && change.step !== before;
     if (timer) play();
-    if ("step" in change) S.step = change.step;
-    const c = cursor();
-    for (const [key, v] of Object.entries(change)) {
-      if (key === "class") c.k = v;
-      else (/^([ijftc][12]|u)$/.test(key) ? c : S)[key] = v;
-    }
+    const moves = { path: State.move, back: State.moveBack, weight: State.setWeight, tap: State.setTap };
+    for (const [key, v] of Object.entries(change))
+      if (moves[key]) moves[key](...v);
+      else S[key] = v;
     if (COMPUTED.some((key) => key in change)) State.compute();
     draw();
     const url = State.address();
@@ -179,9 +221,15 @@ const App = (() => {
     if (show) reveal();
   }
 
-  function reveal() {
+  // All that waits to come into sight is drawn now: what is filled later would move what one jumps to.
+  function settle() {
+    for (const id of [...stale]) if (!$("step-" + id).hidden) drawStep(id);
+  }
+
+  function reveal(behavior = calm() ? "instant" : "smooth") {
+    settle();
     const article = $("step-" + A.S.step);
-    (article.closest("div.lab") || article).scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+    (article.closest("div.lab") || article).scrollIntoView({ block: "start", behavior });
     article.querySelector("h3, h2").focus({ preventScroll: true });
   }
   const go = (step, more = {}) => set({ step, ...more }, { push: true, show: true });
@@ -236,22 +284,33 @@ const App = (() => {
   const place = (step) => (STEPS.includes(step) ? STEPS.indexOf(step) : 0);
   const clamp = (v, n) => Math.max(0, Math.min(n - 1, v));
 
+  // Arrows: the cell of a map; of a row left and right; where a step is about a weight, the weight in its window.
   function move(di, dj) {
-    const S = A.S, c = cursor(), n = layerOf(S.step), [i, j] = ["i" + n, "j" + n];
+    const S = A.S, { kind } = STEP[S.step], k = stageOf(S.step), l = layerOf(S.step);
     if (S.step === "L") {
-      const l = Labs.lab(A);
-      return set({ L: { i: clamp(l.i + di, l.g.OH), j: clamp(l.j + dj, l.g.OW) } });
+      const { g, i, j } = Labs.lab(A);
+      return set({ L: { i: clamp(i + di, g.OH), j: clamp(j + dj, g.OW) } });
     }
-    if (ofUnits(S.step)) return set({ u: clamp(c.u + dj, 128), class: clamp(c.k + di, 10) });
-    set({ [i]: clamp(c[i] + di, SIDE[n]), [j]: clamp(c[j] + dj, SIDE[n]) });
+    if (l.op === "conv" && (kind === "conv-dkernel" || kind === "check")) {
+      const { kh, kw } = l.window, [u, v] = S.taps[k];
+      return set({ tap: [k, clamp(u + di, kh) * kw + clamp(v + dj, kw)] });
+    }
+    const at = kind === "im2col" ? k + 1 : focusOf(S.step), cell = [...S.path[at]], shape = shapeAt(at);
+    const by = shape.length === 3 ? [di, dj] : shape.map((_, axis) => (axis === shape.length - 1 ? dj + di : 0));
+    set({ path: [at, cell.map((v, axis) => clamp(v + (by[axis] || 0), shape[axis]))] });
   }
 
-  // [ ] turn through the filters (units), { } through the channels (in layer 1, with one channel, the taps; classes).
+  // [ ] turn through what comes out of a layer: filters, units, classes; { } through what goes in: channels, inputs;
+  // where only one goes in, through the weights of the window.
   function turn(channel, by) {
-    const n = layerOf(A.S.step), c = cursor(), units = ofUnits(A.S.step);
-    const [name, count, now] = channel ? (units ? ["class", 10, c.k] : n === 2 ? ["c2", 32, c.c2] : ["t1", 9, c.t1])
-      : units ? ["u", 128, c.u] : ["f" + n, FILTERS[n], c["f" + n]];
-    set({ [name]: (now + by + count) % count });
+    const S = A.S, k = stageOf(S.step), l = layerOf(S.step), at = channel ? k : k + 1, shape = shapeAt(at);
+    if (channel && l.op === "conv" && shape[2] === 1) {
+      const { kh, kw } = l.window, [u, v] = S.taps[k];
+      return set({ tap: [k, (u * kw + v + by + kh * kw) % (kh * kw)] });
+    }
+    const cell = [...S.path[at]], most = shape.at(-1);
+    cell.push((cell.pop() + by + most) % most);
+    set({ [channel ? "back" : "path"]: [at, cell] });
   }
 
   function moreDigits() {
@@ -262,7 +321,8 @@ const App = (() => {
   }
 
   const arrow = (di, dj) => (e) => move(di * (e.shiftKey ? 5 : 1), dj * (e.shiftKey ? 5 : 1));
-  const slide = (by) => set({ dx: clamp(A.S.dx + 6 + by, 13) - 6 }, { push: true });
+  const slide = (by) => set({ dx: clamp(A.S.dx + MAX_SHIFT + by, 2 * MAX_SHIFT + 1) - MAX_SHIFT }, { push: true });
+  const goIfThere = (step) => (ALL.includes(step) ? go(step) : say("this network has no such step"));
   const twin = (way) => A.S.step[0] === way && go(STEP[A.S.step].twin);
 
   const KEYS = {
@@ -277,25 +337,29 @@ const App = (() => {
     i: () => { $("number").focus(); $("number").select(); },
     m: () => set({ mirror: 1 - A.S.mirror }, { push: true }),
     "<": () => slide(-1), ">": () => slide(1),
-    g: () => go("G", A.S.step[0] === "B" ? { layer: layerOf(A.S.step) } : {}), G: sample,
+    g: () => go("G", State.kernels().includes(stageOf(A.S.step)) ? { layer: stageOf(A.S.step) } : {}), G: sample,
     t: () => descend(1), T: () => descend(100), u: undo,
-    x: () => go("M"), l: () => go("L"), s: () => go("S"),
+    x: () => goIfThere("M"), l: () => go("L"), s: () => goIfThere("S"),
     c: () => { for (const code of $("step-" + A.S.step).querySelectorAll("details.code")) code.open = !code.open; },
     d: moreDigits,
-    a: play, "+": () => pace(A.S.pace / 1.5), "-": () => pace(A.S.pace * 1.5),
-    j: () => { Object.assign(A.S, State.spotlight()); set({}); },
+    a: play, w: slideWindow, "+": () => pace(A.S.pace / 1.5), "-": () => pace(A.S.pace * 1.5),
+    j: () => { State.largest(); set({}); },
     y: copyLink,
     "?": () => $("help").showModal(),
   };
 
-  // Letters act only while the focus is in a lab, and not where one types; Space on a button presses the button.
+  // Keys act everywhere but where one types; Space on a button presses the button. Those that scroll a page (arrows,
+  // Space, PageDown) do so until the focus is in a step or a lab.
+  const SCROLLING = /^(Arrow.*|Page.*| |Backspace)$/;
   function onKey(e) {
     const home = e.target.closest(".lab"), press = e.key === " " && e.target.closest("button, summary, a");
-    const cell = e.target.closest("table.grid td"), typing = e.target.closest("input, select, textarea, #paper");
-    if (!App.keysOn || !home || press || typing || e.ctrlKey || e.altKey || e.metaKey || !KEYS[e.key]) return;
+    const cell = e.target.closest("table.grid td");
+    const typing = e.target.closest("input, select, textarea, dialog, #paper");
+    if (!App.keysOn || press || typing || e.ctrlKey || e.altKey || e.metaKey || !KEYS[e.key]) return;
+    if (!home && SCROLLING.test(e.key)) return;
     e.preventDefault();
     if (cell && e.key.startsWith("Arrow")) return within(cell, e.key);
-    if (!home.contains(box(A.S.step))) set({ step: homeStep(home) });
+    if (home && !home.contains(box(A.S.step))) set({ step: homeStep(home) });
     KEYS[e.key](e);
   }
   const homeStep = (lab) => (lab.dataset.home in last ? last[lab.dataset.home] : lab.dataset.home);
@@ -313,5 +377,5 @@ const App = (() => {
   }
 
   return { A, KEYS, keysOn: true, box, watcher, views, draw, redraw, set, go, reveal, light, pointAt, setMicro, say,
-    pace, onKey, homeStep };
+    pace, onKey, homeStep, settle };
 })();

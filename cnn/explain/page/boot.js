@@ -11,24 +11,27 @@
     const data = JSON.parse(text("trace")), raw = {};
     for (const [id, { width }] of Object.entries(data.blocks)) raw[id] = await Proof.block(text(id), width);
     const tensors = (id) => Proof.unpack(raw[id], data.blocks[id]);
-    return { data, raw, photos: raw["photo-bytes"], weights: tensors("weights"), baseline: tensors("baseline"),
-      full: tensors("full") };
+    return { data, raw, photos: raw["photo-bytes"], weights: tensors("weights"), full: tensors("full"),
+      baseline: data.baseline && tensors("baseline") };
   }
 
-  // Everything that Python wrote into this file, computed again.
-  function prove(file, report) {
+  // The bytes that the file carries are those that Python wrote.
+  function proveBytes(file, report) {
     for (const [name, raw] of Object.entries(file.raw))
       report.equal(`SHA-256 of ${name}`, Proof.sha256(raw), file.data.blocks[name].sha256);
-    if (report.failures.length) return; // wrong weights: nothing else is worth a comparison
-    file.data.photos.forEach((record, n) => {
-      const label = `photo ${record.number}`, x = State.photo(record.number), P = file.weights, { target } = record;
-      report.equal(`label of ${label}`, record.label, file.photos[784 * file.data.photos.length + n]); // last of all
-      const T = Engine.forward(P, x);
-      Proof.splitTies(report, T, record.ties, label);
-      const G = Engine.backward(P, T, target);
-      Proof.checkPhoto(report, T, G, Engine.denseNet(file.baseline, x), record, label);
-      if (record.number === file.data.full.photo.number) proveInFull(file, report, record, { P, T, G, target });
-    });
+  }
+
+  // Everything that Python found for one photo, computed again.
+  function prove(file, report, record) {
+    const { net, baseline, classes } = State.A, P = file.weights, { target, number } = record, { photos } = file.data;
+    const label = `photo ${number}`, x = State.photo(number);
+    const carried = file.photos.at(photos.indexOf(record) - photos.length); // the labels are the last bytes of all
+    report.equal(`label of ${label}`, record.label, carried < classes.length ? carried : null);
+    const T = net.forward(P, x);
+    Proof.splitTies(report, net, T, record, label);
+    const G = net.backward(P, T, target);
+    Proof.checkPhoto(report, net, T, G, baseline && baseline.forward(file.baseline, x), record, label);
+    if (number === (file.data.full.photo.number ?? 0)) proveInFull(file, report, record, { net, P, T, G, target });
   }
 
   // Of one photo every number is compared, and every printed one.
@@ -50,9 +53,9 @@
   }
 
   function valueOf(ref, { tensor }) {
-    if (!ref.includes("=")) {
-      const [name, inner] = ref.slice(0, -1).split("[");
-      return Terms.entry(name, inner.split(",").map(Number), tensor).value;
+    if (ref.endsWith("]")) {
+      const at = ref.lastIndexOf("[");
+      return Terms.entry(ref.slice(0, at), ref.slice(at + 1, -1).split(",").map(Number), tensor).value;
     }
     const [id, ...letters] = ref.split(" "), at = letters.map((one) => one.split("="));
     const places = Object.fromEntries(at.map(([letter, n]) => [letter, Number(n)]));
@@ -99,7 +102,7 @@
       App.redraw();
     });
     window.addEventListener("resize", () => Show.reachable(document));
-    for (const live of document.querySelectorAll("[id^=live-]")) App.watcher.observe(live);
+    for (const step of document.querySelectorAll("[id^=step-]")) App.watcher.observe(step);
   }
 
   function onAddress() {
@@ -109,23 +112,45 @@
     App.reveal();
   }
 
+  // Where the address of a fresh page points: a step, or a section, which the browser looked for before it was filled.
+  function land() {
+    if (!location.hash) return;
+    if (/=|^#(step-)?([FB]\d+|[LMGTS])$/.test(location.hash)) return App.reveal("instant");
+    App.settle();
+    const place = $(location.hash.slice(1));
+    if (place) place.scrollIntoView({ block: "start", behavior: "instant" });
+  }
+
   function onClick(e) {
     const link = e.target.closest("[data-step]"), b = e.target.closest("button"), canvas = e.target.closest("canvas");
-    if (link && !e.ctrlKey && !e.metaKey && !e.shiftKey) {
+    const plain = !e.ctrlKey && !e.metaKey && !e.shiftKey;
+    if (link && plain) {
       e.preventDefault();
-      return App.go(link.dataset.step);
+      return App.go(link.dataset.step, mapUnder(e));
     }
+    if (e.target.closest("a[href^='#']")) App.settle(); // then the browser jumps
     if (canvas && Show.maps.has(canvas.id)) return pick(canvas, Show.cellAt(canvas, e), home(e));
-    const weight = e.target.closest("td[data-tap][id*='-g3-w-'], td[data-tap][id*='-g6-w-']");
-    if (weight) return App.set({ step: home(e), ["t" + State.layerOf(home(e))]: Number(weight.dataset.tap) });
+    const weight = e.target.closest("td[data-tap][id*='-g-w-']");
+    if (weight) return App.set({ step: home(e), tap: [State.stageOf(home(e)), Number(weight.dataset.tap)] });
     if (b) press(b, e);
+  }
+
+  // In the picture of the network every map is a place of its own: the path then goes through the one that was hit.
+  function mapUnder(e) {
+    const canvas = e.target.closest("canvas[data-net]"), k = canvas && Number(canvas.dataset.net);
+    const shape = canvas && State.shapeAt(k), columns = shape && Math.ceil(Math.sqrt(shape.at(-1)));
+    if (!shape || shape.length !== 3 || !e.detail) return {}; // a key has no place
+    const box = canvas.getBoundingClientRect(), rows = Math.ceil(shape[2] / columns);
+    const row = Math.floor(((e.clientY - box.top) / box.height) * rows);
+    const ch = row * columns + Math.floor(((e.clientX - box.left) / box.width) * columns);
+    return ch < shape[2] ? { path: [k, [...State.A.S.path[k].slice(0, 2), ch]] } : {};
   }
 
   function press(b, e) {
     if (b.dataset.photo) App.set({ photo: Number(b.dataset.photo), target: null }, { push: true });
     if (b.dataset.go) {
       const [key, v] = b.dataset.go.split("=");
-      App.set({ step: home(e), [key]: Number(v) });
+      App.set({ step: home(e), ...moved(key, Number(v)) });
     }
     if (b.dataset.key) {
       takeOver(b);
@@ -160,9 +185,17 @@
       return App.set({ step: home(e) });
     }
     if (!key) return;
-    const name = key === "k" && t.type === "number" ? "class" : key, v = chosen(t, key);
-    App.set({ step: home(e) || State.A.S.step, [name]: Number.isNaN(v) ? State.A.S[key] : v },
+    const v = chosen(t, key), change = Number.isNaN(v) ? {} : moved(key, v);
+    App.set({ step: home(e) || State.A.S.step, ...change },
       { push: ["mirror", "dx", "dy", "parts", "target"].includes(key) });
+  }
+
+  // What a control changes: "path:2:0" is the first axis of the path's place 2, "tap:2" the weight in layer 2's window.
+  function moved(key, v) {
+    const [what, k, axis] = key.split(":");
+    if (k === undefined) return { [key]: v };
+    if (axis === undefined) return { [what]: [Number(k), v] };
+    return { [what]: [Number(k), State.A.S.path[k].map((old, n) => (n === Number(axis) ? v : old))] };
   }
 
   // What a control says: a word, a yes or no, a whole number within its range, or any number.
@@ -205,33 +238,56 @@
 
   function drawSheet(file) {
     const { html } = Show, names = file.data.classes;
-    const says = (r) => (r.predicted === r.label ? "✓ right" : `✗ says ${names[r.predicted]}`);
+    const says = (r) => (r.label === null ? `says ${names[r.predicted]}` : r.predicted === r.label ? "✓ right"
+      : `✗ says ${names[r.predicted]}`);
+    const head = (r) => (r.number ? html`<b>${r.number}</b> ${r.label === null ? "" : names[r.label]}`
+      : html`<b>${State.titleOf(0)}</b>`);
     Show.put($("sheet"), html`${file.data.photos.map((r) => html`<button type="button" data-photo="${r.number}"
-      aria-pressed="false"><canvas id="sheet-${r.number}" aria-hidden="true"></canvas><b>${r.number}</b>
-      ${names[r.label]}<small>${says(r)}</small></button>`)}`);
-    for (const n of State.numbers()) Show.mosaic($(`sheet-${n}`), State.photo(n), 28, 28, 1, 1, false);
+      aria-pressed="false"><canvas id="sheet-${r.number}" aria-hidden="true"></canvas>${head(r)}
+      <small>${says(r)}</small></button>`)}`);
+    for (const n of State.numbers())
+      Show.photo($(`sheet-${n}`), State.photo(n).map((v) => Math.round(v / State.A.scale)), State.A.shape);
   }
 
+  const breath = () => new Promise((done) => { setTimeout(done); });
+
+  // First the bytes and the photo that the page is about; then it comes alive, and proves the other photos one by one.
   async function start() {
     root.classList.add("js");
     const failures = [];
     try {
-      const report = new Proof.Report(1e-9, failures), file = await unpack();
+      const report = new Proof.Report(1e-9, failures), file = await unpack(), { photos, full } = file.data;
+      proveBytes(file, report);
+      if (failures.length) return fail(failures); // wrong weights: nothing else is worth a comparison
       State.carry(file);
       Show.readTheme();
-      prove(file, report);
+      const main = photos.find(({ number }) => number === (full.photo.number ?? 0));
+      prove(file, report, main);
       if (failures.length) return fail(failures);
-      State.start();
-      wire();
-      drawSheet(file);
-      App.draw();
-      Own.wire();
+      live(file);
+      await breath();
+      for (const record of photos) if (record !== main) {
+        prove(file, report, record);
+        if (failures.length) return fail(failures);
+        $("report").textContent = `self-check: ${photos.indexOf(record) + 1} of ${photos.length} photos so far`;
+        await breath();
+      }
       passed(file, report);
       root.classList.add("ready");
-      if (location.hash.includes("=")) App.reveal();
     } catch (error) {
       fail([...failures, `${error.name}: ${error.message}`]);
     }
+  }
+
+  function live(file) {
+    State.start();
+    wire();
+    drawSheet(file);
+    App.draw();
+    if ($("paper")) Own.wire();
+    root.classList.add("alive");
+    land();
+    if (document.readyState !== "complete") window.addEventListener("load", land, { once: true });
   }
   setTimeout(start); // after the first paint
 })();

@@ -3,10 +3,19 @@
 
 const Labs = (() => {
   const { html, words, number, fixed, signed, grad, size, percent, cell, total, table, sums, pair, bar, map } = Show;
-  const { product, exactly, id, controls, input, rate, select, button, tap, place, windowGrids, running } = Parts;
+  const { product, exactly, id, controls, rate, select, button, tap, place, channel, windowGrids, running } = Parts;
   const { lab: CHOICES, tolerances } = words;
 
   // ---- L: any kernel size, stride and padding
+
+  const conv1 = (A) => A.net.layers.findIndex((l) => l.op === "conv");
+  // The path's filter of the first convolution for its first channel, row by row; undefined where there is none.
+  function learned(A) {
+    const n = conv1(A), l = A.net.layers[n];
+    if (!l || l.window.kh !== l.window.kw) return undefined;
+    const { C, F } = l.window, f = A.S.path[n + 1][2];
+    return A.P[l.names.kernel].filter((_, m) => m % F === f && Math.floor(m / F) % C === 0);
+  }
 
   // A learned filter in a window of another size: in the middle of zeros, or its own middle.
   function resized(kernel, k) {
@@ -19,49 +28,52 @@ const Labs = (() => {
   }
 
   function lab(A) {
-    const { k, s, pad, preset, toy } = A.S, n = toy ? CHOICES.toy.length : 28;
-    const x = toy ? Float64Array.from(CHOICES.toy.flat()) : A.x;
-    const g = Engine.plan(n, n, 1, 1, k, s, pad), learned = A.P.W1.filter((_, m) => m % 32 === A.S.F.f1);
-    const W = preset === "learned" ? resized(learned, k) : Float64Array.from(CHOICES.presets[preset][k]);
-    const z = g.OH > 0 ? Engine.conv(g, x, W, [0]) : new Float64Array(0);
+    const { k, s, pad, preset, toy } = A.S, n = CHOICES.toy.length, [H, W, C] = toy ? [n, n, 1] : A.shape;
+    const x = toy ? Float64Array.from(CHOICES.toy.flat()) : A.x.filter((_, m) => m % C === 0);
+    const g = Engine.geometry([H, W, 1], 1, [k, k], [s, s], pad), filter = preset === "learned" && learned(A);
+    const w = filter ? resized(filter, k) : Float64Array.from((CHOICES.presets[preset] ?? CHOICES.presets.outline)[k]);
+    const z = g.OH > 0 && g.OW > 0 ? Engine.conv(g, x, w) : new Float64Array(0);
     const inside = (i, length) => Math.min(i, Math.max(0, length - 1));
-    return { g, x, W, n, z, i: inside(A.S.L.i, g.OH), j: inside(A.S.L.j, g.OW) };
+    return { g, x, W: w, z, i: inside(A.S.L.i, g.OH), j: inside(A.S.L.j, g.OW) };
   }
 
   // The lab's own sentence: z[i,j] = SUM(u, v) x[s*i+u-top, s*j+v-left] * W[u,v].
-  function labTerms({ g, x, W, n, z, i, j }) {
-    const ranges = [["u", g.k], ["v", g.k]], at = (a, b, before) => [[a, g.s], [b, 1], ["", -before]];
+  function labTerms({ g, x, W, z, i, j }) {
+    const ranges = [["u", g.kh], ["v", g.kw]], at = (a, b, before) => [[a, g.sh], [b, 1], ["", -before]];
     const factors = [{ tensor: "x", index: [at("i", "u", g.top), at("j", "v", g.left)] },
       { tensor: "W", index: [[["u", 1]], [["v", 1]]] }];
     const sentence = { text: "", sign: 1, operator: "SUM", ranges, factors, start: null,
       out: { tensor: "z", index: [[["i", 1]], [["j", 1]]] } };
-    const tensors = { x: { data: x, shape: [n, n] }, W: { data: W, shape: [g.k, g.k] },
+    const tensors = { x: { data: x, shape: [g.H, g.W] }, W: { data: W, shape: [g.kh, g.kw] },
       z: { data: z, shape: [g.OH, g.OW] } };
     return Terms.evaluate(sentence, (name) => tensors[name], { i, j });
   }
 
-  function labChoices({ k, s, pad, preset, toy, photo, F }) {
-    const named = (v) => [v, v === "learned" ? `learned: conv1 filter ${F.f1}` : v];
-    return controls(select("toy", "image", [["", `photo ${photo}`], ["1", "a 5×5 toy"]], toy ? "1" : ""),
+  function labChoices(A) {
+    const { k, s, pad, preset, toy, photo, path } = A.S, n = conv1(A), mine = learned(A) ? ["learned"] : [];
+    const named = (v) => [v, v === "learned" ? `learned: ${A.net.layers[n].name} filter ${path[n + 1][2]}` : v];
+    return controls(select("toy", "image", [["", State.titleOf(photo)], ["1", "a 5×5 toy"]], toy ? "1" : ""),
       select("k", "kernel", CHOICES.sizes.map((v) => [v, `${v}×${v}`]), k),
       select("s", "stride", CHOICES.strides.map((v) => [v, v]), s),
       select("pad", "padding", CHOICES.paddings.map((v) => [v, v]), pad),
-      select("preset", "filter", [...Object.keys(CHOICES.presets), "learned"].map(named), preset));
+      select("preset", "filter", [...Object.keys(CHOICES.presets), ...mine].map(named), preset));
   }
 
   const L = (A) => {
-    const { k, s, pad } = A.S, one = lab(A), { g, x, n, z, i, j } = one, choices = labChoices(A.S);
-    if (g.OH < 1) return { html: html`${choices}<p>A ${k}×${k} window does not fit into ${n}×${n}.</p>`,
+    const { k, s, pad } = A.S, one = lab(A), { g, x, z, i, j } = one, choices = labChoices(A);
+    if (!z.length) return { html: html`${choices}<p>A ${k}×${k} window does not fit into ${g.H}×${g.W}.</p>`,
       say: "the window does not fit" };
-    const e = labTerms(one), taps = running(e.terms), unused = pad === "valid" ? n - ((g.OH - 1) * s + k) : 0;
-    const length = pad === "same" ? `⌈${n} / ${s}⌉` : `⌊(${n} − ${k}) / ${s}⌋ + 1`;
-    const from = map("m-lx", { caption: `image ${n}×${n}, padding hatched`, data: x, H: n, W: n,
+    const e = labTerms(one), taps = running(e.terms);
+    const left = (n, out) => (pad === "valid" ? n - ((out - 1) * s + k) : 0);
+    const length = (n) => (pad === "same" ? `⌈${n} / ${s}⌉` : `⌊(${n} − ${k}) / ${s}⌋ + 1`);
+    const from = map("m-lx", { caption: `image ${g.H}×${g.W}, padding hatched`, data: x, H: g.H, W: g.W,
       pad: [g.top, g.bottom, g.left, g.right], box: [i * s - g.top, j * s - g.left, k, k],
       taps: taps.map((t) => t.factors[0].at) });
     const to = map("m-lz", { caption: `result ${g.OH}×${g.OW}`, data: z, H: g.OH, W: g.OW, sel: [i, j],
       pick: (p, q) => ({ L: { i: p, j: q } }) });
-    const sizes = [["output", `${length} = ${g.OH}`], ["zeros above, below", `${g.top}, ${g.bottom}`],
-      ["zeros left, right", `${g.left}, ${g.right}`], ["last rows and columns not used", unused]];
+    const sizes = [["output rows", `${length(g.H)} = ${g.OH}`], ["output columns", `${length(g.W)} = ${g.OW}`],
+      ["zeros above, below", `${g.top}, ${g.bottom}`], ["zeros left, right", `${g.left}, ${g.right}`],
+      ["last rows, columns not used", `${left(g.H, g.OH)}, ${left(g.W, g.OW)}`]];
     return { html: html`${choices}${pair(from, to)}${sums("sizes, by Keras’ rule", sizes)}
       ${windowGrids(taps, k, k <= 3 ? ["window", "filter", "product"] : ["window", "filter"], "g-l")}
       ${sums("the sum", [[`${k * k} products`, exactly(taps.at(-1).running)],
@@ -72,33 +84,43 @@ const Labs = (() => {
 
   // ---- M: the same convolution as one matrix product
 
-  const PRODUCTS = [["z = columns · W", "784×9 · 9×32", "196×288 · 288×64"],
-    ["dW = columnsᵀ · dz", "9×784 · 784×32", "288×196 · 196×64"],
-    ["dcolumns = dz · Wᵀ, then col2im", "784×32 · 32×9", "196×64 · 64×288"]];
+  // The three products of a convolution as sizes of matrices.
+  const products = ({ window: g }) => {
+    const m = g.OH * g.OW, k = g.kh * g.kw * g.C, o = g.F;
+    return [`${m}×${k} · ${k}×${o}`, `${k}×${m} · ${m}×${o}`, `${m}×${o} · ${o}×${k}`];
+  };
+  const PRODUCTS = ["z = columns · W", "dW = columnsᵀ · dz", "dcolumns = dz · Wᵀ, then col2im"];
+  const WIDE = 27; // columns of the matrix that are shown
 
   const M = (A) => {
-    const c = A.S.F, at = (i, j) => Terms.evaluate(State.STEP.F3.sentence, A.tensor, { i, j, f: c.f1 });
-    const e = at(c.i1, c.j1), taps = running(e.terms), row = c.i1 * 28 + c.j1;
-    const pixels = (i, j) => at(i, j).terms.map((t) => t.factors[0].value);
-    const windows = Array.from({ length: 28 }, (_, j) => pixels(c.i1, j));
-    const near = [-1, 0, 1].map((d) => row + d).filter((n) => n >= 0 && n < 784);
-    const line = (n) => pixels(Math.floor(n / 28), n % 28).map((v, t) => (n === row
+    const n = conv1(A), l = A.net.layers[n], g = l.window, [i, j, f] = A.S.path[n + 1], row = g.OW * i + j;
+    const { sentence } = words.steps.find((step) => step.kind === "conv" && step.stage === n);
+    const at = (r, s) => Terms.evaluate(sentence, A.tensor, { i: r, j: s, f }), e = at(i, j), taps = running(e.terms);
+    const few = taps.slice(0, WIDE), cells = (r, s) => at(r, s).terms.map((t) => t.factors[0].value);
+    const windows = Array.from({ length: g.OW }, (_, s) => cells(i, s)), K = taps.length;
+    const near = [-1, 0, 1].map((d) => row + d).filter((m) => m >= 0 && m < g.OH * g.OW);
+    const line = (m) => cells(Math.floor(m / g.OW), m % g.OW).slice(0, WIDE).map((v, t) => (m === row
       ? cell(fixed(v), { tap: t, cls: "winner" }) : fixed(v)));
-    const tapped = (format) => taps.map((t, n) => cell(format(t), { tap: n }));
-    const lying = map("m-col", { wide: true, H: 9, W: 28, sel: [4, c.j1], box: [0, c.j1, 9, 1],
-      caption: `28 of the 784 windows, those of row ${c.i1}: each column is one, its nine pixels below each other`,
-      data: Float64Array.from({ length: 9 * 28 }, (_, n) => windows[n % 28][Math.floor(n / 28)]),
-      taps: taps.map((_, t) => [t, c.j1]), pick: (t, j) => ({ j1: j }) });
+    const tapped = (format) => few.map((t, m) => cell(format(t), { tap: m }));
+    const lying = map("m-col", { wide: K > g.OW, H: g.OW, W: K, sel: [j, Math.min(4, K - 1)], box: [j, 0, 1, K],
+      caption: `${g.OW} of the ${g.OH * g.OW} windows, those of row ${i}: each row is one, with its ${K} numbers`,
+      data: Float64Array.from(windows.flat()), taps: taps.map((_, t) => [j, t]),
+      pick: (s) => ({ path: [n + 1, [i, s, f]] }) });
+    const head = (t) => (g.C > 1 ? `[${t.scope.u},${t.scope.v},${t.scope.c}]` : `[${t.scope.u},${t.scope.v}]`);
     const weights = [["weight", ...tapped((t) => signed(t.factors[1].value))],
       ["product", ...tapped((t) => product(t.product))]];
-    return { html: html`${place(c, 1)}${lying}
-      ${table(`rows around window ${row} = 28·${c.i1} + ${c.j1}`, ["window",
-        ...taps.map((_, t) => `[${Math.floor(t / 3)},${t % 3}]`)], near.map((n) => [n, ...line(n)]))}
-      ${table(`times column ${c.f1} of W1, 9×32`, ["", ...taps.map((_, t) => t)], weights)}
-      ${sums("the sum", [["row · column", exactly(taps[8].running)], ["+ bias", exactly(e.start.value)],
-        [`= z1[${c.i1},${c.j1},${c.f1}]`, total(exactly(e.out.value))]])}
-      ${table("forward and backward are three products", ["", "conv1", "conv2"], PRODUCTS)}`,
-    say: `window ${row} is row ${row} of the matrix`, micro: Parts.sayTaps(taps) };
+    const some = few.length < K ? `, the first ${WIDE} of ${K}` : "", kernel = l.names.kernel;
+    const convs = A.net.layers.filter((one) => one.op === "conv");
+    return { html: html`${controls(place(n + 1, "filter"))}${lying}
+      ${table(`rows around window ${row} = ${g.OW}·${i} + ${j}${some}`, ["window", ...few.map(head)],
+        near.map((m) => [m, ...line(m)]))}
+      ${table(`times column ${f} of ${kernel}, ${K}×${g.F}${some}`, ["", ...few.map((_, t) => t)], weights)}
+      ${sums("the sum", [["row · column", exactly(taps.at(-1).running)],
+        ...(e.start ? [["+ bias", exactly(e.start.value)]] : []),
+        [`= ${Parts.nameOf(e.out)}`, total(exactly(e.out.value))]])}
+      ${table("forward and backward are three products", ["", ...convs.map((one) => one.name)],
+        PRODUCTS.map((name, k) => [name, ...convs.map((one) => products(one)[k])]))}`,
+    say: `window ${row} is row ${row} of the matrix`, micro: Parts.sayTaps(few) };
   };
 
   // ---- G: is the gradient the slope?
@@ -114,18 +136,20 @@ const Labs = (() => {
   }
 
   const G = (A) => {
-    const c = A.S.B, n = A.S.layer, name = "W" + n;
-    const index = n === 1 ? c.t1 * 32 + c.f1 : (c.t2 * 32 + c.c2) * 64 + c.f2;
-    const r = A.tried(`check ${name} ${index}`, () => Engine.check(A.P, A.T, A.G, A.target, name, index));
-    const where = [tap(n, c[`t${n}`]), n === 2 && input("c2", "channel", 31, c.c2), Parts.filterInput(c, n)];
+    const k = A.S.layer, l = A.net.layers[k], name = l.names.kernel, dense = l.op === "dense";
+    const w = Terms.entry(name, State.weightOf(k), A.tensor), index = w.flat;
+    const r = A.tried(`check ${name} ${index}`, () => A.net.check(A.P, A.T, A.G, A.target, name, index));
+    const where = dense ? [channel(k, "input"), place(k + 1, "unit").slice(-1)]
+      : [tap(k), l.in[2] > 1 && channel(k, "channel"), place(k + 1, "filter").slice(-1)];
     const exact = (v) => number(v, "exact");
-    const rows = [["w", exact(A.P[name][index])], ["L(w + h)", exact(r.plus)], ["L(w − h)", exact(r.minus)],
+    const rows = [["w", exact(w.value)], ["L(w + h)", exact(r.plus)], ["L(w − h)", exact(r.minus)],
       ["numeric: difference / 2h", grad(r.numeric)],
       ["analytic: the sum of the backward pass", grad(r.analytic)], ["kinks between the two", r.kinks],
       ["relative difference", cell(html`${r.relative.toExponential(1)} <small>${verdict(A, r)}</small>`,
         { cls: "total" })]];
-    return { html: html`${controls(select("layer", "weight of", [["1", "conv1"], ["2", "conv2"]], n), ...where)}
-      ${sums(`moving one number of ${name} by h = ${r.h}`, rows)}${controls(button("G", "Check 40 of each tensor"))}
+    const layers = State.kernels().map((n) => [n, A.net.layers[n].name]);
+    return { html: html`${controls(select("layer", "weight of", layers, k), where)}
+      ${sums(`moving ${Parts.nameOf(w)} by h = ${r.h}`, rows)}${controls(button("G", "Check 40 of each tensor"))}
       <div id="sample" aria-live="polite">${A.sample}</div>`,
     say: `numeric slope ${grad(r.numeric)}, analytic ${grad(r.analytic)}: ${verdict(A, r)}` };
   };
@@ -157,12 +181,12 @@ const Labs = (() => {
 
   // The check for a sample of each parameter, a few at a time so that the page stays awake; calls show(html, finished).
   function sample(A, show) {
-    const { P, T, G: grads, target } = A;
-    const rows = Engine.PARAMS.map((name) => ({ name, good: 0, kink: 0, norm: 0, off: 0 }));
-    const jobs = rows.flatMap((row) => chosenEntries(grads["d" + row.name]).map((n) => [row, n]));
+    const { P, T, G: grads, target, net } = A;
+    const rows = net.params.map((name) => ({ name, good: 0, kink: 0, norm: 0, off: 0 }));
+    const jobs = rows.flatMap((row) => chosenEntries(grads[net.slopes[row.name]]).map((n) => [row, n]));
     (function some(n) {
       for (const stop = performance.now() + 40; n < jobs.length && performance.now() < stop; n++) {
-        const [row, index] = jobs[n], r = Engine.check(P, T, grads, target, row.name, index);
+        const [row, index] = jobs[n], r = net.check(P, T, grads, target, row.name, index);
         if (r.kinks) {
           row.kink++;
           continue;
@@ -179,20 +203,31 @@ const Labs = (() => {
 
   // ---- S: moved, mirrored, rearranged
 
-  // How much of the pooled maps is the same after the photo moved by one pixel, and whether conv1 moved along exactly.
+  // What happens to the maps when the photo moves one pixel to the right: of the first convolution, if its windows move
+  // by one too, how far the inner cells are from the moved map; of each pooling, how many cells keep their value.
   function carried(A) {
-    const moved = Engine.forward(A.P, Engine.arrange(A.x, { dx: 1 })), at = (z, i, j, f) => z[(i * 28 + j) * 32 + f];
+    const moved = A.net.forward(A.P, Engine.arrange(A.x, A.shape, { dx: 1 })), l = A.net.layers[0], rows = [];
+    if (l.op === "conv" && l.window.sw === 1) rows.push([`${l.name}, inside the photo: largest difference from the `
+      + "moved map", grad(farthest(l, A.T[l.names.z], moved[l.names.z]))]);
+    for (const one of A.net.layers) if (one.op === "max" && one.out.length === 3) {
+      const before = A.T[one.names.y], after = moved[one.names.y];
+      const same = before.filter((v, k) => Math.abs(v - after[k]) < 1e-9).length / before.length;
+      rows.push([`${one.name} cells that keep their value`, percent(same)]);
+    }
+    return rows;
+  }
+
+  function farthest({ window: { OH, OW, F, kh, kw } }, before, after) {
     let largest = 0;
-    for (let i = 1; i < 27; i++) for (let j = 2; j < 27; j++) for (let f = 0; f < 32; f++)
-      largest = Math.max(largest, Math.abs(at(moved.z1, i, j, f) - at(A.T.z1, i, j - 1, f)));
-    const stays = (name) => A.T[name].filter((v, k) => Math.abs(v - moved[name][k]) < 1e-9).length;
-    const same = (name) => stays(name) / A.T[name].length;
-    return { largest, p1: same("p1"), p2: same("p2") };
+    for (let i = kh; i < OH - kh; i++) for (let j = kw + 1; j < OW - kw; j++) for (let f = 0; f < F; f++)
+      largest = Math.max(largest, Math.abs(after[(i * OW + j) * F + f] - before[(i * OW + j - 1) * F + f]));
+    return largest;
   }
 
   function moves(s) {
+    const most = State.MAX_SHIFT;
     const slider = (name, label) => html`<label>${label} <input type="range" id="${id(name)}" data-set="${name}"
-      min="-6" max="6" value="${s[name]}"> <output>${s[name]}</output></label>`;
+      min="${-most}" max="${most}" value="${s[name]}"> <output>${s[name]}</output></label>`;
     const checked = s.mirror ? html` checked` : "";
     const mirror = html`<label><input type="checkbox" id="${id("mirror")}" data-set="mirror"${checked}> mirrored
       <kbd>m</kbd></label>`;
@@ -202,22 +237,22 @@ const Labs = (() => {
   }
 
   const S = (A) => {
-    const dense = A.dense, c = A.tried("carried", () => carried(A)), best = (p) => p.indexOf(Math.max(...p));
+    const dense = A.dense || null, best = (p) => p.indexOf(Math.max(...p)), nets = [A.T.p, ...(dense ? [dense.p] : [])];
+    const names = dense ? ["this network", "dense net"] : ["this network"];
     const said = (p) => `${A.classes[best(p)]} ${percent(p[best(p)])}`;
     const known = (p) => (A.label === null ? "" : best(p) === A.label ? " ✓ right" : " ✗ wrong");
     const cells = (p, k) => [cell(percent(p[k]), { cls: k === best(p) ? "winner" : "" }), bar(p[k], 1)];
     const label = (k) => (k === A.label ? html` <small>label</small>` : "");
-    const rows = A.classes.map((name, k) => [html`${name}${label(k)}`, ...cells(A.T.p, k), ...cells(dense.p, k)]);
-    const both = table("the same photo through two nets", ["class", "convolutional", "", "dense", ""], rows);
-    const stays = [["conv1, inside the photo: largest difference from the moved map", grad(c.largest)],
-      ["pool1 cells that keep their value", percent(c.p1)], ["pool2 cells that keep their value", percent(c.p2)]];
-    return { html: html`${moves(A.S)}${pair(map("m-s", { caption: "what both nets see now", data: A.x, H: 28, W: 28 }),
-      html`<div>${both}<p>The convolutional net says <b>${said(A.T.p)}</b>${known(A.T.p)}, the dense net
-      <b>${said(dense.p)}</b>${known(dense.p)}.</p></div>`)}
-      ${sums("move it one more pixel to the right, and what stays", stays)}
+    const rows = A.classes.map((name, k) => [html`${name}${label(k)}`, ...nets.flatMap((p) => cells(p, k))]);
+    const both = table("the same photo through two nets", ["class", ...names.flatMap((name) => [name, ""])], rows);
+    const told = nets.map((p, n) => html`${n ? ", the dense net" : "This network"} says <b>${said(p)}</b>${known(p)}`);
+    const picture = map("m-s", { caption: "what the network sees now", data: A.x, H: A.shape[0], W: A.shape[1],
+      C: A.shape[2] });
+    return { html: html`${moves(A.S)}${pair(picture, html`<div>${both}<p>${told}.</p></div>`)}
+      ${sums("move it one more pixel to the right, and what stays", A.tried("carried", () => carried(A)))}
       <p>A convolution carries a shift over to the last bit. Pooling forgives little of it, and Flatten and Dense read
       positions. Nothing here carries over a mirror image.</p>`,
-    say: `convolutional net: ${said(A.T.p)}${known(A.T.p)}; dense net: ${said(dense.p)}${known(dense.p)}` };
+    say: nets.map((p, n) => `${names[n]}: ${said(p)}${known(p)}`).join("; ") };
   };
 
   // ---- T: training on this one photo
@@ -241,8 +276,8 @@ const Labs = (() => {
       button("u", "Back to the loaded weights")];
     return { html: html`${controls(rate("lr2", A.S.lr), ...buttons)}
       <p>Loss for ${A.classes[A.target]} on this photo${note}: <b>${size(A.loss)}</b> after ${A.losses.length - 1}
-      steps${A.edited ? ", with changed weights" : ""}. The network says ${A.classes[A.predicted]},
-      ${percent(A.T.p[A.predicted])}.</p>${A.losses.length > 1 ? curve(A.losses) : ""}`,
+      ${A.losses.length === 2 ? "step" : "steps"}${A.edited ? ", with changed weights" : ""}. The network says
+      ${A.classes[A.predicted]}, ${percent(A.T.p[A.predicted])}.</p>${A.losses.length > 1 ? curve(A.losses) : ""}`,
     say: `loss ${size(A.loss)}` };
   };
 

@@ -8,21 +8,21 @@ import html
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnn.checks import known
 from cnn.explain import formulas, views, voice
 from cnn.explain.formulas import Step
+from cnn.explain.page.plan import operation
 from cnn.explain.parts import Grid, Grids, Line, Num, Sum, Table
-from cnn.explain.trace import Trace, is_relu
+from cnn.explain.trace import Stage, Trace
 from cnn.explain.words import Code
-from cnn.layers import Conv2D, Flatten
 from kernels.geometry import window_geometry
 
 PAGE = Path(__file__).parent
-ENTRY = re.compile(r"(x|p|f|d?[zapfWbx]\d?|dlogits)\[[\d,]+\]")  # what the page's engine has under the same name
+ENTRY = re.compile(r"(?!columns|lab\[)(?!.*:columns\[).+\[[\d,]+\]")  # what the page's engine has by the same name
 MARKS = {"pad": "padding", "won": "winner", "here": "chosen"}
 GEOMETRY = [(*sizes, "same") for sizes in ((28, 3, 1), (28, 3, 2), (5, 3, 2), (28, 7, 1), (28, 2, 1))]
 GEOMETRY += [(28, 3, 2, "valid")]
@@ -52,7 +52,7 @@ def cell(shown: Any, mark: str = "") -> str:
     cls = f' class="{MARKS[mark]}"' if mark in MARKS else ""
     if isinstance(shown, Num):
         known = ENTRY.fullmatch(shown.ref) or "=" in shown.ref
-        ref = f' data-ref="{shown.ref}" data-format="{shown.kind}"' if known else ""
+        ref = f' data-ref="{escape(shown.ref)}" data-format="{shown.kind}"' if known else ""
         return f"<td{ref}{cls}>{number(shown)}</td>"
     return f"<td{cls}>{words(shown)}</td>"
 
@@ -76,7 +76,8 @@ def table(caption: str, head: list[str], rows: list[list], cls: str = "") -> str
 
 def grid(part: Grid) -> str:
     """A small matrix; each cell names its entry of the trace."""
-    refs = entries(part.ref or part.caption.replace(" [", "["), part.values.shape[1])
+    name, _, place = part.caption.rpartition(" [")
+    refs = entries(part.ref or (f"{name}[{place}" if name else ""), part.values.shape[1])
     marks = np.full(part.values.shape, "") if part.marks is None else part.marks
 
     def one(u, v):
@@ -92,7 +93,7 @@ def entries(ref: str, width: int) -> Callable[[int, int], str]:
     """A function that names the number at a place of a matrix: for "x[18:21,10:13,0]" or "F6 i=3 c={n}"; else ""."""
     if "{" in ref:
         return lambda u, v: ref.format(u=u, v=v, n=u * width + v)
-    name, _, inside = ref.rstrip("]").partition("[")
+    name, _, inside = ref.rstrip("]").rpartition("[")
     axes = [axis.partition(":") for axis in inside.split(",")]
     if len(axes) < 3 or sum(bool(colon) for _, colon, _ in axes) != 2:
         return lambda u, v: ""
@@ -129,10 +130,10 @@ def part_html(part: Any, caption: str) -> str:
 
 
 class Stop:
-    """One step of the page: what it says, its numbers, its code."""
+    """One step of the page: what it says, its numbers, its code. told: more.html speaks of this very network."""
 
-    def __init__(self, t: Trace, step: Step):
-        self.t, self.id, self.words = t, step.id, formulas.formula(t, step)
+    def __init__(self, t: Trace, step: Step, told: bool = False):
+        self.t, self.id, self.words, self.told = t, step.id, formulas.formula(t, step), told
 
     def article(self) -> str:
         """The whole of a step of the tour."""
@@ -145,7 +146,8 @@ class Stop:
         level = 3 if tour else 2
         heading = f"<b>{self.id}</b> {escape(title)}" if tour else escape(title)
         formula = f'<p class="formula">{escape(self.words.text)}</p>' if self.words.text else ""
-        return f'<h{level} tabindex="-1">{heading}</h{level}><p>{escape(self.words.say)}</p>{more(self.id)}{formula}'
+        said = f"<p>{escape(self.words.say)}</p>{more(self.id, self.told)}{formula}"
+        return f'<h{level} tabindex="-1">{heading}</h{level}>{said}'
 
     def live(self) -> str:
         """The place where a step comes alive; before that it holds its numbers."""
@@ -164,8 +166,10 @@ class Stop:
         return where + "".join(part_html(part, self.words.title) for part in view.parts)
 
 
-def more(step: str) -> str:
-    """What only the page says of a step."""
+def more(step: str, told: bool) -> str:
+    """What only the page says of a step: of a lab always, of the tour where the network is the article's."""
+    if step[0] in "FB" and not told:
+        return ""
     found = re.search(rf'^<p id="{step}">(.*)</p>$', (PAGE / "more.html").read_text("utf-8"), re.M)
     return f"<p>{found[1]}</p>" if found else ""
 
@@ -210,40 +214,74 @@ def target(t: Trace) -> str:
 
 def sheet(traces: list[Trace]) -> str:
     """All photos with labels and predictions, for reading without JavaScript."""
-    names = traces[0].class_names
-    said = {True: "right", False: "WRONG"}
-    cells = ((known(t.number), names[known(t.label)], names[t.predicted], said[t.label == t.predicted]) for t in traces)
-    rows = [[f"{number} = test[{number - 1}]", *words] for number, *words in cells]
+    names, rows = traces[0].class_names, []
+    for t in traces:
+        said = "" if t.label is None else "right" if t.label == t.predicted else "WRONG"
+        title, label = t.title.removeprefix("photo "), "" if t.label is None else names[t.label]
+        rows.append([title, label, names[t.predicted], said])
     made = table("labels and predictions", ["photo", "label", "model says", ""], rows)
     return f'<div class="static derived">{made}</div>'
 
 
 def network(t: Trace) -> str:
     """One item a layer: maps forward and backward, shape, parameters, multiply-adds."""
+    return "".join(map(layer_item, layers(t)))
+
+
+def strip(t: Trace) -> str:
+    """The same in small, for the bar: one picture a layer."""
+    picture = (
+        '<a href="#step-{0}" data-step="{0}" aria-label="{1}"><canvas data-net="{2}" aria-hidden="true"></canvas></a>'
+    )
+    return "".join(picture.format(one.ahead, escape(f"{one.ahead}: {one.title}"), one.place) for one in layers(t))
+
+
+class Item(NamedTuple):
+    """A layer of the network's map. place: what it puts out in the path; ahead, back: the steps that explain it."""
+
+    place: int
+    ahead: str
+    back: str
+    title: str
+    shape: tuple[int, ...]
+    parameters: int = 0
+    products: int = 0
+
+
+def layers(t: Trace) -> list[Item]:
+    """The photo and the layers; those that only copy numbers are left out."""
     steps = [step for step in formulas.steps(t) if step.kind != "padding"]
     first = {(step.id[0], step.stage): step.id for step in reversed(steps)}
-    items, last = [layer_item("x", first["F", -1], first["B", -1], "input", t["x"].shape)], len(t.stages) - 1
-    for k, (layer, names, title) in enumerate(t.stages):
-        if isinstance(layer, Flatten):
+    items, last = [Item(0, first["F", -1], first["B", -1], "input", t["x"].shape)], len(t.stages) - 1
+    for k, stage in enumerate(t.stages):
+        layer, names = stage.layer, stage.names
+        if k != last and operation(layer)["op"] == "copy":
             continue
-        at, name = (k + 1, "p") if k == last else (k, names["y"])
-        title = f"{title} + ReLU" if is_relu(t.stages[k]) else title
-        times = int(np.prod(known(layer.output_shape)[:2])) if isinstance(layer, Conv2D) else 1
-        work = layer.params["kernel"].size * times if layer.params else 0
-        ways = first["F", at], first["B", at]
-        items.append(layer_item(name, *ways, title, layer.output_shape, layer.count_params(), work))
-    return "".join(items)
+        at, title = k + 1 if k == last else k, stage.name
+        if names.get("z", names["y"]) != names["y"]:
+            title += f" + {getattr(layer.activation, 'formula', type(layer.activation).__name__)}"
+        about = known(layer.output_shape), layer.count_params(), products(stage)
+        items.append(Item(k + 1, first["F", at], first["B", at], title, *about))
+    return items
 
 
-def layer_item(name: str, ahead: str, back: str, title: str, shape: Any, parameters: int = 0, products: int = 0) -> str:
-    """A layer of the network's map. ahead, back: the steps that explain it."""
-    size = " × ".join(map(str, shape))
-    about = f"{parameters:,} parameters<br>{products:,} multiply-adds" if parameters else "no parameters"
-    picture = '<canvas id="net-{2}" aria-hidden="true"></canvas>'
-    link = f'<a href="#step-{{0}}" data-step="{{0}}" aria-label="{{0}}: {{1}}">{picture}</a>'
+def products(stage: Stage) -> int:
+    """The multiplications of a layer on the way forward: each weight of a kernel, once for each place."""
+    shape, kernel = known(stage.layer.output_shape), stage.layer.params.get("kernel")
+    return 0 if kernel is None else int(kernel.size * np.prod(shape[:-1]))
+
+
+def layer_item(one: Item) -> str:
+    """A layer of the network's map."""
+    size, title = " × ".join(map(str, one.shape)), escape(one.title)
+    about = "no parameters"
+    if one.parameters:
+        about = f"{one.parameters:,} parameters<br>{one.products:,} multiply-adds"
+    picture = f'<canvas id="net-{{1}}{one.place}" data-net="{one.place}" aria-hidden="true"></canvas>'
+    link = f'<a href="#step-{{0}}" data-step="{{0}}" aria-label="{{0}}: {{2}}">{picture}</a>'
     return (
-        f"<li>{link.format(ahead, escape(f'{title}, {size}'), name)}<b>{escape(title)}</b><span>{size}</span>"
-        f"<small>{about}</small>{link.format(back, escape(f'slopes of {title}'), f'd{name}')}</li>"
+        f"<li>{link.format(one.ahead, '', f'{title}, {size}')}<b>{title}</b><span>{size}</span>"
+        f"<small>{about}</small>{link.format(one.back, 'd', f'slopes of {title}')}</li>"
     )
 
 

@@ -4,13 +4,18 @@
 const Parts = (() => {
   const { html, settings, number, fixed, signed, grad, whole, cell, total, table, sums, grid, equation, map,
     addsTo } = Show;
-  const { SIDE, FILTERS } = State;
+  const { A } = State;
 
   // ---- numbers and names
 
   // How the numbers of a tensor are printed: gradients with significant digits, what may be negative with a sign.
-  const KINDS = [[/^d/, "gradient"], [/^[Wbz]/, "signed"], [/^(y|open|win)/, "count"]];
-  const kindOf = (tensor) => (KINDS.find(([pattern]) => pattern.test(tensor)) || [0, "value"])[1];
+  const ends = (name, list) => list.some((end) => name.endsWith(end));
+  function kindOf(name) {
+    if (/^\w+$/.test(name) ? name[0] === "d" : ends(name, [":backward", ":dz", ":gradient"])) return "gradient";
+    if (/^(y|open\d?|win\d?)$/.test(name) || ends(name, [":open", ":win"])) return "count";
+    if (/^[Wbz]\w*$/.test(name) || ends(name, [":z"]) || name.includes("/")) return "signed";
+    return "value";
+  }
   const nameOf = ({ tensor, at }) => `${tensor}[${at.join(",")}]`;
   const cellOf = ({ at }) => at.slice(0, 2); // its row and column
   const show = (entry) => number(entry.value, kindOf(entry.tensor));
@@ -19,6 +24,7 @@ const Parts = (() => {
   // How the terms of a sentence are printed, and their sum.
   const forms = ({ out }) => (kindOf(out.tensor) === "gradient" ? [grad, grad] : [product, exactly]);
   const openWord = (z) => (z > 0 ? "open" : "closed");
+  const bends = ({ names, activation }) => names.z !== undefined && names.z !== names.y && activation;
 
   // The terms with the sum so far.
   function running(terms) {
@@ -28,43 +34,60 @@ const Parts = (() => {
 
   // ---- controls
 
-  const id = (name) => `${settings.prefix}in-${name}`;
+  const id = (name) => `${settings.prefix}in-${name.replace(/:/g, "-")}`;
   const controls = (...parts) => html`<p class="controls">${parts.filter(Boolean)}</p>`;
   const input = (name, label, most, value) => html`<label>${label} <input type="number" id="${id(name)}"
     data-set="${name}" min="0" max="${most}" value="${value}"></label>`;
   const rate = (name, value) => html`<label>learning rate <input type="number" id="${id(name)}" data-set="lr" min="0"
     max="10" step="any" value="${value}"></label>`;
-  const edit = (entry, label) => html`<label>${label} <input type="number" step="any"
+  const edit = (entry, label) => entry && html`<label>${label} <input type="number" step="any"
     id="${settings.prefix}ed-${entry.tensor}" data-edit="${entry.tensor}" data-index="${entry.flat}"
     value="${Number(entry.value.toPrecision(9))}"></label>`;
   const option = (v, text, chosen) => html`<option value="${v}"${chosen ? html` selected` : ""}>${text}</option>`;
   const select = (name, label, options, value) => html`<label>${label} <select id="${id(name)}" data-set="${name}">
     ${options.map(([v, text]) => option(v, text, String(v) === String(value)))}</select></label>`;
   const button = (key, text) => html`<button type="button" data-key="${key}">${text} <kbd>${key}</kbd></button>`;
-  const tap = (n, t) => input(`t${n}`, "tap 3u+v", 8, t);
+  const tap = (k) => {
+    const { kh, kw } = A.net.layers[k].window, [u, v] = A.S.taps[k];
+    return kh * kw > 1 && input(`tap:${k}`, kw > 1 ? `tap ${kw}u+v` : "tap u", kh * kw - 1, u * kw + v);
+  };
 
-  // The cell of a layer's maps; pooled maps have no cursor of their own: the place is that of the map before, `of`.
-  const cellInputs = (c, n, of = "") => [["i", "row"], ["j", "column"]].map(([letter, name]) =>
-    input(letter + n, name + of, SIDE[n] - 1, c[letter + n]));
-  const filterInput = (c, n, name = "filter") => input(`f${n}`, name, FILTERS[n] - 1, c[`f${n}`]);
-  const place = (c, n, filter = "filter", of = "") => controls(cellInputs(c, n, of), filterInput(c, n, filter));
-  const pick = (n) => (i, j) => ({ [`i${n}`]: i, [`j${n}`]: j });
-  const pickPooled = (n) => (i, j) => ({ [`i${n}`]: 2 * i, [`j${n}`]: 2 * j });
-
-  // One channel of a tensor as a map.
-  function channelMap(A, name, ch, more = {}) {
-    const { data, shape: [H, W, C] } = A.tensor(name), word = /p|x/.test(name) ? "channel" : "filter";
-    const caption = [name, C > 1 && `${word} ${ch}`, more.note].filter(Boolean).join(", ");
-    return map(`m-${name}`, { data, H, W, C, ch, grad: name[0] === "d", ...more, caption });
+  // The place k of the path, axis by axis; last: what its last axis counts. behind: moved without what lies behind.
+  function place(k, last, behind = false) {
+    const at = A.S.path[k], shape = State.shapeAt(k), to = behind ? "back" : "path";
+    const words = shape.length === 3 ? ["row", "column", last] : shape.length === 1 ? [last] : shape.map((_, n) => n);
+    return at.map((v, axis) => shape[axis] > 1 && words[axis] !== ""
+      && input(`${to}:${k}:${axis}`, words[axis], shape[axis] - 1, v));
   }
+  const channel = (k, last) => place(k, last, true).slice(-1);
+  // A click on a map moves the place k of the path, in the channel where it is.
+  const pick = (k) => (i, j) => ({ path: [k, [i, j, A.S.path[k][2]]] });
+
+  // One channel of a tensor as a map; the photo may be a row of numbers to the network.
+  function channelMap(name, ch, more = {}) {
+    const { data, shape } = A.tensor(name), [H, W, C] = shape.length === 3 ? shape : A.shape;
+    const caption = [name, C > 1 && `channel ${ch}`, more.note].filter(Boolean).join(", ");
+    return map(`m-${name}`, { data, H, W, C, ch, grad: kindOf(name) === "gradient", ...more, caption });
+  }
+  const isMap = (name) => A.tensor(name).shape.length === 3;
 
   // ---- windows
 
+  const around = ({ top, bottom, left, right }) => [top, bottom, left, right];
+  const boxOf = (g, i, j) => [i * g.sh - g.top, j * g.sw - g.left, g.kh, g.kw];
+  // The output cells whose windows hold an input cell.
+  function feeds(g, r, s) {
+    const range = (x, before, k, stride, out) => [Math.max(0, Math.ceil((x + before - k + 1) / stride)),
+      Math.min(out - 1, Math.floor((x + before) / stride))];
+    const [i, last] = range(r, g.top, g.kh, g.sh, g.OH), [j, end] = range(s, g.left, g.kw, g.sw, g.OW);
+    return [i, j, Math.max(0, last - i + 1), Math.max(0, end - j + 1)];
+  }
+
   // The products of one window: its numbers, the weights and, where there is a third caption, what they make.
-  function windowGrids(taps, k, captions, name, chosen) {
+  function windowGrids(taps, columns, captions, name, chosen) {
     const cls = (t, m, first) => `${first && !t.inside ? "padding " : ""}${m === chosen ? "chosen" : ""}`;
-    const box = (n, letter, text) => grid(captions[n], k, taps.map((t, m) => ({ text: text(t), cls: cls(t, m, !n) })),
-      `${name}-${letter}`);
+    const box = (n, letter, text) => grid(captions[n], columns, taps.map((t, m) =>
+      ({ text: text(t), cls: cls(t, m, !n) })), `${name}-${letter}`);
     const products = captions[2] ? ["=", box(2, "p", (t) => product(t.product))] : [];
     return equation(box(0, "a", (t) => show(t.factors[0])), "×", box(1, "w", (t) => signed(t.factors[1].value)),
       ...products);
@@ -81,21 +104,32 @@ const Parts = (() => {
 
   // ---- sums
 
-  // Rows of a sum: what was added, the bias, z, and what ReLU makes of it where one follows.
-  function totalRows(e, label, relu) {
+  // What the layer's activation makes of the total; nothing where there is none, or where it takes a step of its own.
+  function after(e, l) {
+    if (!l || !bends(l)) return [];
+    const { tensor, flat } = e.out, y = A.tensor(l.names.y).data[flat], z = A.tensor(tensor).data[flat];
+    const look = { cls: "total", tap: "a" };
+    if (l.activation.name !== "relu") return [[`${l.activation.name}(z)`, cell(exactly(y), look)]];
+    const text = html`${exactly(Math.max(0, z)).replace("+", "")} <small>${openWord(z)}</small>`;
+    return [["max(0, z)", cell(text, look)]];
+  }
+
+  // Rows of a sum: what was added, the bias, z, and what the activation of l makes of it.
+  function totalRows(e, label, l) {
     const sum = forms(e.sentence)[1], products = sum(Terms.add(e.terms.map((t) => t.product))), z = e.out.value;
     const bias = e.start ? [[`+ bias ${nameOf(e.start)}`, cell(sum(e.start.value), { tap: "b" })]] : [];
     const shown = [products, ...bias.map(([, { content }]) => content)];
-    const after = html`${sum(Math.max(0, z)).replace("+", "")} <small>${openWord(z)}</small>`;
     const result = [`= ${nameOf(e.out)}`, total(html`${sum(z)}${addsTo(shown, z, sum)}`)];
-    return sums("the sum", [[label, products], ...bias, result,
-      ...(relu ? [["max(0, z)", cell(after, { cls: "total", tap: "a" })]] : [])]);
+    return sums("the sum", [[label, products], ...bias, result, ...after(e, l)]);
   }
 
-  function sayTotal(e, relu) {
+  function sayTotal(e, l) {
     const z = e.out.value, parts = [{ tap: "z", say: `is ${nameOf(e.out)}, ${forms(e.sentence)[1](z)}` }];
     if (e.start) parts.unshift({ tap: "b", say: `plus the bias ${fixed(e.start.value)}` });
-    if (relu) parts.push({ tap: "a", say: `ReLU: the larger of 0 and z is ${fixed(Math.max(0, z))}` });
+    if (l && bends(l)) {
+      const y = A.tensor(l.names.y).data[e.out.flat], relu = l.activation.name === "relu";
+      parts.push({ tap: "a", say: `${relu ? "ReLU: the larger of 0 and z" : l.activation.name} is ${fixed(y)}` });
+    }
     return parts;
   }
 
@@ -121,7 +155,7 @@ const Parts = (() => {
     return { shown, micro, html: table(caption, ["rank", ...from, a, `× ${b}`, "product", "running sum"], rows) };
   }
 
-  return { nameOf, cellOf, show, product, exactly, openWord, running, id, controls, input, rate, edit, select, button,
-    tap, cellInputs, filterInput, place, pick, pickPooled, channelMap, windowGrids, runningRow, sayTaps, totalRows,
-    sayTotal, largest };
+  return { kindOf, nameOf, cellOf, show, product, exactly, openWord, bends, running, id, controls, input, rate, edit,
+    select, button, tap, place, channel, pick, channelMap, isMap, around, boxOf, feeds, windowGrids, runningRow,
+    sayTaps, totalRows, sayTotal, largest };
 })();

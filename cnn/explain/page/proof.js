@@ -102,26 +102,36 @@ const Proof = (() => {
     }
   }
 
-  // Where rounding alone decided in Python which of equal cells won, T takes over that choice, if its cells are equal.
-  function splitTies(report, T, ties, label) {
-    for (const [argmax, a, p, W, C] of [["argmax1", T.a1, T.p1, 28, 32], ["argmax2", T.a2, T.p2, 14, 64]])
-      for (const [n, winner] of ties[argmax]) {
-        report.close(`${label} tie ${argmax}[${n}]`, a[Net.cellOf(n, winner, W, C)], p[n], summary(p).max);
-        T[argmax][n] = winner;
-      }
+  // Where rounding alone decided in Python, T takes over that choice: which of equal cells won its window, and on which
+  // side of an activation's corner a number fell that is 0 but for rounding.
+  function splitTies(report, net, T, { ties, corners }, label) {
+    for (const { window: g, names } of net.layers) for (const [n, winner] of ties[names.winners] || []) {
+      const what = `${label} tie ${names.winners}[${n}]`, x = T[names.x];
+      report.close(what, x[Net.cellOf(g, n, winner)], T[names.y][n], summary(T[names.y]).max);
+      T[names.winners][n] = winner;
+    }
+    for (const [name, list] of Object.entries(corners)) {
+      const most = 1e-12 * summary(T[name]).max, told = new Map(list);
+      T[name].forEach((v, n) => { if (v !== 0 && Math.abs(v) <= most) T[name][n] = told.get(n) ?? 0; });
+    }
   }
 
+  // The winners as whole numbers of four bytes, little-endian as Python's.
+  const winnerBytes = (t) => Uint8Array.from({ length: 4 * t.length }, (_, n) => t[n >> 2] >> (8 * (n & 3)));
+
   // A photo's short record: for each tensor its sum and its largest size, the hash of the winners, and the loss.
-  function checkPhoto(report, T, G, dense, record, label) {
+  function checkPhoto(report, net, T, G, dense, record, label) {
     for (const [name, [sum, max, length]] of Object.entries(record.tensors)) {
       const s = summary(T[name] || G[name]);
       report.close(`${label} max|${name}|`, s.max, max, max);
       report.close(`${label} sum of ${name}`, s.sum, sum, max * Math.sqrt(length));
     }
-    for (const name of ["argmax1", "argmax2"]) report.equal(`${label} winners ${name}`, sha256(T[name]), record[name]);
-    record.logits.forEach((v, k) => report.close(`${label} logit ${k}`, T.z4[k], v, record.tensors.z4[1]));
+    for (const [name, hash] of Object.entries(record.winners))
+      report.equal(`${label} winners ${name}`, sha256(winnerBytes(T[name])), hash);
+    const z = T[net.logits], scale = summary(record.logits).max;
+    record.logits.forEach((v, k) => report.close(`${label} logit ${k}`, z[k], v, scale));
     (record.dense || []).forEach((v, k) => report.close(`${label} dense net's probability ${k}`, dense.p[k], v, 1));
-    report.close(`${label} loss`, Net.lossOf(T.z4, record.target), record.loss, record.loss);
+    report.close(`${label} loss`, net.loss(T, record.target), record.loss, record.loss);
   }
 
   return { bytes, block, sha256, numbers, unpack, summary, Report, splitTies, checkPhoto };

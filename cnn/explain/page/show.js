@@ -99,28 +99,35 @@ const Show = (() => {
   }
 
   // A small matrix whose cells can be pointed at: the same tap lights up in every matrix and map beside it.
-  // cells: k*k of {text, cls, tap}
+  // cells: rows of k of {text, cls, tap}
   function grid(caption, k, cells, id) {
-    const rows = Array.from({ length: k }, (_, u) => [u, ...cells.slice(u * k, u * k + k).map((c, v) => cell(c.text,
-      { cls: c.cls, tap: c.tap ?? u * k + v, id: `${settings.prefix}${id}-${u * k + v}`, focus: true }))]);
+    const named = (n) => `${settings.prefix}${id}-${n}`;
+    const one = (c, n) => cell(c.text, { cls: c.cls, tap: c.tap ?? n, id: named(n), focus: true });
+    const rows = Array.from({ length: cells.length / k }, (_, u) =>
+      [u, ...cells.slice(u * k, u * k + k).map((c, v) => one(c, u * k + v))]);
     return table(caption, ["", ...Array.from({ length: k }, (_, v) => v)], rows, { cls: "grid", grid: k });
   }
 
+  // A step on one screen: its pictures at the left, what is computed at the right.
+  const stage = (pictures, sums_) => html`<div class="stage"><div>${pictures}</div><div>${sums_}</div></div>`;
   const pair = (...parts) => html`<div class="pair">${parts}</div>`;
   // Matrices with a sign between them: equation(a, "×", b, "=", c).
   const equation = (...parts) => html`<div class="equation">${parts
     .map((part, n) => (n % 2 ? html`<b aria-hidden="true">${part}</b>` : part))}</div>`;
 
   const tone = (v) => (v > 0 ? "pos" : v < 0 ? "neg" : "nil");
-  const bar = (v, max, text = "") =>
-    html`<span class="bar ${tone(v)}" style="--w:${max ? Math.abs(v) / max : 0}"><i></i></span>${text}`;
+  // A bar of this length; twoSided: from a line in the middle to either side.
+  const bar = (v, max, text = "", twoSided = false) => html`<span class="bar ${tone(v)}${twoSided ? " two" : ""}"
+    style="--w:${max ? Math.abs(v) / max : 0}"><i></i></span>${text}`;
 
   // ---- maps
 
-  // m: {data, H, W, C, ch, caption, grad, sel: [i, j], box: [i, j, h, w], pad: rows of padding, taps, pick(i, j)}
+  // m: {data, H, W, C, ch, caption, grad, sel: [i, j], box: [i, j, h, w], pad: rows of padding, taps, pick(i, j),
+  //     fills: a sliding window fills it; upTo: so far up to this cell;
+  //     other: [id of a map, (i, j) => the rectangle there that this cell has to do with]}
   function map(id, m) {
-    const full = (name) => name && settings.prefix + name, name = full(id);
-    m = { C: 1, ch: 0, pad: [0, 0, 0, 0], ...m, feeds: full(m.feeds), reads: full(m.reads) };
+    const full = (one) => settings.prefix + one, name = full(id);
+    m = { C: 1, ch: 0, pad: [0, 0, 0, 0], ...m, other: m.other && [full(m.other[0]), m.other[1]] };
     maps.set(name, m);
     return html`<figure class="map${m.wide ? " wide" : ""}"><figcaption id="${name}-c">${m.caption}</figcaption>
       <canvas id="${name}" tabindex="0" role="img" aria-label="${describe(m)}"></canvas>
@@ -182,7 +189,7 @@ const Show = (() => {
     ctx.fillStyle = css(twoSided ? theme.paper : BLACK);
     ctx.fillRect(0, 0, canvas.width, canvas.height);
     if (top || bottom || left || right) hatch(p, rows, cols);
-    eachCell(m, (i, j, v) => paintCell(p, i, j, v));
+    eachCell(m, (i, j, v) => { if (!(i * m.W + j > m.upTo)) paintCell(p, i, j, v); });
     if (m.box) outline(p, m.box, 3, [9, 5]);
     if (m.sel) outline(p, [...m.sel, 1, 1], 4, []);
     for (const [i, j, h = 1, w = 1] of lit) outline(p, [i, j, h, w], 5, []);
@@ -233,25 +240,37 @@ const Show = (() => {
     for (let n = 0; n < data.length; n++) {
       const c = n % C, at = (n - c) / C;
       const i = Math.floor(at / W) + Math.floor(c / columns) * (H + gap), j = (at % W) + (c % columns) * (W + gap);
-      const rgb = colour(dim ? Math.sqrt(data[n] / max) : data[n], dim ? 1 : max, twoSided);
+      const rgb = colour(dim ? Math.sqrt(Math.max(0, data[n]) / max) : data[n], dim ? 1 : max, twoSided);
       image.data.set([...rgb, 255], 4 * (i * canvas.width + j));
     }
     ctx.putImageData(image, 0, 0);
   }
 
-  // The photo as the network gets it: every cell with its byte in it.
-  function numbers(canvas, x) {
+  // A photo as people see it: three channels are colours, of any other number the first is shown in grey.
+  function photo(canvas, bytes, [H, W, C]) {
+    const ctx = canvas.getContext("2d"), image = ctx.createImageData(W, H);
+    canvas.width = W;
+    canvas.height = H;
+    for (let n = 0; n < H * W; n++)
+      image.data.set([0, 1, 2].map((k) => bytes[n * C + (C === 3 ? k : 0)]).concat(255), 4 * n);
+    ctx.putImageData(image, 0, 0);
+  }
+
+  // The same, large, with its numbers in it where they can be read.
+  function numbers(canvas, bytes, [H, W, C]) {
+    if (C !== 1 || Math.max(H, W) > 40) return photo(canvas, bytes, [H, W, C]);
     const cell = 20, ctx = canvas.getContext("2d");
-    canvas.width = canvas.height = 28 * cell;
+    canvas.width = W * cell;
+    canvas.height = H * cell;
     ctx.font = "9px ui-monospace, Menlo, Consolas, monospace";
     ctx.textAlign = "center";
     ctx.textBaseline = "middle";
-    x.forEach((v, n) => {
-      const left = (n % 28) * cell, top = Math.floor(n / 28) * cell;
-      ctx.fillStyle = css(colour(v, 1, false));
+    bytes.forEach((v, n) => {
+      const left = (n % W) * cell, top = Math.floor(n / W) * cell;
+      ctx.fillStyle = css(colour(v, 255, false));
       ctx.fillRect(left, top, cell, cell);
-      ctx.fillStyle = v > 0.5 ? "#000" : v > 0 ? "#fff" : "#55555c";
-      ctx.fillText(Math.round(v * 255), left + cell / 2, top + cell / 2);
+      ctx.fillStyle = v > 127 ? "#000" : v > 0 ? "#fff" : "#55555c";
+      ctx.fillText(Math.round(v), left + cell / 2, top + cell / 2);
     });
   }
 
@@ -269,6 +288,6 @@ const Show = (() => {
   }
 
   return { $, words, settings, maps, html, put, number, fixed, signed, grad, size, percent, whole, parse, addsTo, cell,
-    total, table, sums, reachable, grid, pair, equation, bar, map, paint, mosaic, numbers, cellAt, fillTable,
-    readTheme };
+    total, table, sums, reachable, grid, stage, pair, equation, bar, map, value, form, paint, mosaic, photo, numbers,
+    cellAt, fillTable, readTheme };
 })();

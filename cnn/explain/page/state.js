@@ -1,44 +1,44 @@
-// What is on the screen: the photo, the weights, the pass through the network, the cursor, and their address.
+// What is on the screen: the photo, the weights, the pass through the network, the path of cells, and their address.
 "use strict";
 
 const State = (() => {
   const { words } = Show;
   const STEP = Object.fromEntries(words.steps.map((step) => [step.id, step]));
   const ALL = Object.keys(STEP), STEPS = ALL.filter((id) => /\d/.test(id));
-  const layerOf = (id) => (/^(F[6-9]|B[4-9])$/.test(id) || (id === "G" && A.S.layer === 2) ? 2 : 1);
-  const ofUnits = (id) => /^(F10|F11|B2|B3)$/.test(id);
-  const SIDE = { 1: 28, 2: 14 }, FILTERS = { 1: 32, 2: 64 };
+  const MAX_SHIFT = 6;
 
   let file; // what the page carries: {data, weights, baseline, photos}
   let memo = {};
-  // What the views read: S the state; P parameters, x photo, T forward pass, G gradients, tensor(name) any of these;
-  // tried() remembers costly extras.
+  // What the views read: S the state; net; P parameters, x photo, T forward pass, G gradients, tensor(name) any of
+  // these; tried() remembers costly extras.
   const A = { S: null, losses: [], sample: "", edited: false };
   A.tried = (key, compute) => (key in memo ? memo[key] : (memo[key] = compute()));
+  const layers = () => A.net.layers;
 
   // ---- the network on the present photo
 
   const scaled = (bytes) => Float64Array.from(bytes, (v) => Math.fround(v * Math.fround(file.data.scale)));
   const numbers = () => file.data.photos.map((record) => record.number);
-  function photo(number) {
-    const n = numbers().indexOf(number);
-    return scaled(file.photos.subarray(784 * n, 784 * (n + 1)));
+  const record = (number) => file.data.photos[numbers().indexOf(number)];
+  function bytes(number) {
+    const n = numbers().indexOf(number), size = Engine.size(A.shape);
+    return file.photos.subarray(size * n, size * (n + 1));
   }
+  const photo = (number) => scaled(bytes(number));
   const indexOfMax = (t) => t.reduce((best, v, n) => (v > t[best] ? n : best), 0);
-  const indexOfSize = (t) => t.reduce((best, v, n) => (Math.abs(v) > Math.abs(t[best]) ? n : best), 0);
 
   // The class whose loss the way back explains: the label, unless the network is so sure that nothing is left to learn.
   function chooseTarget(p, label) {
     const wanted = label === null ? indexOfMax(p) : label;
-    if (-Math.log(Math.max(p[wanted], 2.3e-308)) >= file.data.sure) return wanted;
+    if (-Math.log(Math.max(p[wanted], 2.3e-308)) >= file.data.sure || p.length === 1) return wanted;
     return indexOfMax(p.map((v, k) => (k === wanted ? -1 : v)));
   }
 
   function compute() {
     const S = A.S;
-    A.label = S.photo === "own" ? null : file.data.photos[numbers().indexOf(S.photo)].label;
-    A.x = Engine.arrange(S.photo === "own" ? scaled(S.px) : photo(S.photo), S);
-    A.dense = file.baseline && Engine.denseNet(file.baseline, A.x);
+    A.label = S.photo === "own" ? null : record(S.photo).label;
+    A.x = Engine.arrange(S.photo === "own" ? scaled(S.px) : photo(S.photo), A.shape, S);
+    A.dense = file.baseline && A.baseline.forward(file.baseline, A.x);
     pass();
     A.losses = [A.loss];
   }
@@ -47,16 +47,16 @@ const State = (() => {
   function pass(target = A.S.target) {
     memo = {};
     A.sample = "";
-    A.T = Engine.forward(A.P, A.x);
+    A.T = A.net.forward(A.P, A.x);
     A.predicted = indexOfMax(A.T.p);
     A.target = target === null ? chooseTarget(A.T.p, A.label) : target;
-    A.G = Engine.backward(A.P, A.T, A.target);
-    A.loss = Engine.lossOf(A.T.z4, A.target);
+    A.G = A.net.backward(A.P, A.T, A.target);
+    A.loss = A.net.loss(A.T, A.target);
     A.tensor = Terms.tensors(A);
   }
 
   function step(rate) {
-    Engine.sgd(A.P, A.G, rate);
+    A.net.sgd(A.P, A.G, rate);
     A.edited = true;
     pass(A.target);
     A.losses.push(A.loss);
@@ -70,72 +70,89 @@ const State = (() => {
   }
 
   function reset() {
-    A.P = Object.fromEntries(Engine.PARAMS.map((name) => [name, Float64Array.from(file.weights[name])]));
+    A.P = Object.fromEntries(Object.entries(file.weights).map(([name, w]) => [name, Float64Array.from(w)]));
     A.edited = false;
   }
 
-  // ---- the cursor
+  // ---- the path, and which of its cells a step is about
 
-  // Forward and backward have a cursor each: i, j, f (and t, c2) in layers 1 and 2, unit u, class k.
-  const cursor = (id = A.S.step) => (id[0] === "B" || id === "G" ? A.S.B : A.S.F);
+  const shapeAt = (k) => (k ? layers()[k - 1].out : layers()[0].in);
+  const clamped = (k) => Math.max(0, Math.min(layers().length - 1, k));
+  // The layer of a step; of those before the first and behind the last, the nearest. G has one of its own choice.
+  const stageOf = (id) => (id === "G" ? A.S.layer : clamped(STEP[id].stage));
+  const layerOf = (id) => layers()[stageOf(id)];
+  const kernels = () => [...layers().keys()].filter((k) => layers()[k].names.kernel);
 
-  const cell = (c, n) => ({ i: c["i" + n], j: c["j" + n], f: c["f" + n] });
-  const pooled = (c) => ({ r: c.i2 >> 1, s: c.j2 >> 1, c: c.f2 });
-  const inRow = (c) => ((c.i2 >> 1) * 7 + (c.j2 >> 1)) * 64 + c.f2; // of the 3,136
-  // The letters of a step's sentence where the cursor stands, by the kind of step.
-  const LETTERS = {
-    conv: cell, relu: cell, flatten: pooled, "flatten-back": pooled,
-    pool: (c, n) => ({ i: c["i" + n] >> 1, j: c["j" + n] >> 1, f: c["f" + n] }),
-    "pool-back": (c, n) => ({ r: c["i" + n], s: c["j" + n], f: c["f" + n] }),
-    dense: (c) => ({ u: c.u }), logits: (c) => ({ k: c.k }), dlogits: (c) => ({ k: c.k }),
-    "dense-dkernel": (c, n) => (n === 2 ? { n: inRow(c), u: c.u } : { u: c.u, k: c.k }),
-    "dense-dx": (c, n) => (n === 2 ? { n: inRow(c) } : { u: c.u }),
-    "conv-dkernel": (c, n) => ({ u: Math.floor(c["t" + n] / 3), v: c["t" + n] % 3, c: n === 2 ? c.c2 : 0,
-      f: c["f" + n] }),
-    "conv-dx": (c) => ({ r: c.i2, s: c.j2, c: c.c2 }),
-    "input-gradient": (c) => ({ r: c.i1, s: c.j1, c: 0 }),
-  };
-  const letters = (id, c) => LETTERS[STEP[id].kind]?.(c, layerOf(id));
-  const at = (id, c) => Terms.evaluate(STEP[id].sentence, A.tensor, letters(id, c));
+  // The place in the path that a step moves: what the layer puts out, or on the way back what it took.
+  function focusOf(id) {
+    const { kind, stage } = STEP[id];
+    if (["input", "padding", "input-gradient"].includes(kind)) return 0;
+    return /(dx|-back)$/.test(kind) ? stage : clamped(stage) + 1;
+  }
 
-  // Where each tour starts: forward at the strongest activations, backward at the largest gradients.
+  // The weight on the path: [u, v, c, f] of a convolution, [n, u] of a dense layer.
+  function weightOf(k) {
+    const l = layers()[k], { path, taps } = A.S, from = path[k].at(-1), to = path[k + 1].at(-1);
+    return l.op === "conv" ? [...taps[k], from, to] : [from, to];
+  }
+  const kernelShape = (k) => A.net.shapes[layers()[k].names.kernel];
+
+  // The letters of a step's sentence where the path goes.
+  function letters(id) {
+    const { kind, sentence } = STEP[id], k = stageOf(id), { path } = A.S;
+    const at = /dkernel$/.test(kind) ? weightOf(k) : kind === "flatten" ? path[k] : path[focusOf(id)];
+    return Object.fromEntries(sentence.places.map(([letter], n) => [letter, at[n]]));
+  }
+
+  // Moves one cell; all others follow, and so do the weights that join them.
+  function move(k, cell) {
+    const S = A.S;
+    S.path = Path.through(layers(), S.path, k, cell);
+    joinTaps();
+  }
+
+  function joinTaps() {
+    const { path, taps } = A.S;
+    layers().forEach((l, n) => { if (l.op === "conv") taps[n] = Path.tapOf(l, path, n) || taps[n]; });
+  }
+
+  // Where the tour starts: at the cells that the library chose for this photo, as it does in the terminal; with a photo
+  // of one's own at those of the first.
   function spotlight() {
-    const place = (n, W, C) => [Math.floor(n / (W * C)), Math.floor(n / C) % W, n % C];
-    const F = { t1: 4, t2: 4, c2: 0 }, B = {};
-    [F.i1, F.j1, F.f1] = place(indexOfMax(A.T.a1), 28, 32);
-    [F.i2, F.j2, F.f2] = place(indexOfMax(A.T.a2), 14, 64);
-    F.c2 = indexOfSize(Terms.by(at("F6", F), "c").map(({ sum }) => sum));
-    F.u = indexOfMax(A.T.a3);
-    F.k = A.predicted;
-    for (const [n, id] of [[1, "B11"], [2, "B8"]]) {
-      const [t, c, f] = place(indexOfSize(A.G["dW" + n]), n === 1 ? 1 : 32, FILTERS[n]);
-      Object.assign(B, { ["t" + n]: t, ["f" + n]: f }, n === 2 ? { c2: c } : {});
-      const { terms } = at(id, B), { scope } = terms[indexOfSize(terms.map(({ product }) => product))];
-      Object.assign(B, { ["i" + n]: scope.i, ["j" + n]: scope.j });
-    }
-    B.u = indexOfSize(A.G.dz3);
-    B.k = A.target;
-    return { F, B };
+    const S = A.S, { start } = S.photo === "own" ? file.data.photos[0] : record(S.photo);
+    S.path = start.map((cell) => [...cell]);
+    S.taps = layers().map((l) => l.window && [(l.window.kh - 1) >> 1, (l.window.kw - 1) >> 1]);
+    joinTaps();
+    const convs = kernels().slice(0, -1).filter((k) => layers()[k].op === "conv");
+    S.layer = convs.at(-1) ?? kernels()[0] ?? 0;
+  }
+
+  // To the largest number of those that the step is about, as they are on the way forward.
+  function largest() {
+    const k = focusOf(A.S.step);
+    move(k, Path.cellAt(indexOfMax(k ? A.T[layers()[k - 1].names.y] : A.x), shapeAt(k)));
   }
 
   // ---- the address: #photo=9&step=B8&w=0,2,5,27
 
-  // What of the cursor a step shows.
+  // What of the path a step shows.
   function shown(id) {
-    const S = A.S, c = cursor(id), n = layerOf(id), tap = c["t" + n];
+    const S = A.S, { kind } = STEP[id], k = stageOf(id), l = layers()[k], at = S.path[focusOf(id)];
     if (id === "L") return { k: S.k, s: S.s, pad: S.pad, filter: S.preset, toy: Number(S.toy), cell: [S.L.i, S.L.j] };
-    if (ofUnits(id)) return { u: c.u, class: c.k };
-    if (/^(B8|B11|G)$/.test(id)) {
-      const w = [Math.floor(tap / 3), tap % 3, n === 1 ? 0 : c.c2, c["f" + n]];
-      return id === "G" ? { w, layer: n } : { w };
+    if (/dkernel$/.test(kind)) return { w: weightOf(k) };
+    if (id === "G") return { w: weightOf(k), layer: k };
+    if (["softmax", "dlogits", "shift", "train"].includes(kind)) return {};
+    const tap = (n) => S.taps[n][0] * layers()[n].window.kw + S.taps[n][1];
+    if (kind === "input-gradient") {
+      const first = kernels()[0];
+      return { at, ...(first === undefined ? {} : { w: weightOf(first) }) };
     }
-    if (/^(F12|B1|S|T)$/.test(id)) return {};
-    const place = { cell: [c["i" + n], c["j" + n]], f: c["f" + n], ...(n === 2 ? { c: c.c2 } : {}) };
-    return { ...place, ...(/^(F3|F6|B12)$/.test(id) ? { tap } : {}), ...(id === "B4" ? { u: c.u } : {}) };
+    return { at, ...(kind === "conv" ? { c: S.path[k].at(-1), tap: tap(k) } : {}),
+      ...(["dense", "logits", "through"].includes(kind) && l.in.length === 1 ? { from: S.path[k] } : {}) };
   }
 
   function address() {
-    const S = A.S, letter = (bytes) => btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_");
+    const S = A.S, letter = (px) => btoa(String.fromCharCode(...px)).replace(/\+/g, "-").replace(/\//g, "_");
     const q = { photo: S.photo, ...(S.photo === "own" ? { px: letter(S.px) } : {}), step: S.step, ...shown(S.step),
       ...(S.target === null ? {} : { target: S.target }) };
     for (const key of ["dx", "dy", "mirror", "parts"]) if (S[key]) q[key] = S[key];
@@ -145,13 +162,19 @@ const State = (() => {
   const whole = (text, low, high, otherwise) =>
     (/^-?\d+$/.test(text ?? "") ? Math.min(high, Math.max(low, Number(text))) : otherwise);
   const among = (list, value, otherwise) => (list.includes(value) ? value : otherwise);
+  // As many whole numbers as a shape has axes, each within it; else undefined.
+  function place(text, shape) {
+    const list = (text || "").split(",");
+    return list.length === shape.length && list.every((one) => /^\d+$/.test(one))
+      ? list.map((one, axis) => Math.min(Number(one), shape[axis] - 1)) : undefined;
+  }
 
   function readPhoto(q) {
     const px = q.get("px") || "";
-    if (q.get("photo") !== "own") return { photo: among(numbers(), Number(q.get("photo")), A.S.photo) };
+    if (q.get("photo") !== "own") return { photo: among(numbers(), whole(q.get("photo"), 0, 1e9), A.S.photo) };
     const letters = px.replace(/-/g, "+").replace(/_/g, "/");
-    const bytes = /^[\w+/]{1046}==$/.test(letters) ? Proof.bytes(letters) : new Uint8Array();
-    return bytes.length === 784 ? { photo: "own", px: bytes } : {};
+    const found = /^[\w+/]{1046}==$/.test(letters) ? Proof.bytes(letters) : new Uint8Array();
+    return found.length === Engine.size(A.shape) ? { photo: "own", px: found } : {};
   }
 
   // Takes an address over into the state; what it does not name, or names wrongly, stays as it was. False: not ours.
@@ -159,11 +182,13 @@ const State = (() => {
     const plain = hash.slice(1).replace(/^step-/, "");
     const q = new URLSearchParams(ALL.includes(plain) ? `step=${plain}` : plain);
     if (!q.has("step") && !q.has("photo")) return false;
-    const S = A.S, id = among(ALL, q.get("step"), S.step), list = (key) => (q.get(key) || "").split(",");
-    Object.assign(S, readPhoto(q), { step: id, dx: whole(q.get("dx"), -6, 6, 0), dy: whole(q.get("dy"), -6, 6, 0),
-      mirror: whole(q.get("mirror"), 0, 1, 0), parts: among(["halves", "quadrants"], q.get("parts"), ""),
-      target: whole(q.get("target"), 0, 9, null), layer: whole(q.get("layer"), 1, 2, S.layer) });
-    if (id === "L") readLab(q, list("cell")); else readCursor(q, id, list("w"), list("cell"));
+    const S = A.S, id = among(ALL, q.get("step"), S.step), most = MAX_SHIFT;
+    Object.assign(S, readPhoto(q), { step: id, dx: whole(q.get("dx"), -most, most, 0),
+      dy: whole(q.get("dy"), -most, most, 0), mirror: whole(q.get("mirror"), 0, 1, 0),
+      parts: among(["halves", "quadrants"], q.get("parts"), ""),
+      target: whole(q.get("target"), 0, A.classes.length - 1, null),
+      layer: among(kernels(), whole(q.get("layer"), 0, 1e6), S.layer) });
+    if (id === "L") readLab(q, (q.get("cell") || "").split(",")); else readPath(q, id);
     return true;
   }
 
@@ -172,36 +197,63 @@ const State = (() => {
     Object.assign(S, { k: among(sizes, Number(q.get("k")), S.k), s: among(strides, Number(q.get("s")), S.s),
       pad: among(paddings, q.get("pad"), S.pad), toy: q.get("toy") === "1",
       preset: among([...Object.keys(presets), "learned"], q.get("filter"), S.preset),
-      L: { i: whole(i, 0, 27, S.L.i), j: whole(j, 0, 27, S.L.j) } });
+      L: { i: whole(i, 0, A.shape[0] - 1, S.L.i), j: whole(j, 0, A.shape[1] - 1, S.L.j) } });
   }
 
-  function readCursor(q, id, w, [i, j]) {
-    const c = cursor(id), n = layerOf(id), tap = whole(q.get("tap"), 0, 8, c["t" + n]);
-    Object.assign(c, { u: whole(q.get("u"), 0, 127, c.u), k: whole(q.get("class"), 0, 9, c.k),
-      c2: whole(q.get("c") ?? (n === 2 ? w[2] : null), 0, 31, c.c2),
-      ["i" + n]: whole(i, 0, SIDE[n] - 1, c["i" + n]), ["j" + n]: whole(j, 0, SIDE[n] - 1, c["j" + n]),
-      ["f" + n]: whole(q.get("f") ?? w[3], 0, FILTERS[n] - 1, c["f" + n]),
-      ["t" + n]: w.length === 4 ? whole(w[0], 0, 2, 1) * 3 + whole(w[1], 0, 2, 1) : tap });
+  function readPath(q, id) {
+    const { path } = A.S, { kind } = STEP[id], focus = focusOf(id), at = place(q.get("at"), shapeAt(focus));
+    const k = kind === "input-gradient" ? kernels()[0] : stageOf(id), l = layers()[k];
+    const from = l && place(q.get("from"), l.in), tap = l?.window && whole(q.get("tap"), 0, 1e6);
+    const w = l?.names.kernel && place(q.get("w"), kernelShape(k)), c = whole(q.get("c"), 0, (l?.in.at(-1) ?? 1) - 1);
+    if (at) move(focus, at);
+    if (from) path[k] = from;
+    if (from || c !== undefined) moveBack(k, from || [...A.S.path[k].slice(0, -1), c]);
+    if (w) setWeight(k, w);
+    if (tap !== undefined) setTap(k, tap);
+  }
+
+  // Another input of the path's cell in layer k: what lies behind that layer stays.
+  function moveBack(k, cell) {
+    const behind = A.S.path.slice(k + 1);
+    move(k, cell);
+    A.S.path.splice(k + 1, behind.length, ...behind);
+  }
+
+  function setWeight(k, w) {
+    const { path } = A.S, to = [...path[k + 1].slice(0, -1), w.at(-1)];
+    if (to.join() !== path[k + 1].join()) move(k + 1, to);
+    moveBack(k, [...A.S.path[k].slice(0, -1), w.at(-2)]);
+    if (w.length === 4) A.S.taps[k] = w.slice(0, 2);
+  }
+
+  function setTap(k, n) {
+    const { kh, kw } = layers()[k].window, tap = Math.min(n, kh * kw - 1);
+    A.S.taps[k] = [Math.floor(tap / kw), tap % kw];
   }
 
   function carry(carried) {
     file = carried;
-    const { classes, articled, scale } = file.data; // articled: "a Sandal", "an Ankle boot"
-    Object.assign(A, { classes, articled, scale });
+    const { classes, articled, scale, shape, net, baseline } = file.data; // articled: "a Sandal", "an Ankle boot"
+    Object.assign(A, { classes, articled, scale, shape, net: new Engine.Network(net),
+      baseline: baseline && new Engine.Network(baseline) });
   }
 
   function start() {
-    const { full } = file.data;
-    A.S = { photo: full.photo.number, px: new Uint8Array(784), step: "F3",
-      target: full.why === "chosen" ? full.target : null,
-      dx: 0, dy: 0, mirror: 0, parts: "", k: 3, s: 2, pad: "same", preset: "outline", toy: false, layer: 2, lr: 0.01,
-      pace: 0.6, L: { i: 7, j: 7 }, F: {}, B: {} };
+    const { full } = file.data, first = words.steps.find(({ kind }) => ["conv", "dense", "logits"].includes(kind));
+    A.S = { photo: full.photo.number ?? 0, px: new Uint8Array(Engine.size(A.shape)), step: first?.id ?? "F1",
+      target: full.why === "chosen" ? full.target : null, dx: 0, dy: 0, mirror: 0, parts: "", k: 3, s: 2, pad: "same",
+      preset: "outline", toy: false, layer: 0, lr: 0.01, pace: 0.6, L: { i: 7, j: 7 }, path: [], taps: [] };
     reset();
     compute();
-    Object.assign(A.S, spotlight());
+    spotlight();
     if (read(location.hash)) compute();
   }
 
-  return { A, STEP, STEPS, ALL, SIDE, FILTERS, layerOf, ofUnits, letters, photo, numbers, compute, step, edit, reset,
-    spotlight, cursor, address, read, carry, start };
+  // "photo 9 = test[8]", the name of a file, or the drawing.
+  const titleOf = (number) => (number === "own" ? "your own drawing" : number ? `photo ${number} = test[${number - 1}]`
+    : file.data.full.photo.source || "the photo");
+
+  return { A, STEP, STEPS, ALL, MAX_SHIFT, shapeAt, stageOf, layerOf, kernels, kernelShape, focusOf, weightOf, letters,
+    photo, bytes, record, numbers, titleOf, compute, step, edit, reset, move, moveBack, setWeight, setTap, spotlight,
+    largest, address, read, carry, start };
 })();

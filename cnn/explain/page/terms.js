@@ -3,28 +3,21 @@
 "use strict";
 
 const Terms = (() => {
-  const Net = typeof Engine === "undefined" ? require("./engine.js") : Engine;
   const add = (list) => list.reduce((sum, v) => sum + v, 0);
 
   // The tensors of a pass by name, {data, shape}, and the switches that follow from them: y is 1 at the target,
   // open3 is 1 where z3 > 0, win1[u,v,i,j,c] is 1 where the cell (u, v) of the window (i, j) won.
-  function tensors({ P, T, G, target }) {
-    const made = {};
-    const switches = {
-      y: () => ({ data: T.p.map((_, k) => Number(k === target)), shape: [10] }),
-      open: (n) => ({ data: T["z" + n].map((v) => Number(v > 0)), shape: Net.SHAPES["z" + n] }),
-      win: (n) => {
-        const winner = T["argmax" + n], size = winner.length;
-        return { data: Uint8Array.from({ length: 4 * size }, (_, k) => winner[k % size] === Math.floor(k / size)),
-          shape: [2, 2, ...Net.SHAPES["p" + n]] };
-      },
-    };
-    const given = (name) => ({ data: P[name] || T[name] || G[name],
-      shape: Net.SHAPES[name === "dlogits" ? "z4" : name.replace(/^d/, "")] });
-    return (name) => {
-      const [, kind, n] = name.match(/^(y|open|win)(\d?)$/) || [];
-      return made[name] || (made[name] = kind ? switches[kind](n) : given(name));
-    };
+  function tensors({ net, P, T, G, target }) {
+    const made = {}, switches = { y: () => T.p.map((_, k) => Number(k === target)) };
+    for (const { names: n, window: g } of net.layers) {
+      if (n.open) switches[n.open] = () => T[n.z].map((v) => Number(v > 0));
+      if (n.win) switches[n.win] = () => {
+        const winner = T[n.winners], size = winner.length;
+        return Uint8Array.from({ length: g.kh * g.kw * size }, (_, k) => winner[k % size] === Math.floor(k / size));
+      };
+    }
+    const data = (name) => (name in switches ? switches[name]() : P[name] || T[name] || G[name]);
+    return (name) => made[name] || (made[name] = { data: data(name), shape: net.shapes[name] });
   }
 
   // Where an index such as [["i",2],["u",1],["",-1]] points when its letters have these values.

@@ -9,12 +9,23 @@ from cnn.models import Sequential
 from cnn.terminal import Style
 
 ARROWS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+SCROLL = {"up": -1, "down": 1, "pageup": -10, "pagedown": 10, " ": 10, "\x7f": -10}  # lines of an opened sum
 PAIRS = (  # a method of the walk, and the keys for one back and one on
     *(("go", "p", "n"), ("reveal", "\x7f", " "), ("change_layer", "pageup", "pagedown"), ("shift", "<", ">")),
     *(("change_filter", "[", "]"), ("change_channel", "{", "}")),
 )
 PLAIN = {  # methods without arguments
-    **{"j": "jump", "i": "ask_photo", "m": "mirror", "e": "next_target", "G": "sample", "t": "learn", "T": "train"},
+    **{
+        "j": "jump",
+        "i": "ask_photo",
+        "m": "mirror",
+        "e": "next_target",
+        "w": "begin_path",
+        "M": "next_moment",
+        "G": "sample",
+        "t": "learn",
+        "T": "train",
+    },
     **{"u": "undo", "s": "stride_or_shifts", "v": "map_or_padding", "d": "more_digits", "y": "link", "q": "quit"},
 }
 ACTIONS: dict[str, tuple] = {  # key: a method of the walk, and its arguments
@@ -26,6 +37,7 @@ ACTIONS: dict[str, tuple] = {  # key: a method of the walk, and its arguments
     **{"c": ("toggle", "source"), "a": ("toggle", "playing"), "?": ("toggle", "help")},
     **{"+": ("faster", 0.5), "-": ("faster", 2.0)},
     **{key: (method,) for key, method in PLAIN.items()},
+    **dict.fromkeys(("\r", "\n"), ("open_sum",)),
 }
 
 

@@ -7,9 +7,9 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Protocol
 
 from cnn import terminal
-from cnn.explain.terminal.walk import Walk
 
 SMALLEST = (60, 20)
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # main screen aside, cursor hidden; and back
@@ -72,7 +72,21 @@ def raw(fd: int) -> Iterator[int]:
         os.close(wake)
 
 
-def run(walk: Walk, style: terminal.Style) -> int:
+class Shown(Protocol):
+    """What `run` shows: it takes keys, draws itself, and is over at some time."""
+
+    playing: bool
+    pause: float
+    finished: bool
+
+    def press(self, key: str) -> None:
+        """What the key does."""
+
+    def screen(self, width: int, height: int, style: terminal.Style) -> list[str]:
+        """The lines of the screen."""
+
+
+def run(walk: Shown, style: terminal.Style) -> int:
     """Show screens and obey keys until q or the end of the input; the exit code."""
     fd = sys.stdin.fileno()
     with raw(fd) as wakeup:
@@ -91,7 +105,7 @@ def run(walk: Walk, style: terminal.Style) -> int:
     return 0
 
 
-def draw(walk: Walk, style: terminal.Style) -> None:
+def draw(walk: Shown, style: terminal.Style) -> None:
     """One screen, in a single write, so that nothing flickers."""
     size = shutil.get_terminal_size()
     if too_small(size):

@@ -9,23 +9,17 @@ from typing import Any
 import numpy as np
 
 from cnn.checks import known
-from cnn.explain import voice
-from cnn.explain.formulas import steps
-from cnn.explain.parts import Cursor, Grid, Grids, Line, Map, Num, Row, Sum, Table, View
+from cnn.explain import chain, path, voice
+from cnn.explain.formulas import find_step, first_stage, steps, tour
+from cnn.explain.glance import photo_line
+from cnn.explain.parts import Cursor, Grid, Grids, Line, Map, Num, Row, Sum, Table, View, ref
+from cnn.explain.path import Path
 from cnn.explain.trace import Trace
-from cnn.explain.views import show
+from cnn.explain.views import opened, show
 from cnn.terminal import RESET, Style, draw_photo
 
+BACKWARD = "BRC"  # how the steps of the way back are called
 MARKS = {"won": "[{}]", "here": "<{}>", "pad": ".", "blank": ""}
-
-
-def photo_line(t: Trace) -> str:
-    """photo 9 = test[8]: model says Sandal 0.93, label Sandal: correct"""
-    names = t.class_names
-    says = f"{t.title}: model says {names[t.predicted]} {t['p'][t.predicted]:.2f}"
-    if t.label is None:
-        return says
-    return f"{says}, label {names[t.label]}: {'correct' if t.label == t.predicted else 'WRONG'}"
 
 
 def target_line(t: Trace) -> str:
@@ -200,13 +194,25 @@ def signed_cell(share: float, style: Style) -> str:
 
 
 def piped(
-    t: Trace, style: Style, digits: int = voice.DIGITS, only: str | None = None, cursor: Cursor | None = None
+    t: Trace,
+    style: Style,
+    digits: int = voice.DIGITS,
+    only: str | None = None,
+    cursor: Cursor | None = None,
+    every: bool = False,
 ) -> list[str]:
-    """The whole tour, or one step of it, as lines for a pipe or a file. The same trace gives the same bytes."""
-    lines, said = [photo_line(t)], set()
-    for step in steps(t) if only is None else [only]:
-        view = show(t, step, cursor)
-        if view.step.id[0] == "B" and (only or view.step.id == "B1"):
+    """The whole tour, or one step of it, as lines for a pipe or a file. The same trace gives the same bytes.
+
+    cursor: where the path is moved to: at that step, or for the whole tour at the first layer. every: all terms.
+    """
+    first = next(step for step in tour(t) if step.stage == first_stage(t) and step.kind != "padding")
+    begin = find_step(t, only) if only else first
+    at = chain.looked_at(t, begin, cursor)
+    way = Path(known(at.cells))
+    lines, said = [photo_line(t), *wrapped(path_line(t, way), style.width, " ", "      ")], set()
+    for step in [begin] if only else tour(t):
+        view = show(t, step, at if only else path.cursor(t, way, step, at))
+        if view.step.id[0] in BACKWARD and (only or view.step.id == "B1"):
             lines += ["", *wrapped(target_line(t), style.width)]
         lines += ["", *head(view, of_how_many(t, view), style.width, brief=view.words.say in said)]
         said.add(view.words.say)  # what was explained once is not explained again
@@ -215,7 +221,26 @@ def piped(
         else:
             picture = draw_map(view.map, style) if view.map and only else []
             lines += render(view, style.width, digits) + [f" {line}".rstrip() for line in picture]
+        lines += opened_lines(t, view, style.width, digits) if every else []
     return lines
+
+
+def opened_lines(t: Trace, view: View, width: int, digits: int) -> list[str]:
+    """All terms of the step's sum, the largest first; nothing where there is no sum to open."""
+    table = opened(t, view)
+    if table is None:
+        return []
+    return [" all terms, the largest first:", *(f" {line}" for line in table_text(table, width - 1, digits))]
+
+
+def path_line(t: Trace, way: Path, at: int | None = None, width: int = 0) -> str:
+    """path x[13,8,0] > z1[13,8,21] > ...: the cell of each layer; at: the one to mark; width: cut around that one."""
+    words = [ref(name, cell) for name, cell in zip(path.names(t), way.cells, strict=True)]
+    words = [f"<{word}>" if k == at else word for k, word in enumerate(words)]
+    first, last, shown = 0, len(words), lambda: " ".join(words[first:last])
+    while width and len(shown()) + 10 > width and last - first > 1:
+        first, last = (first, last - 1) if last - 1 - (at or 0) > (at or 0) - first else (first + 1, last)
+    return f"path {'.. ' * (first > 0)}{shown()}{' ..' * (last < len(words))}"
 
 
 def of_how_many(t: Trace, view: View) -> str:
@@ -240,7 +265,9 @@ def source_lines(view: View, width: int, height: int) -> list[str]:
 def command_line(t: Trace, view: View) -> str:
     """The command that prints this view."""
     at, photo = view.cursor, t.number or t.source
-    words = ["cnn explain", str(photo), f"--step {view.step.id}"]
+    if view.step.kind == "chain":
+        return "no command holds a whole path; the other steps have theirs"
+    words = ["cnn explain", str(photo), *([f"--moment {t.moment}"] if t.moment else []), f"--step {view.step.id}"]
     words += [f"--cell {at.cell[0]},{at.cell[1]}"] if at.cell else []
     words += [f"--{name} {value}" for name in ("filter", "channel", "unit") if (value := getattr(at, name)) is not None]
     words += [f"--weight {','.join(map(str, at.weight))}"] if at.weight else []

@@ -5,31 +5,29 @@ from typing import Any
 
 import numpy as np
 
-from cnn import optimizers, photos
+from cnn import photos
 from cnn.checks import known
-from cnn.datasets import fashion_mnist
 from cnn.errors import DataError, UsageError
-from cnn.explain import formulas, voice
+from cnn.explain import chain, formulas, path, voice
+from cnn.explain.glance import photo_line
 from cnn.explain.parts import Cursor, View
+from cnn.explain.path import Path
 from cnn.explain.terminal import text
-from cnn.explain.terminal.keys import ACTIONS, help_lines, sheet_lines
-from cnn.explain.terminal.text import photo_line, target_line
-from cnn.explain.trace import network_input, trace
+from cnn.explain.terminal.keys import ACTIONS, SCROLL, help_lines, sheet_lines
+from cnn.explain.terminal.learning import Learning
+from cnn.explain.terminal.text import BACKWARD, target_line
+from cnn.explain.trace import trace
 from cnn.explain.views import show
-from cnn.explain.views.beside import check_sample
 from cnn.explain.voice import LabSettings
-from cnn.losses import SparseCategoricalCrossentropy
 from cnn.models import Sequential
 from cnn.photos import changes
 from cnn.terminal import Style
 
-UNITS = ("flatten", "dense", "logits", "dlogits", "dense-dx", "flatten-back")
-WEIGHTS = ("conv-dkernel", "dense-dkernel", "check")
 CHOICES = voice.SIZES, voice.STRIDES, voice.PADDINGS, (*voice.PRESETS, "learned"), (False, True)
 LAB: dict[str, tuple] = dict(zip(LabSettings._fields, CHOICES, strict=True))
 
 
-class Walk:
+class Walk(Learning):
     """The state of the interactive step-through; `press` changes it, `screen` shows it."""
 
     def __init__(
@@ -41,7 +39,9 @@ class Walk:
         step: str = "F1",
         cursor: Cursor | None = None,
         digits: int = voice.DIGITS,
+        moment: str = "",
     ):
+        self.moment = moment
         self.loaded, self.model, self.test, self.target, self.digits = model, model, test, target, digits
         self.photo = photo or photos.shown_first(*test)
         self.sheet = photo is None  # begin with the sheet of photos
@@ -50,25 +50,24 @@ class Walk:
         self.message, self.pause = "", 2.0
         self.shown: int | None = None  # parts of the step, where they are revealed one by one
         self.help = self.source = self.playing = self.map = self.finished = False
+        self.open, self.top = False, 0  # whether all terms are listed, and the first of them that is shown
         self.batch = 0
         self.retrace()
         self.step = formulas.find_step(self.trace, step)
         self.before_extra = self.step if self.step in self.tour else self.tour[0]
-        self.cursors = {self._key(): cursor} if cursor else {}
+        self.beside = Cursor(lab=cursor.lab, learning_rate=cursor.learning_rate) if cursor else Cursor()
+        self.path = Path(known(chain.looked_at(self.trace, self.step, cursor).cells))
 
     def retrace(self) -> None:
         """Compute everything anew: another photo, target or weights."""
         photo = self.photo
-        self.trace = trace(self.model, photo.pixels, self.target, photo.label, photo.number, photo.title)
-        self.tour = formulas.steps(self.trace)
-
-    def _key(self):
-        return self.step.id if self.step.id in formulas.BESIDE else (self.step.id[0], self.step.stage)
+        self.trace = trace(self.model, photo.pixels, self.target, photo.label, photo.number, photo.title, self.moment)
+        self.tour = formulas.tour(self.trace)
 
     @property
     def cursor(self) -> Cursor:
-        """What was chosen at this step."""
-        return self.cursors.get(self._key(), Cursor())
+        """Where this step looks: on the path."""
+        return path.cursor(self.trace, self.path, self.step, self.beside)
 
     def view(self) -> View:
         """This step at its cursor."""
@@ -85,6 +84,10 @@ class Walk:
         self.sheet = self.sheet and key in ("?", "c", "d")
         if self.help and key != "?":
             self.help = False
+        if self.open and key in SCROLL:
+            self.top += SCROLL[key]
+            return None
+        self.open = self.open and key in ("\r", "\n", "d")
         if key not in ACTIONS:
             self.message = f"{key!r} does nothing: ? shows the keys"
             return None
@@ -104,12 +107,7 @@ class Walk:
             self.playing = False
             self.message = "this is the last step" if by > 0 else "this is the first step"
             return
-        before, old = self.step, self.cursor
         self.step = self.tour[place]
-        if self.step.kind == "pool" and by > 0 and old.cell and before.stage == self.step.stage - 1:
-            strides = self.trace.stages[self.step.stage].layer.strides  # follow the cell into its window
-            cell = (old.cell[0] // strides[0], old.cell[1] // strides[1])
-            self.cursors[self._key()] = Cursor(cell=cell, filter=old.filter)
 
     def reveal(self, by: int) -> None:
         """Show one part more of this step, or one less; at its end go on to the next."""
@@ -125,7 +123,7 @@ class Walk:
 
     def change_layer(self, by: int) -> None:
         """The first step of the next layer on this way; backward goes from the last layer to the first."""
-        way = self.step.id[0] if self.step in self.tour else "F"
+        way = "B" if self.step in self.tour and self.step.id[0] in BACKWARD else "F"
         stage = self.step.stage + (by if way == "F" else -by)
         found = [s for s in self.tour if s.id[0] == way and s.stage == stage and s.kind != "padding"]
         if found:
@@ -136,7 +134,7 @@ class Walk:
     def twin(self, way: str) -> None:
         """The same layer's step on the other way, "F" or "B"."""
         step = self.step if self.step in self.tour else self.before_extra
-        if step.id[0] != way:
+        if (step.id[0] == "F") != (way == "F"):
             step = formulas.twin(self.trace, step)
         self.step, self.shown = step, None
 
@@ -145,7 +143,7 @@ class Walk:
         if self.step.id == name:
             self.step = self.before_extra
             return
-        stage, weight = self.step.stage, self.cursor.weight
+        stage = self.step.stage
         if self.step in self.tour:
             self.before_extra = self.step
         step = formulas.find_step(self.trace, name)
@@ -155,8 +153,6 @@ class Walk:
             self.message = "this network has no convolution"
             return
         self.step, self.shown = step, None
-        if name in "GM":
-            self.cursors[name] = Cursor(weight=weight)
 
     def _can_check(self, name: str, stage: int) -> bool:
         """Whether G or M can look at the layer where we are."""
@@ -166,16 +162,20 @@ class Walk:
     # ---- what we look at
 
     def set_cursor(self, **changes: Any) -> None:
-        """Choose something else at this step."""
-        self.cursors[self._key()] = self.view().cursor.but(**changes)
+        """Choose something else at this step: the path goes there; the lab has a place of its own."""
+        chosen = self.view().cursor.but(**changes)
+        if self.step.id == "L":
+            self.beside = chosen
+        else:
+            self.path = path.follow(self.trace, self.path, self.step, chosen)
 
     def move(self, by: tuple[int, int]) -> None:
         """The cursor by rows and columns."""
         kind, at = self.step.kind, self.view().cursor
-        if kind in WEIGHTS and at.weight:
+        if kind in path.WEIGHTS and at.weight:
             self.set_cursor(weight=(at.weight[0] + by[0], at.weight[1] + by[1], *at.weight[2:]))
-        elif kind in UNITS:
-            self.set_cursor(unit=(at.unit or 0) + sum(by))
+        elif at.unit is not None:
+            self.set_cursor(unit=max(0, at.unit + sum(by)))
         elif at.cell:
             self.set_cursor(cell=(max(0, at.cell[0] + by[0]), max(0, at.cell[1] + by[1])))
         else:
@@ -186,8 +186,8 @@ class Walk:
         at = self.view().cursor
         if at.weight:
             self.set_cursor(weight=(*at.weight[:-1], at.weight[-1] + by))
-        elif self.step.kind in UNITS:
-            self.set_cursor(unit=(at.unit or 0) + by)
+        elif at.unit is not None:
+            self.set_cursor(unit=max(0, at.unit + by))
         elif at.filter is not None or self.step.kind == "lab":
             self.set_cursor(filter=max(0, (at.filter or 0) + by))
         else:
@@ -204,19 +204,37 @@ class Walk:
             self.message = "no input channel to choose in this step"
 
     def jump(self) -> None:
-        """Back to the largest number."""
-        self.cursors.pop(self._key(), None)
+        """The path through the largest number of this step."""
+        chosen = show(self.trace, self.step).cursor
+        if self.step.id == "L":
+            self.beside = self.beside.but(cell=None)
+        else:
+            self.path = path.follow(self.trace, self.path, self.step, chosen)
+
+    def aim(self) -> None:
+        """The path ends at the class that is explained."""
+        self.path = path.led(self.trace, self.path, len(self.trace.stages), (self.trace.target,), back=False)
+
+    def begin_path(self) -> None:
+        """The path that carries most again."""
+        self.path = chain.start(self.trace)
+
+    def open_sum(self) -> None:
+        """List all terms of this step's sum, or no longer."""
+        self.open, self.top = not self.open, 0
+        if self.open and not text.opened_lines(self.trace, self.view(), 80, self.digits):
+            self.open, self.message = False, "nothing to open here: every term is shown"
 
     def lab(self, name: str) -> None:
         """The next choice of one of the lab's settings."""
         if self.step.id != "L":
             self.message = "this key is for the lab: l"
             return
-        settings = self.cursor.lab or LabSettings()
+        settings = self.beside.lab or LabSettings()
         choices = LAB[name]
         place = choices.index(getattr(settings, name))
         for choice in (*choices[place + 1 :], *choices[: place + 1]):
-            self.cursors["L"] = self.cursor.but(lab=settings._replace(**{name: choice}), cell=None)
+            self.beside = self.beside.but(lab=settings._replace(**{name: choice}), cell=None)
             try:
                 self.view()
                 break
@@ -251,14 +269,15 @@ class Walk:
 
     def _load(self, word: str) -> None:
         try:
-            self._show(photos.find(word, *self.test))
+            self._show(photos.find(word, *self.test, self.loaded))
         except (UsageError, DataError) as error:
             self.message = str(error)
 
     def _show(self, photo: photos.Photo) -> None:
-        """Another photo, explained for its own class again, and all cursors back to the largest numbers."""
-        self.photo, self.target, self.sheet, self.cursors = photo, None, False, {}
+        """Another photo, explained for its own class again, with a path of its own."""
+        self.photo, self.target, self.sheet = photo, None, False
         self.retrace()
+        self.begin_path()
 
     def _changed(self, pixels, what: str) -> None:
         title = self.photo.title if what in self.photo.title else f"{self.photo.title} {what}"
@@ -276,47 +295,8 @@ class Walk:
         """Explain the loss of the next class."""
         self.target = (self.trace.target + 1) % len(self.trace.class_names)
         self.retrace()
+        self.aim()
         self.message = target_line(self.trace)
-
-    def learn(self) -> None:
-        """All weights take one step of plain gradient descent for this photo and target."""
-        before = self.trace
-        model = self.model.astype(self.model.dtype)
-        grads = {f"{s.layer.name}/{key}": before.get(s, f"d{key}") for s in before.stages for key in s.layer.learnable}
-        optimizers.SGD(self.cursor.learning_rate).update({key: model.params[key] for key in grads}, grads)
-        self.model, self.target = model, before.target
-        self.retrace()
-        loss = f"loss {before.loss:.6g} -> {self.trace.loss:.6g}"
-        self.message = f"one step, learning rate {self.cursor.learning_rate:g}: {loss}   (u undoes)"
-
-    def train(self) -> None:
-        """One step on the next 32 training photos."""
-        model, before = self.model.astype(self.model.dtype), self.trace.loss
-        if not self.batch:
-            self.training = fashion_mnist.load_split("train")
-        x, y = (array[32 * self.batch : 32 * self.batch + 32] for array in self.training)
-        loss_function = SparseCategoricalCrossentropy(from_logits=not model.ends_in_softmax)
-        model.compile(optimizers.SGD(self.cursor.learning_rate), loss_function)
-        inputs = np.concatenate([network_input(model, photo).astype(np.float32) for photo in x])
-        loss: Any = model.train_on_batch(inputs, y)
-        self.model, self.batch = model, self.batch + 1
-        self.retrace()
-        photo = f"this photo {before:.4g} -> {self.trace.loss:.4g}"
-        self.message = f"batch {self.batch}: loss of its 32 photos {float(np.ravel(loss)[0]):.4g}; {photo}   (u undoes)"
-
-    def undo(self) -> None:
-        """The weights and the class as at first."""
-        self.model, self.batch, self.target = self.loaded, 0, self.asked
-        self.retrace()
-        self.message = "the weights are as loaded"
-
-    def sample(self) -> None:
-        """The gradient check of all tensors, in one line."""
-        found = check_sample(self.trace)
-        checked, kinks = (sum(getattr(result, name) for result in found.results) for name in ("checked", "kinks"))
-        few = f"; {found.few} of {len(found.results)} tensors: too few" if found.few else ""
-        counts = f"{checked} numbers checked, {kinks} at kinks left out: worst error {found.worst:.0e}{few}"
-        self.message = f"WRONG: {', '.join(found.wrong)}" if found.wrong else counts
 
     # ---- how it is shown
 
@@ -355,17 +335,40 @@ class Walk:
         if len(body) > height - 2:
             hidden = len(body) - (height - 3)
             body = [*body[: height - 3], f" ... {hidden} more lines: enlarge the window"]
-        status = f"Photo number, or a file: {self.typed}_" if self.typed is not None else self.message
-        keys = " n p step  arrows [ ] {{ }} move  {0}  g check  i photo  ? help  q quit"
-        foot = keys.format("f forward" if self.step.id[0] == "B" else "b backward")
+        status = self.message or ("" if self.help or self.sheet else self._path_line(width - 1))
+        status = status if self.typed is None else f"Photo number, or a file: {self.typed}_"
+        keys = " n p step  arrows [ ] {{ }} move  {0}  Enter terms  i photo  ? help  q quit"
+        foot = keys.format("f forward" if self.step.id[0] in BACKWARD else "b backward")
         foot = foot if len(foot) < width else " n p step  arrows  b back  g check  i photo  ? help  q quit"
         lines = [*body, *[""] * (height - 2 - len(body)), f" {status}", foot]
         return [line if "\x1b" in line else line[:width] for line in lines]
 
+    def _path_line(self, width: int) -> str:
+        at = path.slot(self.trace, self.step)
+        at = self.step.stage + 1 if at is None and 0 <= self.step.stage < len(self.trace.stages) else at
+        return text.path_line(self.trace, self.path, at, width)
+
+    def _open_lines(self, view: View, width: int, height: int) -> list[str]:
+        """As many of all terms as there is room for, from self.top on."""
+        heads, table = text.opened_lines(self.trace, view, width, self.digits), []
+        heads, table = heads[1:2], heads[2:]
+        room = height - 3
+        self.top = max(0, min(self.top, len(table) - room))
+        last = min(len(table), self.top + room)
+        where = f" lines {self.top + 1} to {last} of {len(table)}: arrows, PageUp, PageDown; Enter closes"
+        return [
+            f"{view.step.id}  all terms of {view.sums[0].total.ref}, the largest first",
+            where,
+            *heads,
+            *table[self.top : last],
+        ]
+
     def _step_lines(self, width: int, height: int, style: Style) -> list[str]:
         view = self.view()
         top = textwrap.wrap(photo_line(self.trace), width)
-        if self.step.id[0] == "B":
+        if self.open:
+            return [*top, *self._open_lines(view, width, height - len(top))]
+        if self.step.id[0] in BACKWARD:
             top += textwrap.wrap(target_line(self.trace), width)
         of = text.of_how_many(self.trace, view)
         if self.map:

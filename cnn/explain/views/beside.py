@@ -216,25 +216,39 @@ def dense_model() -> models.Sequential:
     return models.load_model(pretrained.path("dense"))
 
 
+def networks(t: Trace) -> dict[str, models.Sequential]:
+    """This network and the dense net, which is left out where it knows other photos."""
+    dense = dense_model()
+    same = photos.shape_of(dense) == t.model.photo_shape and len(photos.class_names(dense)) == len(t.class_names)
+    return {"this network": t.model, **({"dense net": dense} if same else {})}
+
+
+def as_photo(t: Trace) -> Array:
+    """The photo (H, W), or (H, W, 3) in colour."""
+    return t.photo[..., 0] if t.photo.ndim == 3 and t.photo.shape[2] == 1 else t.photo
+
+
 def shift(s: Scene) -> tuple:
     """S: what both networks say of the photo when it is moved, mirrored, rearranged."""
-    t, photo = s.t, s.t.photo.reshape(s.t.photo.shape[:2])
+    t, photo, compared = s.t, as_photo(s.t), networks(s.t)
     wanted = t.predicted if t.label is None else t.label
-    rows, kept = [], [0, 0]
+    rows, kept = [], [0] * len(compared)
     for change, apply in CHANGES.items():
         row: list = [change]
-        for k, model in enumerate((t.model, dense_model())):
+        for k, model in enumerate(compared.values()):
             p = photos.probabilities(model, apply(photo)[None])[0]
             best = int(np.argmax(p))
             kept[k] += best == wanted
             row += ["+" if best == wanted else "x", t.class_names[best], Num(float(p[wanted]), kind="probability")]
         rows.append(row)
-    (a, b), share = kept, f"p({t.class_names[wanted]})"
-    said = "both equally often" if a == b else f"{'this network' if a > b else 'the dense net'} more often"
-    counts = f"right (+): this network {a}, dense net {b} of {len(rows)}: {said}. "
-    table = Table(["photo", "", "this network", share, "", "dense net", share], rows)
+    share = f"p({t.class_names[wanted]})"
+    better = "this network" if kept[0] > kept[-1] else "the dense net"
+    said = "both equally often" if kept[0] == kept[-1] else f"{better} more often"
+    told = ", ".join(f"{name} {count}" for name, count in zip(compared, kept, strict=True))
+    counts = f"right (+): {told} of {len(rows)}{f': {said}' if len(kept) > 1 else ''}. "
+    table = Table(["photo", *(word for name in compared for word in ("", name, share))], rows)
     found = [table, line(counts + "One photo proves nothing: see `cnn compare`."), *identities(t)]
-    return s.cursor, "", found, Map("photo", photo)
+    return s.cursor, "", found, Map("photo", photo if photo.ndim == 2 else photo.mean(axis=2).astype(photo.dtype))
 
 
 def identities(t: Trace) -> list[Line]:
@@ -259,5 +273,5 @@ def identities(t: Trace) -> list[Line]:
 
 def moved(t: Trace, by: int) -> dict[str, Array]:
     """The tensors of the photo moved to the right."""
-    photo = changes.shift(t.photo.reshape(t.photo.shape[:2]), by, 0)
+    photo = changes.shift(as_photo(t), by, 0)
     return run_forward(t.stages, t.model64.logit_layers(), network_input(t.model, photo))[0]

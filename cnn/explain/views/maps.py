@@ -9,29 +9,22 @@ from cnn.explain.formulas import first_stage, kind_of, pads
 from cnn.explain.parts import Grid, Grids, Line, Map, Num, Row, Table, count, gradient, line, nums, ref, span
 from cnn.explain.terms import Terms, causes
 from cnn.explain.trace import Stage, Trace, Update, update
-from cnn.explain.views.scene import Scene, field_line, image, table_and_sum, window_cells
+from cnn.explain.views.scene import Scene, around, field_line, image, table_and_sum, window_cells
 
 Array = np.ndarray
 ROW = 8  # partial sums side by side
 MANY = 32  # channels whose partial sums are all shown
-
-
-def near(array: Array, place: tuple[int, int, int]) -> tuple[str, Array, Array]:
-    """The cells of a map around one of them: their place, such as "[3:,7:,2]", their numbers, and marks."""
-    i, j, f = place
-    r, c = max(i - 1, 0), max(j - 1, 0)
-    values = array[r : i + 2, c : j + 2, f]
-    return f"[{r}:,{c}:,{f}]", values, parts.here(values.shape, (i - r, j - c))
+NOTHING = Row("no window that it won", gradient(0.0))
 
 
 def input(s: Scene) -> tuple:
     """F1: a pixel as the byte of the file and as the network's input."""
     t, x = s.t, image(s.t["x"], s.t)
     i, j, c = place = parts.place(s.cursor, x)
-    at, scaled, marks = near(x, place)
+    at, scaled, marks = around(x, place)
     shown: list = [Grid("x, the same scaled", scaled, marks=marks, ref=f"x{at}")]
     if t.photo.dtype == np.uint8:
-        bytes_ = Grid("bytes of the photo", near(image(t.photo, t), place)[1], "count", marks)
+        bytes_ = Grid("bytes of the photo", around(image(t.photo, t), place)[1], "count", marks)
         shown = [bytes_, f"/ {s.words.text.rpartition(' ')[2]} =", *shown]
     index = place if t["x"].ndim == 3 else (int(np.ravel_multi_index(place, x.shape)),)
     here = "x at this pixel = {}     black pixels: {}"
@@ -108,7 +101,7 @@ def relu(s: Scene) -> tuple:
     """F4, F7: the activation after a convolution."""
     z, y, name = s.get("z"), s.get("y"), s.names["y"]
     i, j, f = place = parts.place(s.cursor, y)
-    (at, before, marks), (_, after, _) = near(z, place), near(y, place)
+    (at, before, marks), (_, after, _) = around(z, place), around(y, place)
     passed, opened = s.terms(i=i, j=j, f=f).result, "open" if z[place] > 0 else "closed"
     closed = parts.percent(z[..., f] <= 0), parts.percent(z <= 0), count(z.shape[-1])
     left, right = Grid(f"{s.names['z']} {at}", before, "signed", marks), Grid(f"{name}, the same", after, marks=marks)
@@ -123,9 +116,12 @@ def relu(s: Scene) -> tuple:
 
 
 class Window:
-    """The window of one output cell of a pooling layer: its cells, which won, and how many are as large."""
+    """The window of one output cell of a pooling layer: its cells, which won, and how many are as large.
 
-    def __init__(self, t: Trace, stage: Stage, place: tuple[int, int, int]):
+    here: the cell of it that one looks at; by default the winner.
+    """
+
+    def __init__(self, t: Trace, stage: Stage, place: tuple[int, int, int], here: tuple[int, ...] | None = None):
         *cell, f = place
         x, shape = t.get(stage, "x")[..., f], stage.layer.pool_size
         self.rows, self.columns = window_cells(stage.layer, cell, shape)
@@ -136,6 +132,8 @@ class Window:
         self.winner = self.cells[self.won]
         self.ties = int((values == values.max()).sum())
         marks = parts.marked(~self.inside)
+        self.here = (here[0], here[1]) if here and here[:2] in self.cells else self.winner
+        marks[self.cells.index(self.here)] = "here"
         marks[self.won] = "won"
         caption = f"{stage.names['x']} [{span(self.rows)},{span(self.columns)},{f}]"
         values = np.where(self.inside, values, 0.0)
@@ -146,13 +144,14 @@ def pool(s: Scene) -> tuple:
     """F5, F8: the largest number of each window, and which cell it was."""
     x, y, name = s.get("x"), s.get("y"), s.names["y"]
     i, j, f = place = parts.place(s.cursor, y)
-    window, largest = Window(s.t, s.stage, place), s.terms(i=i, j=j, f=f).result
+    window, largest = Window(s.t, s.stage, place, s.on_path), s.terms(i=i, j=j, f=f).result
     tie = f"{window.ties} cells are equal: the first, row by row, wins alone"
     tie = tie if window.ties > 1 else "one cell alone is the largest"
     at, winner, here = divmod(window.won, len(window.columns)), (*window.winner, f), s.ref("y", place)
     found = [
         Grids([window.grid, "-> max =", Grid(here, y[i : i + 1, j : j + 1, f], ref=here)]),
         line("winner: row {}, column {} of its window; " + tie, *map(count, at)),
+        *lost_line(window, s.ref("x", (*window.here, f)), "does not go on"),
         s.total("y", place, [largest], Row(f"the winner {s.ref('x', winner)}", s.num("x", winner, "total"))),
         line(f"size: {x.shape[0]}x{x.shape[1]} becomes {y.shape[0]}x{y.shape[1]}, for each of {y.shape[2]} maps"),
         *field_line(s.t, s.words.step.stage, (i, j), "this cell"),
@@ -161,22 +160,28 @@ def pool(s: Scene) -> tuple:
     return s.cursor.but(cell=(i, j), filter=f), where, found, Map(f"{name}, map {f}", y[..., f], (i, j))
 
 
+def lost_line(window: Window, cell: str, what: str) -> list[Line]:
+    """What it means that the path's cell is not the winner; nothing where it is."""
+    return [] if window.here == window.winner else [line("{} < > on the path lost: it " + what, cell)]
+
+
 def pool_back(s: Scene) -> tuple:
     """B7, B10: the gradient goes to the winner of the window and to no other cell."""
     dx, name = s.get("dx"), s.names["dx"]
     i, j, f = parts.place(s.cursor, s.get("dy"))
-    window = Window(s.t, s.stage, (i, j, f))
-    r, c = window.winner
+    window = Window(s.t, s.stage, (i, j, f), s.on_path)
+    r, c = window.here
     routed = [dx[(*cell, f)] if real else 0.0 for cell, real in zip(window.cells, window.inside, strict=True)]
     back = Grid(name, np.reshape(routed, window.grid.values.shape), "gradient", window.grid.marks)
     terms = s.terms(r=r, s=c, f=f)
     sources = [(*map(int, place), f) for place in np.argwhere(terms.inside & (terms.factors[1] > 0))]
     rows = [Row(s.ref("dy", k), s.num("dy", k, "gradient")) for k in sources]
-    found = [Grids([window.grid, "gets", back]), parts.summed(s.t, terms, *rows)]
+    found = [Grids([window.grid, "gets", back]), parts.summed(s.t, terms, *(rows or [NOTHING]))]
+    found += lost_line(window, s.ref("x", (r, c, f)), "gets nothing back from this window")
     if window.ties > 1:
         found.append(line(f"{window.ties} cells of this window are equal: the first, row by row, gets all"))
     found.append(line("gradients that are not 0: {} of {}", count(int(np.count_nonzero(dx))), count(dx.size)))
-    where = f"window i={i} j={j}   map f={f}   winner: cell ({r}, {c})"
+    where = f"window i={i} j={j}   map f={f}   winner: cell {window.winner}"
     picture = Map(f"{name}, map {f}", dx[..., f], (r, c), signed=True)
     return s.cursor.but(cell=(i, j), filter=f), where, found, picture
 
@@ -207,7 +212,8 @@ def conv_dx(s: Scene) -> tuple:
     label = f"scatter: {windows} sums of {filters} products"
     rows = [Row(label, gradient(sums.sum()), nums(sums[marks == ""], "gradient"))]
     caption = f"scatter, by u and v: SUM(f) dz * W[u,v,{c},f] of each window"
-    found: list = [Grids([Grid(caption, sums, "gradient", marks, s.of_terms(terms, u="{u}", v="{v}"))])]
+    named = s.of_terms(terms, u="{u}", v="{v}") if layer.strides == (1, 1) else ""  # else the sentence runs over i, j
+    found: list = [Grids([Grid(caption, sums, "gradient", marks, named)])]
     if layer.strides == (1, 1):
         gather = gathered(layer, s.get("dz"), s.get("kernel"), place)
         same = abs(gather.sum() - sums.sum()) <= voice.TOLERANCES["terms"] * max(terms.size, 1e-300)
@@ -221,7 +227,7 @@ def conv_dx(s: Scene) -> tuple:
     land = line(
         "{} products land on this cell, of at most {}" + edge, count(windows * filters), count(sums.size * filters)
     )
-    found += [s.total("dx", place, terms.terms, *rows), land]
+    found += [parts.summed(s.t, terms, *rows), land]
     picture = Map(f"{names['dx']}, channel {c}", dx[..., c], (r, w), signed=True)
     where = f"input cell r={r} s={w}   channel c={c} of 0..{dx.shape[2] - 1}"
     return s.cursor.but(cell=(r, w), channel=c), where, found, picture
@@ -248,13 +254,13 @@ def input_gradient(s: Scene) -> tuple:
     """B12: what each pixel does to the loss; and one step for one weight, and for all."""
     t, stage, rate = s.t, s.t.stages[first_stage(s.t)], s.cursor.learning_rate
     dx, dkernel, chosen = image(t["dx"], t), t.get(stage, "dkernel"), s.cursor.weight
-    r, w, c = place = parts.place(s.cursor, dx)
+    r, w, c = parts.place(s.cursor, dx)
     index = parts.largest(dkernel) if chosen is None else parts.clip(chosen, dkernel.shape)
     found = update_parts(t, stage, index, update(t, stage, index, rate))
     if kind_of(t.stages[0]) == "conv":
         terms = s.terms(r=r, s=w, c=c)
         label = f"a brighter pixel: {int(terms.inside.sum())} products"
-        found.insert(0, parts.total(t, "dx", place, terms.terms, Row(label, gradient(terms.terms.sum()))))
+        found.insert(0, parts.summed(t, terms, label=label))
     name = ref(stage.names["kernel"], index)
     where = f"pixel r={r} s={w}   weight {name}   this photo alone, learning rate {rate:g}"
     picture = Map("dx: + brighter raises the loss", dx[..., c], (r, w), signed=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cnn.checks import known
-from cnn.explain import parts
+from cnn.explain import parts, voice
 from cnn.explain.parts import Grid, Grids, Line, Map, Num, Row, Table, count, gradient, line
 from cnn.explain.trace import is_relu
 from cnn.explain.views.scene import Scene, field_line, origin, table_and_sum
@@ -107,6 +107,9 @@ def softmax(s: Scene) -> tuple:
         parts.total(t, "p", (wanted,), [share], Row(f"exp / sum of exp, {right}", Num(share, kind="total"))),
         line("loss = -log p[{}] = {}        {} is " + what, right, loss, right),
     ]
+    if t.target != wanted:
+        asked = f"backward, we ask: what if this were {voice.article(names[t.target])}? -log p[{names[t.target]}] = "
+        found.append(line("{}{}", asked, Num(t.loss, kind="size")))
     return s.cursor, "", found
 
 
@@ -178,9 +181,9 @@ def through_back(s: Scene) -> tuple:
 
 
 def passage(s: Scene, before: str, after: str, kind: str) -> tuple:
-    """One number of a layer where it is largest, and what it was before the layer."""
-    array = s.get(after)
-    index = parts.largest(array)
+    """One number of a layer, on the path or where it is largest, and what it was before the layer."""
+    array, at = s.get(after), s.words.step.stage + (after == "y")
+    index = s.cursor.cells[at] if s.cursor.cells else parts.largest(array)
     found: list = [s.total(after, index, [array[index]], Row("computed by the layer", s.num(after, index, kind)))]
     if s.get(before).shape == array.shape:
         found.insert(0, line("in:  {} = {}", s.names[before], s.num(before, index, kind)))

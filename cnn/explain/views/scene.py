@@ -36,6 +36,11 @@ class Scene:
         """What the layer's tensors are called, by their roles."""
         return self.stage.names
 
+    @property
+    def on_path(self) -> tuple[int, ...] | None:
+        """The cell before the step's layer that the path goes through; None where no path was chosen."""
+        return self.cursor.cells[self.words.step.stage] if self.cursor.cells else None
+
     def get(self, role: str) -> Array:
         """The tensor that plays this role at this stage."""
         return self.t.get(self.stage, role)
@@ -72,6 +77,14 @@ class Scene:
         return " ".join([self.words.step.id, *(f"{letter}={n}" for letter, n in ({**terms.at, **fixed}).items())])
 
 
+def around(array: Array, place: tuple[int, int, int]) -> tuple[str, Array, Array]:
+    """The cells of a map around one of them: their place, such as "[3:,7:,2]", their numbers, and marks."""
+    i, j, f = place
+    r, c = max(i - 1, 0), max(j - 1, 0)
+    values = array[r : i + 2, c : j + 2, f]
+    return f"[{r}:,{c}:,{f}]", values, parts.here(values.shape, (i - r, j - c))
+
+
 def image(array: Array, t: Trace) -> Array:
     """The photo's tensor as (H, W, C), where the network takes it in one row."""
     return array if array.ndim == 3 else array.reshape(*t.photo.shape[:2], -1)
@@ -83,13 +96,14 @@ def window_cells(layer: Any, cell: Sequence[int], size: Sequence[int]) -> tuple[
     return tuple(list(range(start, start + length)) for start, length in zip(starts, size, strict=True))
 
 
-def term_table(s: Scene, terms: Terms, show_origin: bool = False) -> Table:
+def term_table(s: Scene, terms: Terms, show_origin: bool = False, top: int | None = None) -> Table:
     """The largest terms of a long sum with their running sum, and the rest in one line.
 
-    show_origin: one more column, the cell that an input had before Flatten.
+    show_origin: one more column, the cell that an input had before Flatten. top: how many; by default the step's.
     """
     kind = parts.kind_of_tensor(terms.sentence.out.tensor, "product")
-    flat, order = terms.terms.reshape(-1), [n for n in terms.order()[: s.words.top] if terms.terms.flat[n]]
+    top, flat = s.words.top if top is None else top, terms.terms.reshape(-1)
+    order = [n for n in terms.order()[:top] if flat[n]]
     letters = [letter for letter, _ in terms.sentence.ranges]
     running, rows = 0.0, []
     for n in order:

@@ -5,12 +5,19 @@ So the size that a file claims is checked before anything is decoded; what is de
 it is laid on white and made floating point; and whatever Pillow raises becomes one DataError.
 """
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnn.errors import DataError
+from cnn.terminal import visible
+
+if TYPE_CHECKING:  # matplotlib brings it, and it takes a while to load
+    from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_BYTES = 256 * 2**20  # of the file
@@ -27,6 +34,7 @@ TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+FIRST = "its first picture was taken of several: an animation"
 TILE_SIZE = 322, 323  # the numbers of a TIFF's entries for the width and height of the tiles it is stored in
 
 Array = np.ndarray
@@ -39,16 +47,47 @@ def read_colours(path: str | os.PathLike) -> tuple[Array, list[str], Size]:
     A very large one is handed on smaller, since nobody would see the difference. Raises DataError for a file with no
     picture, with several, with a very small one, or with one that would need too much memory.
     """
+    with quietly():
+        return colours_in(path)
+
+
+def colours_in(path: str | os.PathLike, first_of_many: bool = False) -> tuple[Array, list[str], Size]:
+    """As read_colours, for many threads at once that are all within one `quietly`.
+
+    first_of_many: of an animation its first picture, where read_colours wants to be told which.
+    """
+    with opened(path) as image:
+        first = _check_image(image, first_of_many)
+        colours, notes, size = _colours(image)
+        return colours, [*first, *notes], size
+
+
+def read_whole(path: str | os.PathLike) -> "Image":
+    """The picture in a file as Pillow decodes it, its first where there are several, neither turned nor made smaller.
+
+    To be called within `quietly`. Raises DataError for a file with no picture, or one that would need too much memory.
+    """
+    with opened(path) as image:
+        _check_memory(image, MAX_WHOLE)
+        image.load()
+        return image.copy()
+
+
+def quietly() -> warnings.catch_warnings:
+    """Within this block Pillow does not warn of sizes, which are checked here anyway. For the whole process at once."""
+    return warnings.catch_warnings(action="ignore")
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike) -> Iterator["Image"]:
+    """An image file, of which only the header has been read. What goes wrong in this block becomes one DataError."""
     from PIL import Image, UnidentifiedImageError
 
-    name = os.fspath(path)
+    name = visible(os.fspath(path))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked here anyway
-            _check_file(path)
-            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
-                _check_image(image)
-                return _colours(image)
+        _check_file(path)
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+            yield image
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     except UnidentifiedImageError:
@@ -73,23 +112,35 @@ def _check_file(path) -> None:
         raise DataError(f"expected an image file of at most {MAX_BYTES >> 20} MiB, got {size:,} bytes")
 
 
-def _check_image(image) -> None:
-    """Raise DataError unless an opened image, of which only the header has been read, is one photo of a fit size."""
+def _check_image(image, first_of_many) -> list[str]:
+    """Raise DataError unless an opened image, of which only the header has been read, is one photo of a fit size.
+
+    The note of an animation of which the first picture is taken.
+    """
+    (width, height), notes = image.size, []
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # phones put a preview behind the photo
+        if not first_of_many or image.format == "TIFF":
+            raise DataError(f"expected one photo, got {image.n_frames} of them in one file (an animation?)")
+        image.seek(0)  # a GIF looks for its second picture to know
+        notes.append(FIRST)
+    _check_memory(image, MAX_PIXELS if _decodes_at_a_fraction(image) else MAX_WHOLE)
+    if min(width, height) < 8:
+        raise DataError(f"expected an image of at least 8 x 8 pixels, got {width} x {height}")
+    return notes
+
+
+def _check_memory(image, most) -> None:
+    """Raise DataError for an opened image of more than so many pixels, or of tiles that large."""
     width, height = image.size
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # phones put a preview behind the photo
-        raise DataError(f"expected one photo, got {frames} of them in one file (an animation?)")
     if width * height > MAX_PIXELS:
         raise DataError(f"expected at most {_millions(MAX_PIXELS)}, got {width:,} x {height:,}")
-    if width * height > MAX_WHOLE and not _decodes_at_a_fraction(image):
+    if width * height > most:
         kind = "progressive JPEG" if image.format in ("JPEG", "MPO") else image.format
-        limit = f"at most {_millions(MAX_WHOLE)} in a file of this kind ({kind})"
+        limit = f"at most {_millions(most)} in a file of this kind ({kind})"
         raise DataError(f"expected {limit}, got {width:,} x {height:,}: save it smaller, or as a plain JPEG")
     across, down = (getattr(image, "tag_v2", {}).get(number, 0) for number in TILE_SIZE)
     if across * down > MAX_WHOLE:  # a tile is decoded whole, even where the picture is smaller
         raise DataError(f"expected tiles of at most {_millions(MAX_WHOLE)}, got {across:,} x {down:,}")
-    if min(width, height) < 8:
-        raise DataError(f"expected an image of at least 8 x 8 pixels, got {width} x {height}")
 
 
 def _millions(pixels: int) -> str:
