@@ -215,15 +215,20 @@ def independence_gate():
 
 
 def fast_gate(model=None, count=12):
-    """The fast twin that fit runs has the gradients of the plain layers, to the rounding of float32."""
+    """The fast twin that fit runs has the gradients of the plain layers, to the rounding of float32.
+
+    Where sums cancel that is more than 1e-6: how much more, the plain layers in float64 tell.
+    """
     model = model or random_biases(small_network(shards=2, filters=3))  # fill no vector register
     x, y = random_batch(count, model.photo_shape)
     plain, fast = (run_batch(model, x, y, step=3, fast=fast) for fast in (False, True))
+    exact = run_batch(model.astype(np.float64), x, y, step=3, fast=False)
     assert abs(plain.loss - fast.loss) <= 1e-6 * abs(plain.loss)
     assert (plain.outputs.argmax(axis=1) == fast.outputs.argmax(axis=1)).all()
     assert plain.grads.keys() == fast.grads.keys()
     for key, grad in plain.grads.items():
-        assert gradcheck.relative_error(grad, fast.grads[key]) <= 1e-6, key
+        rounding = gradcheck.relative_error(grad, exact.grads[key])
+        assert gradcheck.relative_error(grad, fast.grads[key]) <= 1e-6 + 2 * rounding, key
 
 
 def exact_gate(model, count=6, training=True):
