@@ -102,6 +102,14 @@ NETWORKS = {
     "kernel 1": (lambda: one(10, 1, (6, 6, 32)), [POOLED]),
     "kernel 5": (lambda: one(10, 5, (11, 12, 2), **SAME), [POOLED]),
     "kernel 5, 32 channels": (lambda: one(10, 5, (11, 12, 32), **SAME), [POOLED]),
+    "Winograd, kernel 5": (lambda: one(winograd.FILTERS, 5, (11, 12, LANES), **SAME), [WINOGRAD]),
+    "Winograd, kernel 5, not pooled": (
+        lambda: [
+            Conv(2 * LANES, 1, input_shape=(6, 8, 1)),
+            *(Conv(winograd.FILTERS, 5, activation="relu", **SAME), Conv(winograd.FILTERS, 5, **SAME), *head()),
+        ],
+        [plain(1, 1), UNPOOLED, UNPOOLED],
+    ),
     "kernel 7, then 3": (
         lambda: [Conv(4, 7, input_shape=(14, 12, 1), activation="relu"), Pool(), Conv(5, 3), Pool(1), *head()],
         [POOLED, PLAIN],

@@ -64,23 +64,22 @@ class Convolution:
 
 
 class Winograd(Convolution):
-    """With 16 products a channel for four sums side by side instead of 36."""
+    """Four sums side by side by fewer products: 3x3 and 5x5."""
 
     fits = staticmethod(winograd.fits)
 
     def __init__(self, *shape: Any):
         super().__init__(*shape)
         self.patches = winograd.patches_of(self.out, self.pooled)
+        self.taps = tuple(range(self.kernel_size[0]))
 
     def compute(self, y: Array, winners: Array, x: Array, kernel: Array, bias: Array, floor: np.float32) -> None:
-        channels = self.photo[2]
-        transformed = self.buffer(f"{self.name} transformed", 16, channels, self.filters)
-        winograd.transform_kernel(transformed, kernel.reshape(3, 3, channels, self.filters))
-        parts = threads.team_size()
-        patches = self.buffer(f"{self.name} patches", parts, *winograd.patches_shape(channels))
-        products = self.buffer(f"{self.name} products", parts, *winograd.PRODUCTS_SHAPE)
+        taps, channels, parts = len(self.taps), self.photo[2], threads.team_size()
+        transformed = self.buffer(f"{self.name} transformed", (taps + 1) ** 2, channels, self.filters)
+        winograd.transform_kernel(transformed, kernel.reshape(taps, taps, channels, self.filters), self.taps)
+        room = (self.buffer(f"{self.name} {k}", parts, *shape) for k, shape in enumerate(winograd.room(taps, channels)))
         x = x.reshape(len(x), *self.photo)
-        winograd.conv_relu_pool(y, winners, x, transformed, bias, floor, *self.patches, patches, products)
+        winograd.conv_relu_pool(y, winners, x, transformed, bias, floor, *self.patches, *room, self.taps)
 
 
 class SparseKernelGradient:
@@ -139,9 +138,9 @@ class DenseKernelGradient(SparseKernelGradient):
 
 
 class WinogradKernelGradient:
-    """From all of them, with 16 products a channel for four windows instead of 36."""
+    """From all of them, for four windows by fewer products."""
 
-    def __init__(self, conv: Convolution):
+    def __init__(self, conv: Any):
         self.conv = conv
         self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, LANES)  # for its reach alone
         self.patches = winograd.patches_of(conv.out, False)
@@ -154,18 +153,20 @@ class WinogradKernelGradient:
 
     def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
         conv, shards = self.conv, self.conv.buffer.shards(len(dy))
-        channels, parts = conv.photo[2], len(shards) - 1
-        sums = conv.buffer("sums", parts, 16, channels, conv.filters)
-        patches = conv.buffer("patches of x", parts, 16, winograd_gradient.PATCHES, channels)
-        gradients = conv.buffer("patches of dz", parts, 16, winograd_gradient.PATCHES, conv.filters)
+        channels, parts, cells = conv.photo[2], len(shards) - 1, (len(conv.taps) + 1) ** 2
+        sums = conv.buffer("sums", parts, cells, channels, conv.filters)
+        patches = conv.buffer("patches of x", parts, cells, winograd_gradient.PATCHES, channels)
+        gradients = conv.buffer("patches of dz", parts, cells, winograd_gradient.PATCHES, conv.filters)
         photos = x[: len(dy) * conv.size].reshape(len(dy), *conv.photo)
-        winograd_gradient.kernel_gradient(sums, shards, dy, winners, photos, *self.patches, patches, gradients)
+        winograd_gradient.kernel_gradient(
+            sums, shards, dy, winners, photos, *self.patches, patches, gradients, conv.taps
+        )
         return conv.buffer.total(sums, self.join)
 
     def join(self, sums: Array) -> Array:
-        """dkernel (3, 3, C, F) from the sums of the shards."""
-        dkernel = self.conv.buffer("dkernel", 3, 3, *sums.shape[2:])
-        winograd_gradient.transform_sums(dkernel, sums)
+        """dkernel (r, r, C, F) from the sums of the shards."""
+        dkernel = self.conv.buffer("dkernel", *self.conv.kernel_size, *sums.shape[2:])
+        winograd_gradient.transform_sums(dkernel, sums, self.conv.taps)
         return dkernel
 
 
