@@ -365,6 +365,8 @@ CONTENDERS = {
     "plain": ("plain NumPy", PlainNumPy, ()),
     "torch": ("PyTorch", PyTorch, ("torch",)),
     "torch-last": ("PyTorch, channels_last", PyTorchChannelsLast, ("torch",)),
+    "torch-avx2": ("PyTorch, AVX2 alone", PyTorch, ("torch",)),
+    "torch-last-avx2": ("PyTorch, channels_last, AVX2 alone", PyTorchChannelsLast, ("torch",)),
     "torch-compiled": ("PyTorch, compiled", PyTorchCompiled, ("torch",)),
     "keras-tf": ("Keras on TensorFlow", KerasTensorFlow, ("keras", "tensorflow")),
     "keras-jax": ("Keras on JAX", KerasJAX, ("keras", "jax")),

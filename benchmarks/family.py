@@ -14,16 +14,16 @@ from benchmarks.networks import NETWORKS
 from benchmarks.peers import OURS, TORCH, best_of, check, inference, installed, start, training
 from benchmarks.report import figures, machine, new_figure, progress, ratio, spread, table, with_range, write
 
-AVX2, KERAS, ONNX = "cnn-avx2", "keras-tf", "onnx"
-NAMES = (OURS, AVX2, *TORCH, KERAS, ONNX)
+AVX2, TORCH_AVX2, KERAS, ONNX = "cnn-avx2", ("torch-avx2", "torch-last-avx2"), "keras-tf", "onnx"
+NAMES = (OURS, AVX2, *TORCH, *TORCH_AVX2, KERAS, ONNX)
 CHECK_STEPS = 5  # Adam divides by a gradient's size: on photos of noise it doubles what rounding did at every step
 FULL = {"rounds": 5, "seconds": 0.6, "batches": (32, 256, 1000)}
 QUICK = {"rounds": 2, "seconds": 0.2, "batches": (32, 256)}
 COLUMNS = {  # title: (what was measured, whose time, over whose)
     "training": ("training", TORCH, OURS),
     "inference": ("inference", TORCH, OURS),
-    "training, ours with AVX2": ("training", TORCH, AVX2),
-    "inference, ours with AVX2": ("inference", TORCH, AVX2),
+    "training, both with AVX2": ("training", TORCH_AVX2, AVX2),
+    "inference, both with AVX2": ("inference", TORCH_AVX2, AVX2),
     "training, Keras": ("training", (KERAS,), OURS),
     "inference, Keras": ("inference", (KERAS,), OURS),
     "inference, ONNX Runtime": ("inference", (ONNX,), OURS),

@@ -46,10 +46,13 @@ QUICK = {
     "batches": (32, 256),
     "left out": ("torch-compiled",),
 }
-AVX2 = {  # what most laptops have: the kernels compiled for it, and those of BLAS
+AVX2 = {  # what most laptops have: the kernels compiled for it, and those of the libraries below us and PyTorch
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse4.2",
     "OPENBLAS_CORETYPE": "Haswell",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
 }
 MEMORY_PEERS = (OURS, *TORCH[:1], *KERAS)
 
@@ -57,7 +60,7 @@ MEMORY_PEERS = (OURS, *TORCH[:1], *KERAS)
 def start(stack: ExitStack, name: str, threads: int = CORES) -> Child:
     """A running contender, which ends with the stack."""
     return stack.enter_context(
-        Child("benchmarks.worker", name, str(threads), "28,28,1", environment=AVX2 if name == "cnn-avx2" else None)
+        Child("benchmarks.worker", name, str(threads), "28,28,1", environment=AVX2 if name.endswith("-avx2") else None)
     )
 
 
