@@ -10,18 +10,19 @@ from html.parser import HTMLParser
 import explain_models
 import numpy as np
 
-from cnn import photos, pretrained, saving
+from cnn import article, photos
 from cnn.datasets import fashion_mnist
 from cnn.explain import trace
 from cnn.explain.page import build
 
 NUMBER = 9
+MOMENT = "early"  # with which the page begins
 
 
 @functools.cache
-def networks():
-    """The trained CNN and dense net."""
-    return tuple(saving.load_model(pretrained.path(name)) for name in ("cnn", "dense"))
+def networks(moment=MOMENT):
+    """The article's CNN at one of its moments, and the trained dense net."""
+    return article.at_moment(moment), article.trained("dense")
 
 
 @functools.cache
@@ -31,16 +32,30 @@ def test_set():
 
 
 @functools.cache
-def traced(number=NUMBER):
-    """The trace of one test photo."""
-    pixels, labels = test_set()
-    return trace(networks()[0], pixels[number - 1], None, int(labels[number - 1]), number)
+def training_set():
+    """The training photos and labels."""
+    return fashion_mnist.load_split("train")
 
 
 @functools.cache
-def text(number=NUMBER):
-    """The page about one test photo."""
-    return build.page(*networks(), build.Example(number, *test_set(), small_comparison()))
+def traced(number=NUMBER, moment=MOMENT):
+    """The trace of one test photo."""
+    pixels, labels = test_set()
+    return trace(networks(moment)[0], pixels[number - 1], None, int(labels[number - 1]), number, "", moment)
+
+
+@functools.cache
+def text(number=NUMBER, begin=MOMENT):
+    """The page about one test photo, as the command writes it: with a switch between three moments."""
+    example = build.Example(number, *test_set(), small_comparison())
+    moments = {name: networks(name)[0] for name in article.MOMENTS}
+    return build.page(moments[begin], networks()[1], example, moments=moments)
+
+
+@functools.cache
+def alone():
+    """The page about photo 9 of the early network alone, without a switch."""
+    return build.page(*networks(), build.Example(NUMBER, *test_set(), small_comparison()))
 
 
 def own_photo():
@@ -121,6 +136,11 @@ def parts(number=NUMBER):
 def data(number=NUMBER):
     """The page's JSON."""
     return json.loads(parts(number).scripts["trace"])
+
+
+def moment(name=MOMENT, number=NUMBER):
+    """What the page's JSON says of one moment."""
+    return next(one for one in data(number)["moments"] if one["name"] == name)
 
 
 def block(name, dtype):

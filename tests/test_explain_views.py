@@ -319,3 +319,26 @@ def test_moved_photos_move_the_maps():
     assert [row[0] for row in rows] == list(beside.CHANGES)
     right = [sum(row[k] == "+" for row in rows) for k in (1, 4)]
     assert f"this network {right[0]}, dense net {right[1]} of {len(rows)}" in "".join(view.parts[1].parts)
+
+
+@pytest.mark.parametrize("name", ["tiny", "odd", "normalized"])
+@pytest.mark.parametrize("number", [1, 9, 12])
+def test_padding_is_shown_where_most_can_be_seen_beside_it(name, number):
+    """F2 shows a piece that reaches into the padding, and no other such piece of its size holds more."""
+    t = nets.traced(name, number)
+    for step in (step for step in steps(t) if step.kind == "padding"):
+        [shown] = next(part for part in show(t, step).parts if isinstance(part, Grids)).items
+        pads, (height, width) = formulas.pads(t.stages[step.stage].layer), shown.values.shape
+        padded = np.pad(t.get(t.stages[step.stage], "x")[..., 0], (pads[:2], pads[2:]))
+        pieces = {}
+        sizes = zip(padded.shape, shown.values.shape, strict=True)
+        for row, column in itertools.product(*(range(whole - part + 1) for whole, part in sizes)):
+            inside = pads[0] <= row and row + height <= padded.shape[0] - pads[1]
+            inside &= pads[2] <= column and column + width <= padded.shape[1] - pads[3]
+            piece = padded[row : row + height, column : column + width]
+            pieces[row - pads[0], column - pads[2]] = -1.0 if inside else np.abs(piece).sum()
+        row, column = map(int, re.findall(r"-?\d+", shown.caption))
+        assert pieces[row, column] == max(pieces.values()) and (pieces[row, column] > 0 or not any(pads))
+        at = row + pads[0], column + pads[2]
+        assert (shown.values == padded[at[0] : at[0] + height, at[1] : at[1] + width]).all()
+        assert (np.asarray(shown.marks) == "pad").any() == any(pads)

@@ -19,7 +19,7 @@ from photographs import photograph
 from cnn import layers, models
 from cnn.errors import DataError
 from cnn.explain import formulas, terms, trace
-from cnn.explain.page import build, plan
+from cnn.explain.page import build, carried, plan
 from cnn.photos import changes, own
 from kernels.geometry import window_geometry
 
@@ -55,7 +55,7 @@ def node(folder, job, **arrays):
 
 def job_of(t, name=""):
     """What the runner needs of a trace's network, and the arrays for it."""
-    names = build.parameters(t)
+    names = carried.parameters(t)
     arrays = {f"{name}n{k}": t[one] for k, one in enumerate(names)} | {f"{name}x": t["x"]}
     known = {"ties": plan.split_ties(t), "corners": plan.near_corners(t)}
     return {"plan": plan.plan(t), "tensors": names, "target": t.target, "name": name, "known": known}, arrays
@@ -76,7 +76,7 @@ def compare(folder, photo, names, t):
             assert shape is None or tuple(shape) == np.shape(expected[name]), (photo, name)
             agree(f"{photo}: {name}", flat[at : at + size], expected[name])
         at += size
-    missing = set(build.compared(t)) - {name for name, *_ in names}
+    missing = set(carried.compared(t)) - {name for name, *_ in names}
     assert not missing, missing
 
 
@@ -318,7 +318,7 @@ def test_a_picture_of_ones_own_is_prepared_as_python_does(tmp_path):
 
 
 def test_the_page_unpacks_what_python_packed(tmp_path):
-    names = [name for name in page.data()["blocks"] if name != "photo-bytes"]
+    names = [name for name, told in page.data()["blocks"].items() if name != "photo-bytes" and "drawn" not in told]
     blocks = [[page.parts().scripts[name], page.data()["blocks"][name]] for name in names]
     node(tmp_path, {"what": "blocks", "blocks": blocks})
     for n, (name, (_, told)) in enumerate(zip(names, blocks, strict=True)):

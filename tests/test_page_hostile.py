@@ -21,7 +21,8 @@ def test_a_hostile_name_runs_nothing_at_any_step(visit, folder):
     model.input_scale = page.networks()[0].input_scale
     example = build.Example(9, *page.test_set(), page.small_comparison())
     (folder / "hostile.html").write_text(build.page(model, page.networks()[1], example), "utf-8")
-    tab, plain, dialogs = visit(file="hostile.html"), visit(), []
+    (folder / "alone.html").write_text(page.alone(), "utf-8")
+    tab, plain, dialogs = visit(file="hostile.html"), visit(file="alone.html"), []
     tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     for step in tab.evaluate("State.ALL"):
         for one in (tab, plain):
@@ -60,6 +61,7 @@ def test_names_of_every_place_stay_text(visit, folder, tmp_path, name):
     model.input_scale = page.networks()[0].input_scale
     text = build.page(model, page.networks()[1], build.Example(9, *page.test_set(), page.small_comparison()))
     (folder / "named.html").write_text(text, "utf-8")
+    (folder / "alone.html").write_text(page.alone(), "utf-8")
     tab = visit(f"#photo={quote(name)}&step={quote(name)}&f1={quote(name)}&draw={quote(name)}", file="named.html")
     assert tab.evaluate("document.documentElement.matches('.ready')"), tab.inner_text("#report")
     for step in ("F11", "F12", "B1", "B3", "S"):
@@ -69,7 +71,7 @@ def test_names_of_every_place_stay_text(visit, folder, tmp_path, name):
     tab.set_input_files("#load", str(file))
     tab.wait_for_timeout(200)
     assert tab.evaluate("typeof window.ran") == "undefined"
-    assert tab.evaluate("document.scripts.length") == visit().evaluate("document.scripts.length")
+    assert tab.evaluate("document.scripts.length") == visit(file="alone.html").evaluate("document.scripts.length")
     assert tab.locator("[onload], [onfocus], [onerror], svg[onload]").count() == 0
 
 

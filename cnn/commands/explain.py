@@ -10,6 +10,7 @@ from cnn.commands.shared import options, pictures
 if TYPE_CHECKING:  # `cnn --help` passes here and loads nothing heavy
     from pathlib import Path
 
+    from cnn.commands.shared.data import Source
     from cnn.datasets.idx import Split
     from cnn.explain.parts import Cursor
     from cnn.explain.trace import Trace
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--moment",
         choices=("untrained", "early", "finished"),
         help="the article's network before training, after one epoch of 2,000 photos, or after all of it "
-        "(default: early, where one still sees it learn; of --html finished)",
+        "(default: early, where one still sees it learn); the page of --html has a switch for them, and begins there",
     )
     options.add_data(parser)
     parser.add_argument(
@@ -183,7 +184,8 @@ def run(args: argparse.Namespace) -> None:
         return play(args)
     check_options(args)
     model, path, moment = open_moment(args)
-    test = data.of_model(args, model, path).split("test")
+    source = data.of_model(args, model, path)
+    test = source.split("test")
     photo = photos.find(args.photo, *test, model) if args.photo else None
     if photo and not args.json:  # JSON has its own way with control characters
         photo = photo._replace(title=visible(photo.title))
@@ -201,7 +203,7 @@ def run(args: argparse.Namespace) -> None:
     if args.figures:
         return write_figures(t, args.figures, test)
     if args.html:
-        return write_page(model, path, shown, target, test, args.html)
+        return write_page(model, path, shown, target, source, args.html, moment)
     if sys.stdin.isatty() and sys.stdout.isatty():
         from cnn.explain.terminal import screen
 
@@ -259,7 +261,7 @@ def open_moment(args: argparse.Namespace) -> tuple["Sequential", "Path", str]:
 
     if args.model:
         return *options.open_model(args.model), ""
-    moment = args.moment or ("finished" if args.html else "early")
+    moment = args.moment or "early"
     return article.at_moment(moment), pretrained.path("cnn" if moment == "finished" else "early"), moment
 
 
@@ -342,21 +344,40 @@ def write_figures(t: "Trace", folder: str, test: "Split") -> None:
         pictures.write(figure, str(made / f"{name}.png"))
 
 
-def write_page(model: "Sequential", path: "Path", shown: "Photo", target: int | None, test: "Split", file: str) -> None:
-    """The page, in one file. Raises UsageError for a layer that the page's engine does not have."""
+def training_photos(source: "Source") -> "Split | None":
+    """The photos that the page learns from; None, said on stderr, where they cannot be read: it needs the test's."""
+    from cnn.errors import DataError
+
+    try:
+        return source.split("train")
+    except DataError as error:
+        options.log(f"note: the page will not learn from nothing: {error}")
+        return None
+
+
+def write_page(
+    model: "Sequential", path: "Path", shown: "Photo", target: int | None, source: "Source", file: str, moment: str
+) -> None:
+    """The page, in one file; of the article's network at all its moments, beginning with this one.
+
+    source: of test photos, and of those that the page learns from, if they can be read. Raises UsageError for a layer
+    that the page's engine does not have.
+    """
     import json
     from importlib import resources
     from pathlib import Path
 
-    from cnn import pretrained
+    from cnn import article, pretrained
     from cnn.commands.shared import files
     from cnn.explain.page import build
 
     dense, _ = options.open_model(str(pretrained.path("dense")))
     measured = resources.files("cnn.refresher") / "compare.json"
-    ours = Path(path) == pretrained.path("cnn") and measured.is_file()
+    ours = (moment or Path(path) == pretrained.path("cnn")) and measured.is_file()
     comparison = json.loads(measured.read_text("utf-8")) if ours else None
     own = None if shown.number else shown
-    page = build.page(model, dense, build.Example(shown.number, *test, comparison, own), target)
+    others = {name: model if name == moment else article.at_moment(name) for name in article.MOMENTS if moment}
+    example = build.Example(shown.number, *source.split("test"), comparison, own, training_photos(source))
+    page = build.page(model, dense, example, target, others)
     files.write(file, page)
     options.log(f"wrote {file}: {len(page.encode()):,} bytes, for any browser, without a network")

@@ -15,6 +15,7 @@ from cnn.explain.parts import Cursor, Num, ref
 from cnn.explain.path import Cell, Path
 from cnn.explain.terms import switch_name, win
 from cnn.explain.trace import Stage, Trace, is_relu
+from cnn.explain.voice import SAID
 from cnn.layers import Dense, Flatten, MaxPooling2D
 
 TRIES = 50  # cells of the first layer from which a path is begun, until one carries anything
@@ -46,19 +47,19 @@ def layer_links(t: Trace, way: Path, k: int) -> list[Link]:
     stage, (first, second) = t.stages[k], way.cells[k : k + 2]
     x, y = ref(stage.names["x"], first), ref(stage.names["y"], second)
     if kind_of(stage) == "flatten":
-        return [Link(y, x, "the same number", Num(1.0, kind="count"))]
+        return [Link(y, x, SAID["same"], Num(1.0, kind="count"))]
     if kind_of(stage) == "pool":
         window = (*(at - begin for at, begin in zip(first, path.corner(stage.layer, second), strict=False)), *second)
         switch = switch_name(stage, "win")
         return [Link(y, x, ref(switch, window), Num(float(win(t, stage)[window]), kind="count"))]
     if kind_of(stage) not in ("conv", "dense"):
-        return [Link(y, x, "the layer's own slope", Num(slope(stage.layer, t.get(stage, "x"), first, second)))]
+        return [Link(y, x, SAID["own"], Num(slope(stage.layer, t.get(stage, "x"), first, second)))]
     found, z = [], ref(stage.names["z"], second)
     if is_relu(stage):
         switch = ref(switch_name(stage, "open"), second)
         found = [Link(y, z, switch, Num(float(t.get(stage, "z")[second] > 0), kind="count"))]
     elif y != z:
-        found = [Link(y, z, "the bend's slope", Num(slope(stage.layer.activation, t.get(stage, "z"), second, second)))]
+        found = [Link(y, z, SAID["bend"], Num(slope(stage.layer.activation, t.get(stage, "z"), second, second)))]
     kernel, place = stage.names["kernel"], path.weight(t, way, k)
     if k == first_stage(t):
         return [*found, Link(z, ref(kernel, place), x, parts.num(t, stage.names["x"], first))]

@@ -11,7 +11,8 @@ Terminal, page and figures take words and terms from here; a step is changed, or
                 "formula": ..., "sentence": {...} or null, "also": [{...}], "by": "c", "top": 0,
                 "code": ["Conv2D.forward", "im2col_into"], "twin": "B8"}, ...],   M, G, L, S and T (training) at the end
      "numbers": {"digits": 4, "least": 3, "most": 9, "formats": {kind: {style, sign, digits, relative, small, unit}}},
-     "colours", "tolerances", "causes", "lab": {sizes, strides, paddings, presets, toy}, "keys": [[keys, help], ...]}
+     "colours", "tolerances", "causes", "said",
+     "lab": {sizes, strides, paddings, presets, toy}, "keys": [[keys, help], ...]}
 Sentences are described in sentences.py, formats in voice.py. by: the ranges whose partial sums
 are shown ("c": one for each channel); top: how many of the largest terms are shown, before the
 rest in one line (0: all).
@@ -313,7 +314,7 @@ def as_json(t: Trace, step: Step) -> dict:
         "sentence": found.sentence and found.sentence.as_json(),
         "also": [one.as_json() for one in found.also],
     }
-    other = {"code": [code.name for code in found.code], "twin": twin(t, step).id if step.id[0] in "FB" else ""}
+    other = {"code": [code.name for code in found.code], "twin": twin(t, step).id if step.id[0] in "FBRC" else ""}
     return step._asdict() | words | {"formula": found.text} | sentences_ | other
 
 
@@ -324,8 +325,14 @@ def for_page(t: Trace) -> dict:
     numbers = {"digits": voice.DIGITS, "least": voice.LEAST_DIGITS, "most": voice.MOST_DIGITS, "formats": formats}
     return {
         "schema": SCHEMA,
-        "steps": [as_json(t, step) for step in [*steps(t), *beside, Step("T", "train", -1)]],
+        "steps": [as_json(t, step) for step in [*tour(t), *beside, Step("T", "train", -1)]],
         "numbers": numbers,
-        **{"colours": voice.COLOURS, "tolerances": voice.TOLERANCES, "causes": CAUSES, "lab": voice.lab_json()},
+        **{
+            "colours": voice.COLOURS,
+            "tolerances": voice.TOLERANCES,
+            "causes": CAUSES,
+            "said": voice.SAID | {"heads": voice.CHAIN_HEADS},
+            "lab": voice.lab_json(),
+        },
         "keys": [[key.keys, key.help] for key in voice.keys_of("page")],
     }

@@ -3,15 +3,19 @@
 `questions(t, seed)` draws them for any network; `judge` says whether an answer is right: at its
 printed digits, also where it was computed from the printed figures. `missed` names the term that
 a wrong answer left out, or whose sign it turned.
+
+The page asks the same (page/quiz.js): it gets the kinds and the words from here (`for_page`),
+and draws by the same rule (`draw`).
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn.checks import known
-from cnn.explain import chain, parts, path, voice
+from cnn.explain import chain, formulas, parts, path, voice
 from cnn.explain.formulas import Step, find_step, formula, tour
 from cnn.explain.parts import Cursor, Num, ref
 from cnn.explain.path import Path
@@ -22,6 +26,28 @@ from cnn.explain.views.scene import factor_num, window_cells
 SCHEMA = "cnn-explain-quiz/1"
 FEW = 9  # terms that one adds up by hand
 RETURNS = ("flatten", "flatten-back", "pool-back", "conv-dx", "dense-dx")  # their sentences are about the cell before
+
+WORDS = {  # what a question says, for terminal and page
+    "place": "{entry} becomes {out}[n]; {formula}. n = ?",
+    "goes on": "Of these {count} cells which one goes on as {entry}?",
+    "gets": "Of these {count} cells which one gets the gradient {entry}?",
+    "RELU": "{out} = max(0, {factors}) = ?",
+    "less": "{out} = {start} - {factors} = ?",
+    "times": "{out} = {factors} = ?",
+    "one product": "One product of {out}: {factors} = ?",
+    "one channel": "The {count} products of input channel {channel} for {out}: their sum = ?",
+    "all": "{out} = the sum of these = ?",
+    "others": "the {count} others",
+    "bias": "bias {entry}",
+    "missing": "{name} = {number} is missing",
+    "turned": "{name} = {number} has the other sign",
+    "sign": "the sign: minus times minus is plus, minus times plus is minus",
+    "whole": "a whole number",
+    "choice": "a number from 1 to {count}",
+    "fixed": "to {count} decimals",
+    "significant": "to {count} digits",
+    "range": "expected a whole number from 1 to {count}, got {answer}",
+}
 
 
 class Question(NamedTuple):
@@ -43,40 +69,48 @@ def questions(t: Trace, seed: int = 0, only: str | None = None, cursor: Cursor |
     """A question for each step of the tour that has one, or for one step; the seed decides what is asked of it."""
     asked = [find_step(t, only)] if only else tour(t)
     way = Path(known(chain.looked_at(t, asked[0], cursor).cells))
-    rng = np.random.default_rng(seed)
-    return [question for step in asked if (question := ask(t, way, step, rng))]
+    return [question for step in asked if (question := ask(t, way, step, seed))]
 
 
-def ask(t: Trace, way: Path, step: Step, rng: np.random.Generator) -> Question | None:
-    """The question of one step on the path; None where it computes nothing."""
+def draw(seed: int, step: Step, what: str, count: int) -> int:
+    """A whole number below count: by SHA-256, so that every step draws for itself, and the page what Python draws."""
+    return int(hashlib.sha256(f"{seed} {step.id} {what}".encode()).hexdigest()[:8], 16) % count
+
+
+def asked_of(t: Trace, step: Step) -> str:
+    """What is asked of a step: "place", "cell", "RELU", "less", "times" or "SUM"; "" where it computes nothing."""
     sentence = formula(t, step).sentence
-    if sentence is None or step.kind == "im2col":
+    if sentence is None or step.kind in ("im2col", "flatten-back"):
+        return ""
+    if step.kind in ("flatten", "pool", "pool-back"):
+        return "place" if step.kind == "flatten" else "cell"
+    return sentence.operator or ("less" if sentence.start else "times")
+
+
+def ask(t: Trace, way: Path, step: Step, seed: int) -> Question | None:
+    """The question of one step on the path; None where it computes nothing."""
+    if not (kind := asked_of(t, step)):
         return None
-    terms = evaluate(
-        sentence, Tensors(t), dict(zip([name for name, _ in sentence.places], place(t, way, step), strict=True))
-    )
-    out = ref(sentence.out.tensor, terms.index)
-    if step.kind in ("flatten", "flatten-back"):
-        return zin_row(step, terms) if step.kind == "flatten" else None
-    if step.kind in ("pool", "pool-back"):
-        return which_cell(t, way, step, out)
-    if sentence.operator == "SUM":
-        return one_product(t, step, terms, rng) if rng.integers(2) else total(t, step, terms, out, rng)
-    if sentence.operator == "RELU":
-        name, z = factor(t, terms, 0, 0)
-        return Question(
-            step, f"{out} = max(0, {name}) = ?", ((name, z),), "", parts.num(t, sentence.out.tensor, terms.index)
-        )
+    sentence = known(formula(t, step).sentence)
+    at = zip([name for name, _ in sentence.places], place(t, way, step), strict=True)
+    terms = evaluate(sentence, Tensors(t), dict(at))
+    if kind == "place":
+        return new_place(step, terms)
+    if kind == "cell":
+        return which_cell(t, way, step)
+    if kind == "SUM":
+        return (one_product if draw(seed, step, "product?", 2) else total)(t, step, terms, seed)
     given = tuple(factor(t, terms, k, 0) for k in range(len(sentence.factors)))
-    if sentence.start:
-        names = [name for name, _ in given]
-        start = parts.num(t, sentence.start.tensor, terms.index, "gradient")
+    out, factors = ref(sentence.out.tensor, terms.index), " x ".join(name for name, _ in given)
+    if kind == "RELU":
+        answer = parts.num(t, sentence.out.tensor, terms.index)
+        return Question(step, WORDS[kind].format(out=out, factors=factors), given, "", answer)
+    if kind == "less":
+        start = parts.num(t, known(sentence.start).tensor, terms.index, "gradient")
         minus = tuple((f"- {name}", one._replace(value=-one.value)) for name, one in given)
-        asked = f"{out} = {ref(sentence.start.tensor, terms.index)} - {names[0]} = ?"
-        return Question(
-            step, asked, ((ref(sentence.start.tensor, terms.index), start), *minus), "add", number(t, terms)
-        )
-    return Question(step, f"{out} = {' x '.join(name for name, _ in given)} = ?", given, "multiply", number(t, terms))
+        asked = WORDS[kind].format(out=out, start=start.ref, factors=factors)
+        return Question(step, asked, ((start.ref, start), *minus), "add", number(t, terms))
+    return Question(step, WORDS[kind].format(out=out, factors=factors), given, "multiply", number(t, terms))
 
 
 def place(t: Trace, way: Path, step: Step) -> tuple[int, ...]:
@@ -100,20 +134,17 @@ def factor(t: Trace, terms: Terms, k: int, flat: int) -> tuple[str, Num]:
     return ref(name, index), parts.count(float(Tensors(t)[name][index]))
 
 
-def zin_row(step: Step, terms: Terms) -> Question:
+def new_place(step: Step, terms: Terms) -> Question:
     """Which number of the row a cell becomes."""
     name, index = terms.entry(0, 0)
-    asked = f"{ref(name, index)} becomes {terms.sentence.out.tensor}[n]; {terms.sentence.text}. n = ?"
-    sizes = [
-        next((size for letter, size in axis if letter == one), 0)
-        for axis in terms.sentence.out.index[:1]
-        for one in terms.at
-    ]
+    out = terms.sentence.out
+    asked = WORDS["place"].format(entry=ref(name, index), out=out.tensor, formula=terms.sentence.text)
+    sizes = [next((size for letter, size in out.index[0] if letter == one), 0) for one in terms.at]
     shares = tuple((f"{at} * {size}", parts.count(at * size)) for at, size in zip(index, sizes, strict=True))
     return Question(step, asked, shares, "add", parts.count(terms.index[0]))
 
 
-def which_cell(t: Trace, way: Path, step: Step, out: str) -> Question:
+def which_cell(t: Trace, way: Path, step: Step) -> Question:
     """Which cell of a pooling window wins, or gets the gradient."""
     stage, cell = t.stages[step.stage], way.cells[step.stage + 1]
     x = t.get(stage, "x")
@@ -124,48 +155,45 @@ def which_cell(t: Trace, way: Path, step: Step, out: str) -> Question:
         (f"{n}: {ref(stage.names['x'], one)}", parts.num(t, stage.names["x"], one) if inside(one) else Num(0.0))
         for n, one in enumerate(cells, 1)
     )
-    role, verb = ("y", "goes on as") if step.kind == "pool" else ("dy", "gets the gradient")
-    asked = f"Of these {len(cells)} cells which one {verb} {ref(stage.names[role], cell)}?"
+    role, words = ("y", "goes on") if step.kind == "pool" else ("dy", "gets")
+    asked = WORDS[words].format(count=len(cells), entry=ref(stage.names[role], cell))
     return Question(step, asked, given, "", parts.count(int(t.get(stage, "winners")[cell]) + 1), len(cells))
 
 
-def one_product(t: Trace, step: Step, terms: Terms, rng: np.random.Generator) -> Question:
+def one_product(t: Trace, step: Step, terms: Terms, seed: int) -> Question:
     """One product of a sum: one that is not 0, where there is one."""
     live = np.flatnonzero(terms.terms)
-    n = int(rng.choice(live)) if len(live) else 0
+    n = int(live[draw(seed, step, "product", len(live))]) if len(live) else 0
     given = tuple(factor(t, terms, k, n) for k in range(2))
     kind = parts.kind_of_tensor(terms.sentence.out.tensor, "product")
-    asked = f"One product of {ref(terms.sentence.out.tensor, terms.index)}: {' x '.join(name for name, _ in given)} = ?"
+    out = ref(terms.sentence.out.tensor, terms.index)
+    asked = WORDS["one product"].format(out=out, factors=" x ".join(name for name, _ in given))
     return Question(step, asked, given, "multiply", Num(float(terms.terms.flat[n]), kind=kind))
 
 
-def total(t: Trace, step: Step, terms: Terms, out: str, rng: np.random.Generator) -> Question:
+def total(t: Trace, step: Step, terms: Terms, seed: int) -> Question:
     """A sum of at most ten numbers: all products, those of one channel, or the largest ones and the others together."""
-    sentence, kind = terms.sentence, parts.kind_of_tensor(terms.sentence.out.tensor, "product")
+    sentence, flat = terms.sentence, terms.terms.reshape(-1)
+    kind, out = parts.kind_of_tensor(sentence.out.tensor, "product"), ref(sentence.out.tensor, terms.index)
     named = lambda n: " x ".join(factor(t, terms, k, int(n))[0] for k in range(2))
-    flat, places, words = terms.terms.reshape(-1), np.arange(terms.terms.size), formula(t, step)
-    if words.by == "c" and len(flat) > FEW:
-        c = int(rng.integers(terms.terms.shape[-1]))
-        chosen = places.reshape(terms.terms.shape)[..., c].reshape(-1)
+    if formula(t, step).by == "c" and len(flat) > FEW:
+        c = draw(seed, step, "channel", terms.terms.shape[-1])
+        chosen = np.arange(len(flat)).reshape(terms.terms.shape)[..., c].reshape(-1)
         given = tuple((named(n), Num(float(flat[n]), kind=kind)) for n in chosen)
-        asked = f"The {len(chosen)} products of input channel {c} for {out}: their sum = ?"
-        return Question(
-            step,
-            asked,
-            given,
-            "add",
-            Num(float(flat[chosen].sum()), kind=parts.kind_of_tensor(sentence.out.tensor, "total")),
-        )
+        asked = WORDS["one channel"].format(count=len(chosen), channel=c, out=out)
+        answer = Num(float(flat[chosen].sum()), kind=parts.kind_of_tensor(sentence.out.tensor, "total"))
+        return Question(step, asked, given, "add", answer)
     live = [int(n) for n in terms.order() if flat[n]]
-    few = live[:FEW] if len(flat) > FEW else list(range(len(flat)))
+    few = (live or list(range(len(flat))))[:FEW] if len(flat) > FEW else list(range(len(flat)))
     given = tuple((named(n), Num(float(flat[n]), kind=kind)) for n in few)
     if len(live) > len(few):
         others = float(np.delete(flat, few).sum())
-        given += ((f"the {len(live) - len(few)} others", Num(others, kind=kind)),)
+        given += ((WORDS["others"].format(count=len(live) - len(few)), Num(others, kind=kind)),)
     if sentence.start:
         index = tuple(terms.at[letter] for axis in sentence.start.index for letter, _ in axis)
-        given += ((f"bias {ref(sentence.start.tensor, index)}", parts.num(t, sentence.start.tensor, index)),)
-    return Question(step, f"{out} = the sum of these = ?", given, "add", number(t, terms))
+        start = parts.num(t, sentence.start.tensor, index)
+        given += ((WORDS["bias"].format(entry=start.ref), start),)
+    return Question(step, WORDS["all"].format(out=out), given, "add", number(t, terms))
 
 
 # ---- answers
@@ -175,7 +203,7 @@ def judge(question: Question, answer: str, digits: int = voice.DIGITS) -> bool:
     """Whether this answer is right, as far as the number asked for is printed. ValueError for what is no number."""
     given = question.answer._replace(value=float(answer))
     if question.choices and not (given.value.is_integer() and 1 <= given.value <= question.choices):
-        raise ValueError(f"expected a whole number from 1 to {question.choices}, got {answer}")
+        raise ValueError(WORDS["range"].format(count=question.choices, answer=answer))
     return given.text(digits) in {one.text(digits) for one in right(question, digits)}
 
 
@@ -189,26 +217,27 @@ def right(question: Question, digits: int) -> Iterator[Num]:
 
 
 def precision(question: Question, digits: int) -> str:
-    """How the answer is printed: to 5 decimals, to 4 digits, a whole number."""
+    """How the answer is printed: to 5 decimals, to 4 digits, a whole number; or between which numbers to choose."""
+    if question.choices:
+        return WORDS["choice"].format(count=question.choices)
     form = voice.FORMATS[question.answer.kind]
-    how = {"fixed": "decimals", "significant": "digits"}.get(form.style)
-    return f"to {form.digits + (digits if form.relative else 0)} {how}" if how else "a whole number"
+    return WORDS.get(form.style, WORDS["whole"]).format(count=form.digits + (digits if form.relative else 0))
 
 
 def missed(question: Question, answer: str, digits: int = voice.DIGITS) -> str:
     """What a wrong answer did: the term that it left out or took with the wrong sign; "" where neither explains it."""
     given, exact = float(answer), question.answer.value
     if question.ways == "multiply" and judge(question, str(-given), digits):
-        return "the sign: minus times minus is plus, minus times plus is minus"
+        return WORDS["sign"]
     if question.ways != "add":
         return ""
     printed = [one.text(digits) for _, one in question.terms]
     rounded = [one for one in (question.answer, *dict(question.terms).values()) if one.kind != "count"]
     rounded.append(question.answer._replace(value=given))
     slack = sum(last_place(one.text(digits)) for one in rounded)
-    turns = ((1, "is missing"), (2, "has the other sign"))
+    turns = ((1, "missing"), (2, "turned"))
     found = [
-        (abs(exact - times * one.value - given), f"{name} = {text} {said}")
+        (abs(exact - times * one.value - given), WORDS[said].format(name=name, number=text))
         for (name, one), text in zip(question.terms, printed, strict=True)
         for times, said in turns
         if abs(one.value) > slack
@@ -236,3 +265,8 @@ def as_json(t: Trace, asked: list[Question], seed: int, digits: int) -> dict:
     ]
     about = {"schema": SCHEMA, "photo": t.number, "source": t.source, "moment": t.moment or None}
     return about | {"target": t.class_names[t.target], "seed": seed, "digits": digits, "questions": keys}
+
+
+def for_page(t: Trace) -> dict:
+    """What the page needs to ask the same: what is asked of each step, the words, how many terms are few."""
+    return {"few": FEW, "words": WORDS, "asked": {step.id: asked_of(t, step) for step in formulas.tour(t)}}

@@ -71,6 +71,12 @@ def parsed(text: str) -> float:
     return float(text.removesuffix(" %"))
 
 
+def count(n: int) -> str:
+    """two, three, ...; from ten on figures"""
+    words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    return words[n] if n < len(words) else str(n)
+
+
 def article(name: str) -> str:
     """a Sandal, an Ankle boot"""
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
@@ -91,6 +97,23 @@ TOLERANCES = {
     "slope": 1e-5,  # a measured slope and the gradient, of the gradient
     "sample": 1e-8,  # measured slopes and gradients of a tensor, of the gradients' norm
 }
+
+
+# What is said of a ReLU's way back and of the chain rule. {} is a number, or a name of a number.
+SAID = {
+    "same": "the same number",
+    "bend": "the bend's slope",
+    "own": "the layer's own slope",
+    "nothing": "{} is 0: this path carries nothing",
+    "path": "this path: {}, one of {} paths from this weight to the loss;",
+    "all": "all of them add up to {}",
+    "through": "through {}: {} x {}",
+    "others": "through all its other cells",
+    "closed": "closed: {} of all {} numbers; there no slope passes",
+}
+
+
+CHAIN_HEADS = ["slope", "product", "of", "by the next: its name"]
 
 
 # ---- the lab
@@ -158,7 +181,7 @@ KEYS = (
     Key("arrows", "move the cell (Shift: by 5)"),
     Key("[ ]", "filter, map or unit"),
     Key("{ }", "input channel", "terminal"),
-    Key("{ }", "input channel, input or tap", "page"),
+    Key("{ }", "input channel, input or weight", "page"),
     Key("PageUp PageDown", "previous, next layer"),
     Key("f b", "forward, backward step of this layer"),
     Key("j", "jump to the largest number"),
@@ -168,7 +191,7 @@ KEYS = (
     Key("i", "choose a photo", "page"),
     Key("m", "mirror the photo"),
     Key("< >", "shift the photo by a pixel"),
-    Key("M", "untrained, early, finished", "terminal"),
+    Key("M", "the network untrained, early, finished"),
     Key("e", "explain another class", "terminal"),
     Key("g", "gradient check of this weight"),
     Key("G", "gradient check of all tensors"),
@@ -189,6 +212,8 @@ KEYS = (
     Key("+ -", "play faster, slower"),
     Key("y", "the command that prints this step", "terminal"),
     Key("y", "copy the address of this step", "page"),
+    Key("q", "ask before a number is shown", "page"),
+    Key("P", "present: one step fills the screen", "page"),
     Key("?", "this help"),
     Key("q", "quit", "terminal"),
 )

@@ -57,43 +57,43 @@ through | {layer} | {layer}: {type}
   One number of this layer, where it is largest.{inactive}
 dlogits | p - y | the error at the output
   = dlogits[k] = p[k] - y[k]
-  d before a name is its gradient, the slope of the loss: how much the loss would grow if that number grew by 1.
-  Minus: more of it lowers the loss. At the logits it is what the network said minus what it should say.
-dense-dkernel | {layer} weights | {layer}: the gradient of its weights
+  d before a name is its slope (in books: gradient): how many times as far as that number the loss would move, if
+  it moved a little. Minus: more of it lowers the loss. At the logits: what the network said minus what it should.
+dense-dkernel | {layer} weights | {layer}: the slopes of its weights
   = {dW}[{n},{u}] = {x}[{n}] * {dz}[{u}]
   = {db}[{u}] = {dz}[{u}]
   = {dz}[{u}] = {dy}[{u}] * {open}[{u}]
-  A weight carries one input to one unit. Its gradient: what came in, times how much the unit matters ({dz}).
+  A weight carries one input to one unit. Its slope: what came in, times how much the unit matters ({dz}).
 relu-back | {layer} ReLU | {layer}: back through the ReLU
   = {dz}[{at}] = {dy}[{at}] * {open}[{at}]
-  What was open passed unchanged, so its gradient comes back unchanged. What was closed passed nothing: its
-  gradient is 0. In the formula open is 1 where z is above 0, else 0.
-dense-dx | {layer} input | {layer}: the gradient of its input | top=6
+  What was open passed unchanged, so its slope comes back unchanged. What was closed passed nothing: its
+  slope is 0. In the formula open is 1 where z is above 0, else 0.
+dense-dx | {layer} input | {layer}: the slopes of its input | top=6
   = {dx}[{n}] = SUM({u}:{units}) {W}[{n},{u}] * {dz}[{u}]
   This input went to {units} units. It shares in what each of them does to the loss, by the same weights.
 flatten-back | unflatten | {layer}: back into maps
   = {dx}[{rsc}] = {dy}[{flat}]
-  Nothing is computed: each gradient goes back to the cell its number came from.
+  Nothing is computed: each slope goes back to the cell its number came from.
 pool-back | {layer} | {layer}: back to the winners
   = {dx}[r,s,f] = SUM(i:{OH}, j:{OW}) {dy}[i,j,f] * {win}[{u_of}, {v_of}, i, j, f]
-  Only the largest number of each window went on, so only that cell gets the gradient; the others, which changed
+  Only the largest number of each window went on, so only that cell gets the slope; the others, which changed
   nothing, get 0. {win}[u,v,i,j,f] is 1 where the cell (u,v) of the window (i,j) won, else 0.
-conv-dkernel | {layer} weight | {layer}: the gradient of one weight | top=5
+conv-dkernel | {layer} weight | {layer}: the slope of one weight | top=5
   = {dW}[u,v,c,f] = SUM(i:{OH}, j:{OW}) {x}[{i}, {j}, c] * {dz}[i,j,f]
   = {db}[f] = SUM(i:{OH}, j:{OW}) {dz}[i,j,f]
   = {dz}[i,j,f] = {dy}[i,j,f] * {open}[i,j,f]
-  The same weight was used at {places} places. Its gradient adds up over all of them: what it was multiplied with,
+  The same weight was used at {places} places. Its slope adds up over all of them: what it was multiplied with,
   times how much the result there matters.
-conv-dx | {layer} input | {layer}: the gradient of its input | by=uv
+conv-dx | {layer} input | {layer}: the slopes of its input | by=uv
   = {dx}[r,s,c] = SUM(u:{kh}, v:{kw}, f:{F}) {dz}[{i_of}, {j_of}, f] * {W}[u,v,c,f]
   The cell lay under up to {windows} windows, each time under another weight; each sends its share back. Seen from
   the cell they come in reverse order: so books rotate the filter by 180 degrees.
 through-back | {layer} | {layer}: {type}, backward
   : the layer's own backward
-  One number of the gradient that goes on, where it is largest.
-input-gradient | learning | the input's gradient, and one step of learning | by=uv
+  One of the slopes that go on, where it is largest.
+input-gradient | learning | the input's slopes, and one step of learning | by=uv
   : w_new = w - learning rate * dW        (plain gradient descent, SGD)
-  Every weight takes a small step against its gradient: the loss goes down. Training repeats this.
+  Every weight takes a small step against its slope: the loss goes down. Training repeats this.
 chain | chain rule | the chain rule: one path, all its numbers
   : {dW}[along the path] = product of all slopes on it
   Move one number a little: the next moves so many times as far, which is its slope, and so on up to the loss. So
@@ -103,10 +103,10 @@ im2col | im2col | {layer}: im2col, the convolution as one product
   = {columns}[i,j,u,v,c] = {x}[{i}, {j}, c]
   Each window is laid flat as one row. Then the whole convolution is one matrix product, which computers do very
   fast. Backward, col2im adds each row back to where it came from.
-check | check | {layer}: is the gradient right?
+check | check | {layer}: is the slope right?
   : dLoss/dw = (L(w+h) - L(w-h)) / 2h, nearly
-  A gradient is a slope. So move the weight a little up and a little down, run the whole network forward, and
-  compare. Nothing of backward is used for that.
+  Move the weight a little up and a little down, run the whole network forward, and compare with the slope that
+  backward found. Nothing of backward is used for that. Books call it a gradient check.
 lab | lab | convolution lab
   : out = ceil(in / stride) with 'same', ceil((in - k + 1) / stride) with 'valid'
   Change the filter, its size, the stride and the padding, and see what comes out. Of an odd number of zeros the
@@ -115,7 +115,7 @@ shift | mirror, shift | moved, mirrored, rearranged: two networks
   A convolution finds the same things wherever they are; but Flatten numbers the places, and Dense has other
   weights for each. So how much does moving a photo matter?
 train | training | learning, one step at a time
-  Each weight moves against its own gradient. With one photo the network learns only this one, and soon too well;
+  Each weight moves against its own slope. With one photo the network learns only this one, and soon too well;
   real training takes a fresh batch at each step.
 """
 

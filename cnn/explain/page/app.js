@@ -3,11 +3,12 @@
 
 const App = (() => {
   const { $, settings, words, maps, paint, mosaic, size, put } = Show;
-  const { A, STEP, STEPS, ALL, MAX_SHIFT, stageOf, layerOf, focusOf, shapeAt } = State;
+  const { A, STEP, STEPS, ALL, MAX_SHIFT, wayOf, stageOf, layerOf, focusOf, shapeAt } = State;
   const LABS = ALL.filter((id) => !STEPS.includes(id));
   // Where PageUp and PageDown stop: the first step of each layer, each way, beside padding.
   const LAYERS = STEPS.filter((id, n) => STEP[id].kind !== "padding" && !STEPS.slice(0, n)
-    .some((other) => other[0] === id[0] && STEP[other].stage === STEP[id].stage && STEP[other].kind !== "padding"));
+    .some((other) => wayOf(other) === wayOf(id) && STEP[other].stage === STEP[id].stage
+      && STEP[other].kind !== "padding"));
   const box = (step) => $("live-" + step);
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -30,7 +31,7 @@ const App = (() => {
     const open = [...target.querySelectorAll("details[open]")].map((d) => d.dataset.table);
     for (const id of maps.keys()) if (id.startsWith(step + "-")) maps.delete(id);
     settings.prefix = step + "-";
-    views[step] = { micro: [], ...(step in Labs.views ? Labs.views[step](A) : Steps.view(step)) };
+    views[step] = { micro: [], ...(step in Labs.views ? Ask.lab(step) : Ask.view(step)) };
     put(target, views[step].html);
     target.querySelectorAll("canvas").forEach((canvas) => paint(canvas.id));
     target.querySelectorAll("details").forEach((d) => { d.open = open.includes(d.dataset.table); });
@@ -45,27 +46,32 @@ const App = (() => {
   let drawn = null; // the gradients that the pictures of the whole network show
 
   // Two stages show one step each, the five labs are always there; what is out of sight is drawn when it comes into
-  // sight.
-  function draw() {
+  // sight. In pieces.
+  function* drawing() {
     if (document.documentElement.matches(".failed")) return; // no computed number is shown then
     const { step } = A.S;
-    if (step[0] in last) last[step[0]] = step;
-    for (const id of STEPS) $("step-" + id).hidden = id !== last[id[0]];
+    if (wayOf(step) in last) last[wayOf(step)] = step;
+    for (const id of STEPS) $("step-" + id).hidden = id !== last[wayOf(id)];
     for (const id of [last.F, last.B, ...LABS]) {
       stale.add(id);
-      if (id === step || visible.has(id) || (id[0] in last && !views[id])) drawStep(id);
+      if (id === step || visible.has(id) || (wayOf(id) in last && !views[id])) {
+        drawStep(id);
+        yield;
+      }
     }
     for (const link of document.querySelectorAll("[data-step]"))
       if (link.dataset.step === step) link.setAttribute("aria-current", "step");
       else link.removeAttribute("aria-current");
     for (const way of "FB") if (views[last[way]]) $("now-" + way).textContent = `${last[way]}: ${views[last[way]].say}`;
     if (drawn !== A.G) { // a moved cursor changes none of these
-      drawVerdict();
-      drawNetwork();
       drawn = A.G;
+      drawVerdict();
+      yield* drawingNetwork();
     }
     setMicro(null);
+    for (const after of App.afterDraw) after();
   }
+  const draw = () => Engine.finish(drawing());
 
   function redraw() { drawn = null; draw(); }
 
@@ -74,8 +80,9 @@ const App = (() => {
     const changes = [S.mirror && "mirrored", S.parts && `${S.parts} swapped`,
       (S.dx || S.dy) && `moved ${S.dx} right, ${S.dy} down`, A.edited && "weights changed"].filter(Boolean).join(", ");
     const known = label === null ? "" : `, label ${name[label]}: ${predicted === label ? "correct" : "WRONG"}`;
-    $("verdict").textContent = `${State.titleOf(S.photo)}${changes && ` (${changes})`}: model says ${name[predicted]} `
-      + `${Show.number(A.T.p[predicted], "probability")}${known}`;
+    const who = A.moment ? `${A.moment} network` : "model";
+    $("verdict").textContent = `${State.titleOf(S.photo)}${changes && ` (${changes})`}: ${who} says `
+      + `${name[predicted]} ${Show.number(A.T.p[predicted], "probability")}${known}`;
     const sure = label !== null && target !== label && S.target === null
       ? ` The network is so sure of ${name[label]} that its own `
       + `slopes are almost 0. So the tour asks: what would change if this were ${A.articled[target]}?` : "";
@@ -88,13 +95,14 @@ const App = (() => {
   }
 
   // What flows through the network: canvas net-3 shows what layer 2 puts out, net-d3 its slopes.
-  function drawNetwork() {
+  function* drawingNetwork() {
     for (const canvas of document.querySelectorAll("canvas[data-net]")) {
       const k = Number(canvas.dataset.net), n = A.net.layers.length, { names } = A.net.layers[Math.max(0, k - 1)];
       const [ahead, back] = k === 0 ? ["x", "dx"] : k === n ? ["p", "dlogits"] : [names.y, names.dy];
       const shape = shapeAt(k), [H, W, C] = shape.length === 3 ? shape : [1, 1, Engine.size(shape)];
       const slopes = canvas.id.startsWith("net-d");
       mosaic(canvas, A.tensor(slopes ? back : ahead).data, H, W, C, Math.ceil(Math.sqrt(C)), slopes);
+      yield;
     }
   }
 
@@ -120,7 +128,7 @@ const App = (() => {
 
   // The number at the place of the pointer; of a cell under the window its product too.
   function sayCell(step, m, i, j, tap) {
-    const line = $("now-" + step[0]), micro_ = views[step]?.micro.find((one) => one.tap === tap);
+    const line = $("now-" + wayOf(step)), micro_ = views[step]?.micro.find((one) => one.tap === tap);
     if (!line || i < 0 || j < 0 || i >= m.H || j >= m.W) return;
     const name = m.caption.split(",")[0], v = Show.form(m)(Show.value(m, i, j));
     line.textContent = `${name} at row ${i}, column ${j}: ${v}${micro_ ? ` (${micro_.say})` : ""}`;
@@ -129,7 +137,7 @@ const App = (() => {
   let micro = null, timer = null, pending = null, spoken = 0;
   function setMicro(n) {
     const { step } = A.S, { micro: list, say: sentence } = views[step], end = list.length - 1;
-    const slider = $("scrub-" + step[0]);
+    const slider = $("scrub-" + wayOf(step));
     micro = n === null || end < 0 ? null : Math.max(0, Math.min(end, n));
     if (slider) Object.assign(slider, { max: end + 1, value: micro === null ? 0 : micro + 1, disabled: end < 0 });
     light(step, micro === null ? "none" : list[micro].tap);
@@ -138,7 +146,7 @@ const App = (() => {
 
   // The newest sentence on the screen; to a screen reader at most one a second.
   function say(text) {
-    const line = $("now-" + A.S.step[0]);
+    const line = $("now-" + wayOf(A.S.step));
     if (line) line.textContent = text;
     clearTimeout(pending);
     pending = setTimeout(() => { $("speech").textContent = text; spoken = Date.now(); },
@@ -208,6 +216,7 @@ const App = (() => {
   // change: new values of the state, or of the path: path: [place, cell]; back: the same, but what lies behind stays;
   // weight: [layer, place in its kernel]; tap: [layer, n]. push: Back returns to before. show: bring it into sight.
   function set(change, { push = false, show = false } = {}) {
+    if ("moment" in change) return void Moments.choose(change.moment);
     const S = A.S, before = S.step, stepChanged = "step" in change && change.step !== before;
     if (timer) play();
     const moves = { path: State.move, back: State.moveBack, weight: State.setWeight, tap: State.setTap };
@@ -240,11 +249,11 @@ const App = (() => {
     (function some(left) {
       if (A.P !== P) return;
       for (const end = performance.now() + 60; left > 0 && performance.now() < end; left--) State.step(A.S.lr);
-      say(`${steps - left} of ${steps} steps of gradient descent: loss ${size(A.loss)}`);
+      say(`${steps - left} of ${Show.counted(steps, "step")} of gradient descent: loss ${size(A.loss)}`);
       if (left) return void setTimeout(some, 0, left);
       A.S.target = A.target;
       draw();
-      say(`loss ${size(A.loss)} after ${A.losses.length - 1} steps`);
+      say(`loss ${size(A.loss)} after ${Show.counted(A.losses.length - 1, "step")}`);
     })(steps);
   }
 
@@ -323,7 +332,7 @@ const App = (() => {
   const arrow = (di, dj) => (e) => move(di * (e.shiftKey ? 5 : 1), dj * (e.shiftKey ? 5 : 1));
   const slide = (by) => set({ dx: clamp(A.S.dx + MAX_SHIFT + by, 2 * MAX_SHIFT + 1) - MAX_SHIFT }, { push: true });
   const goIfThere = (step) => (ALL.includes(step) ? go(step) : say("this network has no such step"));
-  const twin = (way) => A.S.step[0] === way && go(STEP[A.S.step].twin);
+  const twin = (way) => wayOf(A.S.step) === way && go(STEP[A.S.step].twin);
 
   const KEYS = {
     n: () => go(nextStep(1)), p: () => go(nextStep(-1)),
@@ -344,6 +353,7 @@ const App = (() => {
     d: moreDigits,
     a: play, w: slideWindow, "+": () => pace(A.S.pace / 1.5), "-": () => pace(A.S.pace * 1.5),
     j: () => { State.largest(); set({}); },
+    M: () => (A.moment ? set({ moment: Moments.next() }) : say("this network is known at one moment only")),
     y: copyLink,
     "?": () => $("help").showModal(),
   };
@@ -354,7 +364,7 @@ const App = (() => {
   function onKey(e) {
     const home = e.target.closest(".lab"), press = e.key === " " && e.target.closest("button, summary, a");
     const cell = e.target.closest("table.grid td");
-    const typing = e.target.closest("input, select, textarea, dialog, #paper");
+    const typing = e.target.closest("input:not([type=radio]), select, textarea, dialog, #paper");
     if (!App.keysOn || press || typing || e.ctrlKey || e.altKey || e.metaKey || !KEYS[e.key]) return;
     if (!home && SCROLLING.test(e.key)) return;
     e.preventDefault();
@@ -376,6 +386,7 @@ const App = (() => {
     cells[to].focus();
   }
 
-  return { A, KEYS, keysOn: true, box, watcher, views, draw, redraw, set, go, reveal, light, pointAt, setMicro, say,
-    pace, onKey, homeStep, settle };
+  // afterDraw: what else is to be brought up to date when the step has been drawn.
+  return { A, KEYS, keysOn: true, afterDraw: [], box, watcher, views, drawing, draw, redraw, set, go, reveal, light,
+    pointAt, setMicro, say, pace, onKey, homeStep, settle, drawStep };
 })();

@@ -5,7 +5,7 @@ const Backward = (() => {
   const { html, words, number, fixed, signed, grad, size, percent, whole } = Show;
   const { cell, total, table, sums, grid, pair, equation, bar, map, stage } = Show;
   const { nameOf, cellOf, show, exactly, openWord, bends, controls, rate, select, button, tap, place, channel } = Parts;
-  const { pick, channelMap, isMap, around, boxOf, totalRows, sayTotal, largest } = Parts;
+  const { pick, channelMap, isMap, around, boxOf, totalRows, sayTotal, largest, opens } = Parts;
   const { A } = State;
   const { add } = Terms;
   const zeros = (t) => t.reduce((n, v) => n + (v === 0), 0);
@@ -40,7 +40,7 @@ const Backward = (() => {
       rows.push([nameOf(z), html`${show(z)} <small>${l.activation.name === "relu" ? openWord(z.value) : ""}</small>`]);
     }
     return { html: html`${controls(inputOf(k), place(k + 1, "unit"))}${sums(nameOf(e.out), rows)}${allProducts(l, k)}
-      <p>${whole(none)} of ${whole(all.length)} weights of this layer (${percent(none / all.length)}) have a gradient of
+      <p>${whole(none)} of ${whole(all.length)} weights of this layer (${percent(none / all.length)}) have a slope of
       exactly 0: their input was 0 or their unit was closed. This photo teaches them nothing.</p>`,
     say: `${nameOf(e.out)}: ${show(came)} times ${show(slope)} is ${show(e.out)}`, micro: sayTotal(e) };
   }
@@ -118,7 +118,7 @@ const Backward = (() => {
     const { l, k, step, e, at: { u, v, f, c: ch } } = view, g = l.window, live = e.terms.filter((t) => t.product !== 0);
     const [x, d] = e.sentence.factors.map((one) => one.tensor), none = e.terms.length - live.length;
     const t = live.length ? largest(e, step.top, ["row i", "column j"], ({ scope }) => [scope.i, scope.j], live)
-      : { html: html`<p>No product is live: this weight has a gradient of exactly 0.</p>`, shown: [], micro: [] };
+      : { html: html`<p>No product is live: this weight has a slope of exactly 0.</p>`, shown: [], micro: [] };
     const where = controls(tap(k), g.C > 1 && channel(k, "channel"), place(k + 1, "filter").slice(-1));
     const looked = (n) => t.shown.map(({ factors }) => cellOf(factors[n]));
     const box = g.sh === 1 && g.sw === 1 ? { box: [u - g.top, v - g.left, g.OH, g.OW] } : {};
@@ -128,7 +128,7 @@ const Backward = (() => {
     if (none) rows.unshift([`${none} products are 0`, causes(l, k, e)]);
     return { html: html`${where}${stage(pair(from, channelMap(d, f, { taps: looked(1) })),
       html`${t.html}${sums("the sum", rows)}`)}
-      ${controls(button("g", "Check this gradient by moving the weight"))}`,
+      ${controls(button("g", "Check this slope by moving the weight"))}`,
     say: `${nameOf(e.out)}: ${live.length} of ${e.terms.length} products are not zero, sum ${show(e.out)}`,
     micro: [...t.micro, ...sayTotal(e)] };
   }
@@ -149,7 +149,7 @@ const Backward = (() => {
 
   // The slope of one cell of the input twice: what each window sends back, and what a filter turned by 180 degrees
   // collects.
-  function convInput({ l, k }) {
+  function convInput({ l, k, e }) {
     const g = l.window, out = Terms.entry(l.names.dx, A.S.path[k], A.tensor), [r, s, ch] = out.at;
     const f = A.S.path[k + 1][2];
     const shares = sharesOf(l, out.at), turned = [...shares].reverse(), plain = g.sh === 1 && g.sw === 1;
@@ -170,7 +170,7 @@ const Backward = (() => {
     const own = channelMap(l.names.dx, ch, { sel: [r, s], pick: pick(k) });
     return { html: html`${controls(place(k, "channel"))}${pair(own, cells)}${both}
       <p>${plain ? turnedWords : stridedWords} ${whole(g.F * live.length)} of ${whole(g.F * shares.length)} products
-      land on this cell.</p>${sums("the sum", rows)}`,
+      land on this cell.</p>${sums("the sum", rows)}${opens(e)}`,
     say: `${nameOf(out)}: ${grad(sum(shares))} by scattering${plain ? `, ${grad(sum(turned))} by gathering` : ""}`,
     micro: [...shares.map((one) => sayShare(one, g)), { tap: "z", say: `is ${nameOf(out)}, ${show(out)}` }] };
   }
@@ -201,7 +201,7 @@ const Backward = (() => {
     const loss = (v) => number(v, "loss"), change = (v) => `change ${grad(v - A.loss)}`;
     const promised = `${change(one)}; the slope promised ${grad(-lr * g * g)}`;
     const count = whole(A.net.params.reduce((n, name) => n + A.P[name].length, 0));
-    const rows = [["w", exactly(w.value)], ["− learning rate × gradient", `${lr} × ${grad(g)} = ${grad(lr * g)}`],
+    const rows = [["w", exactly(w.value)], ["− learning rate × slope", `${lr} × ${grad(g)} = ${grad(lr * g)}`],
       ["= new w", cell(exactly(next), { cls: "total" })], ["loss before", loss(A.loss)],
       ["loss, this weight moved", html`${loss(one)} <small>${promised}</small>`],
       [`loss, all ${count} moved`, cell(html`${loss(all)} <small>${change(all)}</small>`, { cls: "total" })]];
@@ -209,7 +209,7 @@ const Backward = (() => {
       + `becomes ${loss(all)} when all weights step` };
   }
 
-  function update() {
+  function update({ e }) {
     const k = State.kernels()[0], isRow = A.net.shapes.x.length !== 3, at = A.S.path[0];
     const [r, s, ch] = isRow ? Path.cellAt(at[0], A.shape) : at, slope = Terms.entry("dx", at, A.tensor);
     const look = (name, note) => channelMap(name, ch, { note, sel: [r, s],
@@ -220,7 +220,8 @@ const Backward = (() => {
     return { html: html`${controls(place(0, A.shape[2] > 1 ? "colour" : ""), weight, rate("lr", A.S.lr))}
       ${pair(look("x"), look("dx", "how the loss would change with each pixel"))}
       ${sums("one pixel", [["x", fixed(A.T.x[slope.flat])], [nameOf(slope), show(slope)]])}
-      ${sums(`one step of gradient descent on ${learning.name}`, learning.rows)}
+      ${e?.sentence.operator ? opens(e) : ""}
+      ${sums(`one step of learning for ${learning.name}`, learning.rows)}
       ${controls(button("t", "Take this step"), button("T", "A hundred of them"),
         button("u", "Back to the loaded weights"))}`, say: learning.say };
   }

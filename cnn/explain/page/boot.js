@@ -1,82 +1,9 @@
-// The start: unpack what the file carries, prove it, and only then let the page come alive.
+// The start: only when the page has proved itself it comes alive; and what the hand does.
 "use strict";
 
 (() => {
-  const $ = (id) => document.getElementById(id), text = (id) => $(id).textContent;
+  const $ = (id) => document.getElementById(id);
   const root = document.documentElement;
-
-  // ---- the self-check
-
-  async function unpack() {
-    const data = JSON.parse(text("trace")), raw = {};
-    for (const [id, { width }] of Object.entries(data.blocks)) raw[id] = await Proof.block(text(id), width);
-    const tensors = (id) => Proof.unpack(raw[id], data.blocks[id]);
-    return { data, raw, photos: raw["photo-bytes"], weights: tensors("weights"), full: tensors("full"),
-      baseline: data.baseline && tensors("baseline") };
-  }
-
-  // The bytes that the file carries are those that Python wrote.
-  function proveBytes(file, report) {
-    for (const [name, raw] of Object.entries(file.raw))
-      report.equal(`SHA-256 of ${name}`, Proof.sha256(raw), file.data.blocks[name].sha256);
-  }
-
-  // Everything that Python found for one photo, computed again.
-  function prove(file, report, record) {
-    const { net, baseline, classes } = State.A, P = file.weights, { target, number } = record, { photos } = file.data;
-    const label = `photo ${number}`, x = State.photo(number);
-    const carried = file.photos.at(photos.indexOf(record) - photos.length); // the labels are the last bytes of all
-    report.equal(`label of ${label}`, record.label, carried < classes.length ? carried : null);
-    const T = net.forward(P, x);
-    Proof.splitTies(report, net, T, record, label);
-    const G = net.backward(P, T, target);
-    Proof.checkPhoto(report, net, T, G, baseline && baseline.forward(file.baseline, x), record, label);
-    if (number === (file.data.full.photo.number ?? 0)) proveInFull(file, report, record, { net, P, T, G, target });
-  }
-
-  // Of one photo every number is compared, and every printed one.
-  function proveInFull(file, report, record, pass) {
-    const label = `photo ${record.number}`;
-    for (const key of ["label", "predicted", "target", "loss"])
-      report.equal(`${label} ${key}`, file.data.full[key], record[key]);
-    for (const [name, tensor] of Object.entries(file.full))
-      report.tensor(`${label} ${name}`, pass.T[name] || pass.G[name], tensor);
-    pass.tensor = Terms.tensors(pass);
-    for (const cell of document.querySelectorAll("td[data-ref]")) checkCell(report, cell, pass);
-  }
-
-  // A printed number of the tables against the value here. data-ref: an entry "z1[19,11,7]", or a sentence with some of
-  // its letters fixed, "F6 i=3 j=4 f=9 c=5".
-  function checkCell(report, cell, pass) {
-    const { ref, format } = cell.dataset;
-    report.equal(`the table's ${ref}`, Show.number(valueOf(ref, pass), format), cell.textContent);
-  }
-
-  function valueOf(ref, { tensor }) {
-    if (ref.endsWith("]")) {
-      const at = ref.lastIndexOf("[");
-      return Terms.entry(ref.slice(0, at), ref.slice(at + 1, -1).split(",").map(Number), tensor).value;
-    }
-    const [id, ...letters] = ref.split(" "), at = letters.map((one) => one.split("="));
-    const places = Object.fromEntries(at.map(([letter, n]) => [letter, Number(n)]));
-    return Terms.add(Terms.evaluate(State.STEP[id].sentence, tensor, places).terms.map((t) => t.product));
-  }
-
-  function fail(reasons) {
-    for (const e of document.querySelectorAll(".derived")) e.replaceChildren(Object.assign(document.createElement("p"),
-      { textContent: "Hidden, because the self-check failed." }));
-    root.classList.add("failed");
-    const message = `SELF-CHECK FAILED: this file is not what was written. ${reasons.length} `
-      + `comparison${reasons.length === 1 ? "" : "s"} failed. First: ${reasons[0]}. No computed number is shown.`;
-    $("alarm").textContent = $("report").textContent = message;
-    $("alarm").hidden = false;
-  }
-
-  function passed(file, report) {
-    $("report").textContent = `self-check ok: ${file.data.photos.length} photos, ${report.count.toLocaleString("en")} `
-      + `comparisons, largest difference ${report.largest.toExponential(1)}, weights sha256 `
-      + `${file.data.blocks.weights.sha256.slice(0, 16)}…`;
-  }
 
   // ---- what the hand does
 
@@ -101,21 +28,27 @@
       Show.readTheme();
       App.redraw();
     });
+    // On paper all steps stand below each other: with the numbers of the present photo, network and path.
+    window.addEventListener("beforeprint", () => State.ALL.forEach(App.drawStep));
     window.addEventListener("resize", () => Show.reachable(document));
     for (const step of document.querySelectorAll("[id^=step-]")) App.watcher.observe(step);
   }
 
-  function onAddress() {
-    if (location.hash === State.address() || !State.read(location.hash)) return;
-    State.compute();
-    App.draw();
-    App.reveal();
+  async function onAddress() {
+    const moment = Moments.named(location.hash), turned = moment !== State.A.moment;
+    if (turned && !await Moments.turn(moment)) return;
+    if (turned) State.turn();
+    const moved = location.hash !== State.address() && State.read(location.hash);
+    if (moved) State.compute();
+    if (moved || turned) App.draw();
+    if (turned) Moments.shown();
+    if (moved) App.reveal();
   }
 
   // Where the address of a fresh page points: a step, or a section, which the browser looked for before it was filled.
   function land() {
     if (!location.hash) return;
-    if (/=|^#(step-)?([FB]\d+|[LMGTS])$/.test(location.hash)) return App.reveal("instant");
+    if (/=|^#(step-)?([FBR]\d+|[CLMGTS])$/.test(location.hash)) return App.reveal("instant");
     App.settle();
     const place = $(location.hash.slice(1));
     if (place) place.scrollIntoView({ block: "start", behavior: "instant" });
@@ -179,6 +112,7 @@
   function onChange(e) {
     const t = e.target, { set: key, edit, index } = t.dataset;
     if (t.id === "number") return choosePhoto();
+    if (t.name === "moment") return App.set({ moment: t.value });
     if (t.id === "keys") return void (App.keysOn = t.checked);
     if (edit && Number.isFinite(t.valueAsNumber)) {
       State.edit(edit, Number(index), t.valueAsNumber);
@@ -249,45 +183,34 @@
       Show.photo($(`sheet-${n}`), State.photo(n).map((v) => Math.round(v / State.A.scale)), State.A.shape);
   }
 
-  const breath = () => new Promise((done) => { setTimeout(done); });
-
-  // First the bytes and the photo that the page is about; then it comes alive, and proves the other photos one by one.
+  // The bytes and the photo that the page is about are proved first; then it comes alive, and proves all other photos.
   async function start() {
     root.classList.add("js");
-    const failures = [];
     try {
-      const report = new Proof.Report(1e-9, failures), file = await unpack(), { photos, full } = file.data;
-      proveBytes(file, report);
-      if (failures.length) return fail(failures); // wrong weights: nothing else is worth a comparison
-      State.carry(file);
       Show.readTheme();
-      const main = photos.find(({ number }) => number === (full.photo.number ?? 0));
-      prove(file, report, main);
-      if (failures.length) return fail(failures);
-      live(file);
-      await breath();
-      for (const record of photos) if (record !== main) {
-        prove(file, report, record);
-        if (failures.length) return fail(failures);
-        $("report").textContent = `self-check: ${photos.indexOf(record) + 1} of ${photos.length} photos so far`;
-        await breath();
-      }
-      passed(file, report);
-      root.classList.add("ready");
+      if (!await Moments.begin(JSON.parse($("trace").textContent), drawSheet)) return;
+      const moment = Moments.named(location.hash);
+      if (moment !== State.A.moment && !await Moments.turn(moment)) return;
+      await live(Moments.present());
     } catch (error) {
-      fail([...failures, `${error.name}: ${error.message}`]);
+      Moments.stop(error);
     }
   }
 
-  function live(file) {
-    State.start();
+  async function live(file) {
+    await Proof.slowly(State.starting());
+    Ask.wire(); // before the first drawing, to which they add
+    Present.wire();
+    await Proof.slowly(App.drawing());
     wire();
-    drawSheet(file);
-    App.draw();
+    Nothing.wire();
     if ($("paper")) Own.wire();
+    if ($("school")) Learn.wire(file.data);
     root.classList.add("alive");
     land();
     if (document.readyState !== "complete") window.addEventListener("load", land, { once: true });
+    await Proof.breath();
+    Moments.shown();
   }
   setTimeout(start); // after the first paint
 })();

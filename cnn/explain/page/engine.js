@@ -6,123 +6,14 @@
 
 const Engine = (() => {
   const Bend = typeof Activations === "undefined" ? require("./activations.js") : Activations;
+  const { geometry, conv, convBackward, pool, cellOf, poolBackward, dense, denseBackward, eachShare } =
+    typeof Products === "undefined" ? require("./products.js") : Products;
   const size = (shape) => shape.reduce((a, b) => a * b, 1);
-
-  // ---- windows
-
-  // How many windows of k cells fit when they advance by s, and how many zeros stand before and after: Keras' rule,
-  // which puts the smaller half of the padding first.
-  function windows(length, k, s, padding) {
-    if (padding === "valid") return { out: Math.floor((length - k) / s) + 1, before: 0, after: 0 };
-    const out = Math.ceil(length / s), total = Math.max((out - 1) * s + k - length, 0);
-    return { out, before: Math.floor(total / 2), after: total - Math.floor(total / 2) };
-  }
-
-  // Where the windows of a layer stand: input H x W x C, F maps out, windows of kh x kw that advance by sh, sw.
-  function geometry([H, W, C], F, [kh, kw], [sh, sw], padding) {
-    const rows = windows(H, kh, sh, padding), cols = windows(W, kw, sw, padding);
-    return { H, W, C, F, kh, kw, sh, sw, padding, OH: rows.out, OW: cols.out,
-      top: rows.before, bottom: rows.after, left: cols.before, right: cols.after };
-  }
-
-  // Calls visit(output cell, input cell, place in the window) for each pair that is real, not padding.
-  function eachTap(g, visit) {
-    for (let i = 0; i < g.OH; i++) for (let j = 0; j < g.OW; j++)
-      for (let u = 0; u < g.kh; u++) {
-        const r = i * g.sh + u - g.top;
-        if (r < 0 || r >= g.H) continue;
-        for (let v = 0; v < g.kw; v++) {
-          const c = j * g.sw + v - g.left;
-          if (c >= 0 && c < g.W) visit(i * g.OW + j, r * g.W + c, u * g.kw + v);
-        }
-      }
-  }
-
-  // z[i,j,f] = b[f] + sum over u,v,c of x_padded[i*sh + u, j*sw + v, c] * W[u,v,c,f]
-  function conv(g, x, W, b) {
-    const z = new Float64Array(g.OH * g.OW * g.F), { C, F } = g;
-    if (b) for (let o = 0; o < z.length; o++) z[o] = b[o % F];
-    eachTap(g, (out, cell, tap) => {
-      for (let c = 0; c < C; c++) {
-        const a = x[cell * C + c], w = (tap * C + c) * F, o = out * F;
-        if (a !== 0) for (let f = 0; f < F; f++) z[o + f] += a * W[w + f];
-      }
-    });
-    return z;
-  }
-
-  // dW[u,v,c,f] = sum over i,j of x_padded * dz;  db[f] = sum of dz;  dx: each product goes back to its cell.
-  function convBackward(g, x, W, dz) {
-    const { C, F } = g, dW = new Float64Array(W.length), db = new Float64Array(F), dx = new Float64Array(x.length);
-    for (let o = 0; o < dz.length; o++) db[o % F] += dz[o];
-    eachTap(g, (out, cell, tap) => {
-      for (let f = 0; f < F; f++) {
-        const d = dz[out * F + f];
-        if (d !== 0) for (let c = 0, q = cell * C, w = tap * C * F + f; c < C; c++, q++, w += F) {
-          dW[w] += x[q] * d;
-          dx[q] += d * W[w];
-        }
-      }
-    });
-    return { dW, db, dx };
-  }
-
-  // The largest of each window, padding left out; of equal cells the first, row by row, wins.
-  function pool(g, x) {
-    const { C } = g, y = new Float64Array(g.OH * g.OW * C).fill(-Infinity), winner = new Int32Array(y.length);
-    eachTap(g, (out, cell, tap) => {
-      for (let c = 0, o = out * C, q = cell * C; c < C; c++, o++, q++) if (x[q] > y[o]) {
-        y[o] = x[q];
-        winner[o] = tap;
-      }
-    });
-    return { y, winner };
-  }
-
-  // Where in the input the cell m of the n-th window lies.
-  function cellOf(g, n, m) {
-    const c = n % g.C, at = (n - c) / g.C, i = Math.floor(at / g.OW), j = at % g.OW;
-    return ((i * g.sh + Math.floor(m / g.kw) - g.top) * g.W + j * g.sw + (m % g.kw) - g.left) * g.C + c;
-  }
-
-  function poolBackward(g, dy, winner) {
-    const dx = new Float64Array(g.H * g.W * g.C);
-    for (let n = 0; n < dy.length; n++) dx[cellOf(g, n, winner[n])] += dy[n];
-    return dx;
-  }
-
-  // ---- rows
-
-  // Along the last axis: z[m,u] = b[u] + sum over n of x[m,n] * W[n,u]
-  function dense([N, U], x, W, b) {
-    const z = new Float64Array((x.length / N) * U);
-    if (b) for (let o = 0; o < z.length; o++) z[o] = b[o % U];
-    for (let q = 0; q < x.length; q++) {
-      const o = Math.floor(q / N) * U, w = (q % N) * U;
-      if (x[q] !== 0) for (let u = 0; u < U; u++) z[o + u] += x[q] * W[w + u];
-    }
-    return z;
-  }
-
-  function denseBackward([N, U], x, W, dz) {
-    const dW = new Float64Array(W.length), db = new Float64Array(U), dx = new Float64Array(x.length);
-    for (let o = 0; o < dz.length; o++) db[o % U] += dz[o];
-    for (let q = 0; q < x.length; q++) {
-      const o = Math.floor(q / N) * U, w = (q % N) * U;
-      for (let u = 0; u < U; u++) {
-        dW[w + u] += x[q] * dz[o + u];
-        dx[q] += dz[o + u] * W[w + u];
-      }
-    }
-    return { dW, db, dx };
-  }
-
-  // Calls visit(input number, output number, share) for y = down @ x @ across^T in each of C channels.
-  function eachShare({ rows, columns, in: [, W, C] }, visit) {
-    rows.forEach((down, i) => columns.forEach((across, j) => {
-      for (const [r, a] of down) for (const [s, b] of across) for (let c = 0; c < C; c++)
-        visit((r * W + s) * C + c, (i * columns.length + j) * C + c, a * b);
-    }));
+  // A generator run to its end at once.
+  function finish(pieces) {
+    let one = pieces.next();
+    while (!one.done) one = pieces.next();
+    return one.value;
   }
 
   // Losses as training takes them: -log p[target], without ever taking a log of a vanishing p.
@@ -144,6 +35,8 @@ const Engine = (() => {
   function keep({ names }, G, { dW, db, dx }) {
     Object.assign(G, { [names.dkernel]: dW, [names.dx]: dx }, names.dbias ? { [names.dbias]: db } : {});
   }
+  // Slopes of parameters are added to those that are there, as of another photo of a batch.
+  const before = ({ names }, G) => [G[names.dkernel], names.dbias && G[names.dbias]];
 
   const OPERATIONS = {
     conv: {
@@ -152,7 +45,7 @@ const Engine = (() => {
         bendTo(l, R);
       },
       backward(l, R, P, G) {
-        keep(l, G, convBackward(l.window, R[l.names.x], P[l.names.kernel], bendBack(l, R, G)));
+        keep(l, G, convBackward(l.window, R[l.names.x], P[l.names.kernel], bendBack(l, R, G), ...before(l, G)));
       },
     },
     dense: {
@@ -161,7 +54,7 @@ const Engine = (() => {
         bendTo(l, R);
       },
       backward(l, R, P, G) {
-        keep(l, G, denseBackward(l.sides, R[l.names.x], P[l.names.kernel], bendBack(l, R, G)));
+        keep(l, G, denseBackward(l.sides, R[l.names.x], P[l.names.kernel], bendBack(l, R, G), ...before(l, G)));
       },
     },
     max: {
@@ -244,20 +137,29 @@ const Engine = (() => {
       this.shapes = shapesOf(this.layers, plan.shape);
     }
 
-    // The forward pass; `from` starts at that layer and takes what lies before it out of T.
-    forward(P, x, from = 0, T = {}) {
+    // The forward pass, layer by layer; `from` starts at that layer and takes what lies before it out of T.
+    *forwarding(P, x, from = 0, T = {}) {
       const R = { ...T, x };
-      for (const layer of this.layers.slice(from)) OPERATIONS[layer.op].forward(layer, R, P);
+      for (const layer of this.layers.slice(from)) {
+        OPERATIONS[layer.op].forward(layer, R, P);
+        yield;
+      }
       R.p = Bend.softmax(R[this.logits]).p;
       return R;
     }
 
-    // The gradient of -log p[target] for every tensor of the forward pass T.
-    backward(P, T, target) {
+    // The gradient of -log p[target] for every tensor of the forward pass T, layer by layer.
+    *backing(P, T, target) {
       const G = { dlogits: T.p.map((v, k) => v - (k === target ? 1 : 0)) };
-      for (const layer of [...this.layers].reverse()) OPERATIONS[layer.op].backward(layer, T, P, G);
+      for (const layer of [...this.layers].reverse()) {
+        OPERATIONS[layer.op].backward(layer, T, P, G);
+        yield;
+      }
       return G;
     }
+
+    forward(...given) { return finish(this.forwarding(...given)); }
+    backward(...given) { return finish(this.backing(...given)); }
 
     loss(T, target) { return lossOf(T[this.logits], target); }
 
@@ -288,6 +190,14 @@ const Engine = (() => {
       }
     }
 
+    // How much one number of what layer k puts out changes with one number that goes in, by the layer's own backward.
+    slope(P, T, k, first, second) {
+      const layer = this.layers[k], { dx, dy } = layer.names, G = { [dy]: new Float64Array(size(layer.out)) };
+      G[dy][second] = 1;
+      OPERATIONS[layer.op].backward(layer, T, P, G);
+      return G[dx][first];
+    }
+
     // One step of stochastic gradient descent for every number that is learned: w <- w - rate * dL/dw.
     sgd(P, G, rate) {
       for (const name of this.params) {
@@ -313,7 +223,7 @@ const Engine = (() => {
     return y;
   }
 
-  return { size, geometry, conv, convBackward, cellOf, softmax: Bend.softmax, Network, arrange };
+  return { size, finish, geometry, conv, convBackward, cellOf, softmax: Bend.softmax, OPERATIONS, Network, arrange };
 })();
 
 if (typeof module !== "undefined") module.exports = Engine;

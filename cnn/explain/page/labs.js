@@ -53,7 +53,7 @@ const Labs = (() => {
     const { k, s, pad, preset, toy, photo, path } = A.S, n = conv1(A), mine = learned(A) ? ["learned"] : [];
     const named = (v) => [v, v === "learned" ? `learned: ${A.net.layers[n].name} filter ${path[n + 1][2]}` : v];
     return controls(select("toy", "image", [["", State.titleOf(photo)], ["1", "a 5×5 toy"]], toy ? "1" : ""),
-      select("k", "kernel", CHOICES.sizes.map((v) => [v, `${v}×${v}`]), k),
+      select("k", "filter size", CHOICES.sizes.map((v) => [v, `${v}×${v}`]), k),
       select("s", "stride", CHOICES.strides.map((v) => [v, v]), s),
       select("pad", "padding", CHOICES.paddings.map((v) => [v, v]), pad),
       select("preset", "filter", [...Object.keys(CHOICES.presets), ...mine].map(named), preset));
@@ -78,8 +78,8 @@ const Labs = (() => {
       ${windowGrids(taps, k, k <= 3 ? ["window", "filter", "product"] : ["window", "filter"], "g-l")}
       ${sums("the sum", [[`${k * k} products`, exactly(taps.at(-1).running)],
         ["= result", total(exactly(e.out.value))]])}`,
-    say: `kernel ${k}, stride ${s}, padding ${pad}: ${g.OH} by ${g.OW}, zeros ${g.top} before and ${g.bottom} after; `
-      + `cell ${i}, ${j} is ${signed(e.out.value)}`, micro: Parts.sayTaps(taps) };
+    say: `filter ${k}×${k}, stride ${s}, padding ${pad}: ${g.OH} by ${g.OW}, zeros ${g.top} before and ${g.bottom} `
+      + `after; cell ${i}, ${j} is ${signed(e.out.value)}`, micro: Parts.sayTaps(taps) };
   };
 
   // ---- M: the same convolution as one matrix product
@@ -143,15 +143,15 @@ const Labs = (() => {
       : [tap(k), l.in[2] > 1 && channel(k, "channel"), place(k + 1, "filter").slice(-1)];
     const exact = (v) => number(v, "exact");
     const rows = [["w", exact(w.value)], ["L(w + h)", exact(r.plus)], ["L(w − h)", exact(r.minus)],
-      ["numeric: difference / 2h", grad(r.numeric)],
-      ["analytic: the sum of the backward pass", grad(r.analytic)], ["kinks between the two", r.kinks],
+      ["measured: difference / 2h", grad(r.numeric)],
+      ["from backward", grad(r.analytic)], ["kinks between the two", r.kinks],
       ["relative difference", cell(html`${r.relative.toExponential(1)} <small>${verdict(A, r)}</small>`,
         { cls: "total" })]];
     const layers = State.kernels().map((n) => [n, A.net.layers[n].name]);
     return { html: html`${controls(select("layer", "weight of", layers, k), where)}
       ${sums(`moving ${Parts.nameOf(w)} by h = ${r.h}`, rows)}${controls(button("G", "Check 40 of each tensor"))}
       <div id="sample" aria-live="polite">${A.sample}</div>`,
-    say: `numeric slope ${grad(r.numeric)}, analytic ${grad(r.analytic)}: ${verdict(A, r)}` };
+    say: `measured slope ${grad(r.numeric)}, from backward ${grad(r.analytic)}: ${verdict(A, r)}` };
   };
 
   // Which numbers of a tensor are checked: all of a small one, else the 20 with the largest gradients and 20 at random.
@@ -175,7 +175,7 @@ const Labs = (() => {
       const error = Math.sqrt(r.off / (r.norm || 1));
       return [r.name, r.good, r.kink, error.toExponential(1), done < all ? "…" : judge(r, error, P[r.name].length)];
     });
-    const head = ["tensor", "compared", "kinks, left out", "‖numeric − analytic‖ / ‖analytic‖", "verdict"];
+    const head = ["tensor", "compared", "kinks, left out", "‖measured − backward‖ / ‖backward‖", "verdict"];
     return table(`gradient check, ${done} of ${all} done`, head, cells);
   }
 
@@ -246,9 +246,11 @@ const Labs = (() => {
     const rows = A.classes.map((name, k) => [html`${name}${label(k)}`, ...nets.flatMap((p) => cells(p, k))]);
     const both = table("the same photo through two nets", ["class", ...names.flatMap((name) => [name, ""])], rows);
     const told = nets.map((p, n) => html`${n ? ", the dense net" : "This network"} says <b>${said(p)}</b>${known(p)}`);
+    const unequal = dense && A.moment && A.moment !== "finished"
+      ? " The dense net has finished its training, this network has not: choose finished above to compare them." : "";
     const picture = map("m-s", { caption: "what the network sees now", data: A.x, H: A.shape[0], W: A.shape[1],
       C: A.shape[2] });
-    return { html: html`${moves(A.S)}${pair(picture, html`<div>${both}<p>${told}.</p></div>`)}
+    return { html: html`${moves(A.S)}${pair(picture, html`<div>${both}<p>${told}.${unequal}</p></div>`)}
       ${sums("move it one more pixel to the right, and what stays", A.tried("carried", () => carried(A)))}
       <p>A convolution carries a shift over to the last bit. Pooling forgives little of it, and Flatten and Dense read
       positions. Nothing here carries over a mirror image.</p>`,
@@ -261,10 +263,10 @@ const Labs = (() => {
     const top = Math.max(...losses, 1e-9), steps = losses.length - 1;
     const at = (n, v) => [40 + (560 * n) / Math.max(1, steps), 150 - (130 * v) / top];
     const points = losses.map((v, n) => at(n, v).map((k) => k.toFixed(1)).join(",")).join(" ");
-    const about = `loss from ${size(losses[0])} to ${size(losses.at(-1))} in ${steps} steps`;
+    const about = `loss from ${size(losses[0])} to ${size(losses.at(-1))} in ${Show.counted(steps, "step")}`;
     return html`<svg viewBox="0 0 620 180" role="img" aria-label="${about}">
       <path d="M40 10V150H605" /><polyline points="${points}" />
-      <text x="40" y="172">0</text><text x="600" y="172" text-anchor="end">${steps} steps</text>
+      <text x="40" y="172">0</text><text x="600" y="172" text-anchor="end">${Show.counted(steps, "step")}</text>
       <text x="34" y="24" text-anchor="end">${top.toPrecision(2)}</text></svg>`;
   }
 
@@ -275,8 +277,8 @@ const Labs = (() => {
     const buttons = [button("t", "One step"), button("T", "A hundred steps"),
       button("u", "Back to the loaded weights")];
     return { html: html`${controls(rate("lr2", A.S.lr), ...buttons)}
-      <p>Loss for ${A.classes[A.target]} on this photo${note}: <b>${size(A.loss)}</b> after ${A.losses.length - 1}
-      ${A.losses.length === 2 ? "step" : "steps"}${A.edited ? ", with changed weights" : ""}. The network says
+      <p>Loss for ${A.classes[A.target]} on this photo${note}: <b>${size(A.loss)}</b> after
+      ${Show.counted(A.losses.length - 1, "step")}${A.edited ? ", with changed weights" : ""}. The network says
       ${A.classes[A.predicted]}, ${percent(A.T.p[A.predicted])}.</p>${A.losses.length > 1 ? curve(A.losses) : ""}`,
     say: `loss ${size(A.loss)}` };
   };

@@ -6,12 +6,13 @@ number it is (voice.FORMATS). The page computes all of these again when it opens
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnn.article import MOMENTS
 from cnn.checks import known
 from cnn.explain import formulas, views, voice
 from cnn.explain.formulas import Step
@@ -24,6 +25,7 @@ from kernels.geometry import window_geometry
 PAGE = Path(__file__).parent
 ENTRY = re.compile(r"(?!columns|lab\[)(?!.*:columns\[).+\[[\d,]+\]")  # what the page's engine has by the same name
 MARKS = {"pad": "padding", "won": "winner", "here": "chosen"}
+WAY = {"F": "F", "B": "B", "R": "B", "C": "B"}  # by a step's letter, the stage on which it stands
 GEOMETRY = [(*sizes, "same") for sizes in ((28, 3, 1), (28, 3, 2), (5, 3, 2), (28, 7, 1), (28, 2, 1))]
 GEOMETRY += [(28, 3, 2, "valid")]
 
@@ -141,7 +143,7 @@ class Stop:
 
     def head(self) -> str:
         """Title, explanation and formula; a lab has a larger title."""
-        title, tour = self.words.title, self.id[0] in "FB"
+        title, tour = self.words.title, self.id[0] in WAY
         title = title if tour or title.startswith(self.words.layer or " ") else title[0].upper() + title[1:]
         level = 3 if tour else 2
         heading = f"<b>{self.id}</b> {escape(title)}" if tour else escape(title)
@@ -177,7 +179,9 @@ def more(step: str, told: bool) -> str:
 def step_links(tour: dict[str, Stop], way: str) -> str:
     """The row of links to the steps of one way."""
     link = '<a href="#step-{0}" data-step="{0}"><b>{0}</b> {1}</a>'
-    return "".join(link.format(step, escape(stop.words.short)) for step, stop in tour.items() if step[0] == way)
+    return "".join(
+        link.format(step, escape(stop.words.short)) for step, stop in tour.items() if WAY.get(step[0]) == way
+    )
 
 
 def keys() -> str:
@@ -204,6 +208,25 @@ def source(name: str, function: Callable) -> str:
 
 
 # ---- text with numbers
+
+
+def moments(names: Sequence[str], begin: str) -> str:
+    """The switch between the moments of the network, in the bar; where there is but one, nothing."""
+    radio = '<label><input type="radio" name="moment" value="{0}"{1}> {0}</label>'
+    shown = "".join(radio.format(escape(name), " checked" * (name == begin)) for name in names)
+    head = "<legend>Network <kbd>M</kbd></legend>"
+    note = f'<small id="moment-note">{escape(MOMENTS.get(begin, ""))}</small>'
+    return f'<fieldset class="moments">{head}{shown}{note}</fieldset>' if len(names) > 1 else ""
+
+
+def moments_said(names: Sequence[str], begin: str) -> str:
+    """What the moments are, and whose numbers stand in the page without JavaScript."""
+    if len(names) < 2:
+        return ""
+    each = "; ".join(f"<strong>{escape(name)}</strong>, {escape(MOMENTS.get(name, ''))}" for name in names)
+    said = f"You can look at this network at {voice.count(len(names))} moments of its training: {each}."
+    tables = f"Without JavaScript all numbers are those of the {escape(begin)} one."
+    return f'<p>{said}<span class="static"> {tables}</span></p>'
 
 
 def target(t: Trace) -> str:
@@ -297,19 +320,24 @@ def comparison(found: dict | None) -> str:
     if not found:
         said = "For these networks no comparison on the whole test set has been made"
         return f"<p>{said}: <code>cnn compare</code> makes it.</p>"
+    groups: dict[str, list[dict]] = {}  # the four ways of a move together, as the sentences tell of them
+    for row in sorted(found["results"], key=lambda row: abs(row["dx"]) + abs(row["dy"])):
+        steps = abs(row["dx"]) + abs(row["dy"])
+        groups.setdefault(f"moved by {steps}, four ways" if steps else row["change"], []).append(row)
     names = found["networks"]
-    both = lambda score: (share(score), share(score["by_class"].get("Sandal")))
-    rows = [[row["change"], *(one for n in names for one in both(row[n]))] for row in found["results"] if not row["dy"]]
+    rows = [[change, *(one for name in names for one in shares(same, name))] for change, same in groups.items()]
     head = ["photos", *(f"{name}, {which}" for name in names for which in ("all", "sandals"))]
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in found["sentences"])
-    caption = f"right answers of {found['photos']:,} photos, in percent, with 95 % intervals"
-    measured = f"{table(caption, head, rows)}<ul>{said}</ul><p>{escape(found['why'])}</p>"
+    caption = f"right answers of {found['photos']:,} photos, in percent, by networks that have finished their training"
+    told = f"<details><summary>In sentences, with 95 % intervals</summary><ul>{said}</ul></details>"
+    measured = f"{table(caption, head, rows)}<p>{escape(found['why'])}</p>{told}"
     return f"<h3>What the whole test set says</h3>{measured}"
 
 
-def share(score: dict | None) -> Html:
-    """The cell of one score, with its interval."""
-    if not score:
-        return Html("<td></td>")
-    low, high = (f"{edge:.1%}".rstrip("%") for edge in score["interval"])
-    return Html(f"<td>{score['share']:.1%} <small>{low}–{high}</small></td>")
+def shares(rows: list[dict], name: str) -> list[str]:
+    """Two cells of one network: all photos and the sandals among them, from the lowest to the highest of these rows."""
+    cells = []
+    for scores in ([row[name] for row in rows], [row[name]["by_class"].get("Sandal") for row in rows]):
+        found = sorted(score["share"] for score in scores if score)
+        cells.append("–".join(dict.fromkeys(f"{100 * edge:.1f}" for edge in (found[:1] + found[-1:]))))
+    return cells

@@ -3,7 +3,7 @@
 
 const Parts = (() => {
   const { html, settings, number, fixed, signed, grad, whole, cell, total, table, sums, grid, equation, map,
-    addsTo } = Show;
+    maps, addsTo } = Show;
   const { A } = State;
 
   // ---- numbers and names
@@ -49,7 +49,7 @@ const Parts = (() => {
   const button = (key, text) => html`<button type="button" data-key="${key}">${text} <kbd>${key}</kbd></button>`;
   const tap = (k) => {
     const { kh, kw } = A.net.layers[k].window, [u, v] = A.S.taps[k];
-    return kh * kw > 1 && input(`tap:${k}`, kw > 1 ? `tap ${kw}u+v` : "tap u", kh * kw - 1, u * kw + v);
+    return kh * kw > 1 && input(`tap:${k}`, kw > 1 ? `weight ${kw}u+v` : "weight u", kh * kw - 1, u * kw + v);
   };
 
   // The place k of the path, axis by axis; last: what its last axis counts. behind: moved without what lies behind.
@@ -152,10 +152,28 @@ const Parts = (() => {
       rows.push(line);
       micro.push({ tap: "rest", say: `the other ${others.length} terms add ${part(rest)}` });
     }
-    return { shown, micro, html: table(caption, ["rank", ...from, a, `× ${b}`, "product", "running sum"], rows) };
+    const whole_ = others.length ? opens(e, from, where, terms) : "";
+    const list = table(caption, ["rank", ...from, a, `× ${b}`, "product", "running sum"], rows);
+    return { shown, micro, html: html`<div>${list}${whole_}</div>` };
+  }
+
+  // Every sum opens: all its terms, the largest first and the zeros in one line, in a table made when it is asked for.
+  function opens(e, from = e.sentence.ranges.map(([letter]) => letter),
+    where = ({ scope }) => from.map((letter) => scope[letter]), terms = e.terms) {
+    const name = `${settings.prefix}all`, part = forms(e.sentence)[0], caption = `${nameOf(e.out)}: all its products`;
+    const [a, b] = e.sentence.text.match(/\w+\[.*?\]/g).slice(-2);
+    maps.set(name, { list: () => {
+      const live = running(Terms.order({ terms }).filter((t) => t.product !== 0)), none = e.terms.length - live.length;
+      const rows = live.map((t, k) => [k + 1, ...where(t), ...t.factors.map(show), part(t.product), part(t.running)]);
+      const sum = live.at(-1)?.running ?? 0;
+      if (none) rows.push([`${whole(none)} are 0`, ...from.map(() => ""), "", "", part(0), part(sum)]);
+      return table(caption, ["rank", ...from, a, `× ${b}`, "product", "running sum"], rows);
+    } });
+    return html`<details data-table="${name}"><summary>Open the sum: all ${whole(e.terms.length)} products</summary>
+      <div></div></details>`;
   }
 
   return { kindOf, nameOf, cellOf, show, product, exactly, openWord, bends, running, id, controls, input, rate, edit,
     select, button, tap, place, channel, pick, channelMap, isMap, around, boxOf, feeds, windowGrids, runningRow,
-    sayTaps, totalRows, sayTotal, largest };
+    sayTaps, totalRows, sayTotal, largest, opens };
 })();

@@ -125,13 +125,17 @@ def activation(layer: Layer, function: Any) -> dict:
 
 
 def scaling(layer: Any, shape: tuple[int, ...]) -> dict:
-    """mean and deviation that are taken off and divided by; else factor and shift. One number, or as many as fit."""
+    """mean and deviation that are taken off and divided by; else factor and shift. One number, or as many as fit.
+
+    epsilon and momentum where training takes the batch's own mean and deviation.
+    """
     if isinstance(layer, Rescaling):
         return {"factor": layer.scale.ravel().tolist(), "shift": layer.offset.ravel().tolist()}
     if isinstance(layer, BatchNormalization):
         mean, variance = (layer.params[f"moving_{name}"].astype(np.float64) for name in ("mean", "variance"))
         deviation = np.sqrt(variance + layer.epsilon)
-        return {"mean": mean.tolist(), "deviation": deviation.tolist()}
+        learning = {"epsilon": layer.epsilon, "momentum": layer.momentum}
+        return {"mean": mean.tolist(), "deviation": deviation.tolist(), **learning}
     moments = layer.moments(1 + len(shape), np.float64)
     whole_mean, spread = (np.broadcast_to(one, (1, *shape)).ravel().tolist() for one in moments)
     return {"factor": spread, "shift": whole_mean} if layer.invert else {"mean": whole_mean, "deviation": spread}

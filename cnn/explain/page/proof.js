@@ -5,13 +5,40 @@
 const Proof = (() => {
   const Net = typeof Engine === "undefined" ? require("./engine.js") : Engine;
 
-  // Base64, strictly: a letter that does not belong there, or bits that no byte would show, are an error.
-  function bytes(base64) {
-    const text = base64.trim(), plausible = /^[A-Za-z\d+/]*={0,2}$/.test(text) && text.length % 4 === 0;
-    const plain = plausible ? atob(text) : "";
-    if (btoa(plain) !== text) throw new Error("the file is damaged: this is not base64");
-    return Uint8Array.from(plain, (letter) => letter.charCodeAt(0));
+  // Work in pieces: a generator that yields often; after each 30 ms the page may draw and listen.
+  const breath = () => new Promise((done) => { setTimeout(done); });
+  async function slowly(pieces) {
+    for (let end = performance.now() + 30; ;) {
+      const { done, value } = pieces.next();
+      if (done) return value;
+      if (performance.now() < end) continue;
+      await breath();
+      end = performance.now() + 30;
+    }
   }
+
+  // Base64, strictly: a letter that does not belong there, or bits that no byte would show, are an error.
+  const OFTEN = 16384; // numbers of a piece
+  const PIECE = 1 << 16; // letters, four of which are three bytes
+  function* decoding(base64) {
+    const text = base64.trim(), found = new Uint8Array(Math.ceil(text.length / 4) * 3);
+    let size = 0;
+    for (let from = 0; from < text.length; from += PIECE) {
+      const piece = text.slice(from, from + PIECE), plain = decoded(piece);
+      if (size !== (from / 4) * 3 || btoa(plain) !== piece) throw new Error("the file is damaged: this is not base64");
+      for (let n = 0; n < plain.length; n++) found[size++] = plain.charCodeAt(n);
+      yield;
+    }
+    return found.subarray(0, size);
+  }
+  function decoded(piece) {
+    try {
+      return atob(piece);
+    } catch {
+      return ""; // which is the text of no piece
+    }
+  }
+  const bytes = (base64) => Net.finish(decoding(base64));
 
   // SHA-256 as FIPS 180-4 writes it; the browser's own is not there on every page opened from a disk.
   // Its constants are the first 32 bits of the fractions of cube and square roots of the first primes.
@@ -21,7 +48,7 @@ const Proof = (() => {
   const K = Int32Array.from(primes, (p) => fraction(Math.cbrt(p)));
   const START = Int32Array.from(primes.slice(0, 8), (p) => fraction(Math.sqrt(p)));
 
-  function sha256(data) {
+  function* hashing(data) {
     const padded = new Uint8Array(((data.length + 72) >> 6) << 6), view = new DataView(padded.buffer);
     padded.set(data);
     padded[data.length] = 0x80;
@@ -34,6 +61,7 @@ const Proof = (() => {
         const p = w[i - 15], q = w[i - 2];
         w[i] = w[i - 16] + (turn(p, 7) ^ turn(p, 18) ^ (p >>> 3)) + w[i - 7] + (turn(q, 17) ^ turn(q, 19) ^ (q >>> 10));
       }
+      if (at % 16384 === 0) yield;
       let [a, b, c, d, e, f, g, h] = H;
       for (let i = 0; i < 64; i++) {
         const t1 = (h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + K[i] + w[i]) | 0;
@@ -44,36 +72,63 @@ const Proof = (() => {
     }
     return [...H].map((v) => (v >>> 0).toString(16).padStart(8, "0")).join("");
   }
+  const sha256 = (data) => Net.finish(hashing(data));
 
   // The bytes of a block of numbers: base64, then raw deflate, then each byte of a number back to its place; the file
   // has first all first bytes of the numbers, then all second ones, and so on, which deflates better.
   async function block(base64, width) {
     if (typeof DecompressionStream === "undefined")
       throw new Error("expected a browser that can unpack: Chrome 103, Firefox 113, Safari 16.4 or newer");
-    const packed = new Blob([bytes(base64)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-    const sorted = new Uint8Array(await new Response(packed).arrayBuffer()), count = sorted.length / width;
-    return sorted.map((_, n) => sorted[(n % width) * count + Math.floor(n / width)]);
+    const packed = new Blob([await slowly(decoding(base64))]).stream();
+    const unpacked = packed.pipeThrough(new DecompressionStream("deflate-raw"));
+    return slowly(placing(new Uint8Array(await new Response(unpacked).arrayBuffer()), width));
+  }
+  function* placing(sorted, width) {
+    const found = new Uint8Array(sorted.length), count = sorted.length / width;
+    for (let n = 0; n < count; n++) {
+      for (let place = 0; place < width; place++) found[n * width + place] = sorted[place * count + n];
+      if (n % OFTEN === 0) yield;
+    }
+    return found;
+  }
+
+  // A half (float16): sign, five digits of an exponent, ten of a fraction.
+  const POWERS = Array.from({ length: 32 }, (_, exponent) => 2 ** (exponent - 25));
+  function half(bits) {
+    const exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    const size = exponent ? (1024 + fraction) * POWERS[exponent] : fraction * POWERS[1];
+    return bits >> 15 ? -size : size;
   }
 
   // Python's numbers are little-endian in the file, whatever this machine prefers.
-  function numbers(raw, width) {
+  function* reading(raw, width) {
     const view = new DataView(raw.buffer), out = new Float64Array(raw.length / width);
-    const read = width === 8 ? (n) => view.getFloat64(8 * n, true) : (n) => view.getFloat32(4 * n, true);
-    for (let n = 0; n < out.length; n++) out[n] = read(n);
+    const read = { 2: (n) => half(view.getUint16(2 * n, true)), 4: (n) => view.getFloat32(4 * n, true),
+      8: (n) => view.getFloat64(8 * n, true) }[width];
+    for (let n = 0; n < out.length; n++) {
+      out[n] = read(n);
+      if (n % OFTEN === 0) yield;
+    }
     return out;
   }
 
   // {W1, b1, ...} out of one block: layout is a list of [name, shape].
-  function unpack(raw, { width, layout }) {
-    const all = numbers(raw, width), P = {};
+  function* unpacking(raw, { width, layout }) {
+    const all = yield* reading(raw, width), P = {};
     let at = 0;
     for (const [name, shape] of layout) P[name] = all.slice(at, (at += Net.size(shape)));
     if (at !== all.length) throw new Error(`expected ${at} numbers, got ${all.length}`);
     return P;
   }
+  const unpack = (raw, told) => Net.finish(unpacking(raw, told));
 
   function summary(t) {
-    return { sum: t.reduce((sum, v) => sum + v, 0), max: t.reduce((most, v) => Math.max(most, Math.abs(v)), 0) };
+    let sum = 0, max = 0;
+    for (let n = 0; n < t.length; n++) {
+      sum += t[n];
+      max = Math.max(max, Math.abs(t[n]));
+    }
+    return { sum, max };
   }
 
   // Everything compared so far: a number counts as its distance in units of max(1, the largest number of its tensor).
@@ -120,8 +175,9 @@ const Proof = (() => {
   const winnerBytes = (t) => Uint8Array.from({ length: 4 * t.length }, (_, n) => t[n >> 2] >> (8 * (n & 3)));
 
   // A photo's short record: for each tensor its sum and its largest size, the hash of the winners, and the loss.
-  function checkPhoto(report, net, T, G, dense, record, label) {
+  function* checkPhoto(report, { net, T, G }, dense, record, label) {
     for (const [name, [sum, max, length]] of Object.entries(record.tensors)) {
+      yield;
       const s = summary(T[name] || G[name]);
       report.close(`${label} max|${name}|`, s.max, max, max);
       report.close(`${label} sum of ${name}`, s.sum, sum, max * Math.sqrt(length));
@@ -134,7 +190,7 @@ const Proof = (() => {
     report.close(`${label} loss`, net.loss(T, record.target), record.loss, record.loss);
   }
 
-  return { bytes, block, sha256, numbers, unpack, summary, Report, splitTies, checkPhoto };
+  return { breath, slowly, bytes, block, hashing, sha256, unpacking, unpack, summary, Report, splitTies, checkPhoto };
 })();
 
 if (typeof module !== "undefined") module.exports = Proof;

@@ -57,7 +57,9 @@ const Show = (() => {
   const grad = (v) => number(v, "gradient");
   const size = (v) => number(v, "size");
   const percent = (v) => number(100 * v, "percent");
-  const whole = (v) => v.toLocaleString("en");
+  const whole = (v) => String(v).replace(/\B(?=(\d{3})+$)/g, ","); // 421,642
+
+  const counted = (n, noun) => `${whole(n)} ${noun}${n === 1 ? "" : "s"}`; // 1 step, 2 steps
 
   // What the shown figures add to, where it is not the shown value: rounding must not look like an error.
   function addsTo(figures, value, format) {
@@ -123,7 +125,7 @@ const Show = (() => {
   // ---- maps
 
   // m: {data, H, W, C, ch, caption, grad, sel: [i, j], box: [i, j, h, w], pad: rows of padding, taps, pick(i, j),
-  //     fills: a sliding window fills it; upTo: so far up to this cell;
+  //     bold: how thick the frame around sel is; fills: a sliding window fills it; upTo: so far up to this cell;
   //     other: [id of a map, (i, j) => the rectangle there that this cell has to do with]}
   function map(id, m) {
     const full = (one) => settings.prefix + one, name = full(id);
@@ -191,7 +193,7 @@ const Show = (() => {
     if (top || bottom || left || right) hatch(p, rows, cols);
     eachCell(m, (i, j, v) => { if (!(i * m.W + j > m.upTo)) paintCell(p, i, j, v); });
     if (m.box) outline(p, m.box, 3, [9, 5]);
-    if (m.sel) outline(p, [...m.sel, 1, 1], 4, []);
+    if (m.sel) outline(p, [...m.sel, 1, 1], m.bold || 4, []);
     for (const [i, j, h = 1, w = 1] of lit) outline(p, [i, j, h, w], 5, []);
   }
 
@@ -229,6 +231,13 @@ const Show = (() => {
     ctx.setLineDash([]);
   }
 
+  function fillPixel(data, n, [red, green, blue]) {
+    data[4 * n] = red;
+    data[4 * n + 1] = green;
+    data[4 * n + 2] = blue;
+    data[4 * n + 3] = 255;
+  }
+
   // All maps of the channels of a tensor beside each other, for the map of the network.
   function mosaic(canvas, data, H, W, C, columns, twoSided) {
     const rows = Math.ceil(C / columns), gap = C > 1 ? 1 : 0, ctx = canvas.getContext("2d");
@@ -241,7 +250,7 @@ const Show = (() => {
       const c = n % C, at = (n - c) / C;
       const i = Math.floor(at / W) + Math.floor(c / columns) * (H + gap), j = (at % W) + (c % columns) * (W + gap);
       const rgb = colour(dim ? Math.sqrt(Math.max(0, data[n]) / max) : data[n], dim ? 1 : max, twoSided);
-      image.data.set([...rgb, 255], 4 * (i * canvas.width + j));
+      fillPixel(image.data, i * canvas.width + j, rgb);
     }
     ctx.putImageData(image, 0, 0);
   }
@@ -252,7 +261,7 @@ const Show = (() => {
     canvas.width = W;
     canvas.height = H;
     for (let n = 0; n < H * W; n++)
-      image.data.set([0, 1, 2].map((k) => bytes[n * C + (C === 3 ? k : 0)]).concat(255), 4 * n);
+      fillPixel(image.data, n, C === 3 ? bytes.subarray(3 * n, 3 * n + 3) : [bytes[n * C], bytes[n * C], bytes[n * C]]);
     ctx.putImageData(image, 0, 0);
   }
 
@@ -282,12 +291,14 @@ const Show = (() => {
   }
 
   function fillTable(details) {
-    const m = maps.get(details.dataset.table), columns = Array.from({ length: m.W }, (_, j) => j);
+    const m = maps.get(details.dataset.table);
+    if (m.list) return put(details.querySelector("div"), m.list());
+    const columns = Array.from({ length: m.W }, (_, j) => j);
     const rows = Array.from({ length: m.H }, (_, i) => [i, ...columns.map((j) => form(m)(value(m, i, j)))]);
     put(details.querySelector("div"), table(m.caption, ["row", ...columns], rows));
   }
 
-  return { $, words, settings, maps, html, put, number, fixed, signed, grad, size, percent, whole, parse, addsTo, cell,
-    total, table, sums, reachable, grid, stage, pair, equation, bar, map, value, form, paint, mosaic, photo, numbers,
-    cellAt, fillTable, readTheme };
+  return { $, words, settings, maps, html, put, number, fixed, signed, grad, size, percent, whole, counted, parse,
+    addsTo, cell, total, table, sums, reachable, grid, stage, pair, equation, bar, map, value, form, paint, mosaic,
+    photo, numbers, cellAt, fillTable, readTheme };
 })();

@@ -4,10 +4,11 @@
 const State = (() => {
   const { words } = Show;
   const STEP = Object.fromEntries(words.steps.map((step) => [step.id, step]));
-  const ALL = Object.keys(STEP), STEPS = ALL.filter((id) => /\d/.test(id));
+  const ALL = Object.keys(STEP), STEPS = ALL.filter((id) => /\d|^C$/.test(id));
+  const wayOf = (id) => (/^[RC]/.test(id) ? "B" : id[0]); // F or B for a step of the tour, R and C lie on the way back
   const MAX_SHIFT = 6;
 
-  let file; // what the page carries: {data, weights, baseline, photos}
+  let file; // what the page carries of the present moment: {data, weights, full, baseline, photos}
   let memo = {};
   // What the views read: S the state; net; P parameters, x photo, T forward pass, G gradients, tensor(name) any of
   // these; tried() remembers costly extras.
@@ -34,26 +35,28 @@ const State = (() => {
     return indexOfMax(p.map((v, k) => (k === wanted ? -1 : v)));
   }
 
-  function compute() {
+  function* computing() {
     const S = A.S;
     A.label = S.photo === "own" ? null : record(S.photo).label;
     A.x = Engine.arrange(S.photo === "own" ? scaled(S.px) : photo(S.photo), A.shape, S);
-    A.dense = file.baseline && A.baseline.forward(file.baseline, A.x);
-    pass();
+    A.dense = file.baseline && (yield* A.baseline.forwarding(file.baseline, A.x));
+    yield* passing();
     A.losses = [A.loss];
   }
+  const compute = () => Engine.finish(computing());
 
-  // Forward and backward with the present weights.
-  function pass(target = A.S.target) {
+  // Forward and backward with the present weights; in pieces.
+  function* passing(target = A.S.target) {
     memo = {};
     A.sample = "";
-    A.T = A.net.forward(A.P, A.x);
+    A.T = yield* A.net.forwarding(A.P, A.x);
     A.predicted = indexOfMax(A.T.p);
     A.target = target === null ? chooseTarget(A.T.p, A.label) : target;
-    A.G = A.net.backward(A.P, A.T, A.target);
+    A.G = yield* A.net.backing(A.P, A.T, A.target);
     A.loss = A.net.loss(A.T, A.target);
     A.tensor = Terms.tensors(A);
   }
+  const pass = (target) => Engine.finish(passing(target));
 
   function step(rate) {
     A.net.sgd(A.P, A.G, rate);
@@ -87,13 +90,12 @@ const State = (() => {
   function focusOf(id) {
     const { kind, stage } = STEP[id];
     if (["input", "padding", "input-gradient"].includes(kind)) return 0;
-    return /(dx|-back)$/.test(kind) ? stage : clamped(stage) + 1;
+    return /(dx|-back)$/.test(kind) && kind !== "relu-back" ? stage : clamped(stage) + 1;
   }
 
   // The weight on the path: [u, v, c, f] of a convolution, [n, u] of a dense layer.
   function weightOf(k) {
-    const l = layers()[k], { path, taps } = A.S, from = path[k].at(-1), to = path[k + 1].at(-1);
-    return l.op === "conv" ? [...taps[k], from, to] : [from, to];
+    return Path.weight(layers()[k], A.S.path[k], A.S.path[k + 1]);
   }
   const kernelShape = (k) => A.net.shapes[layers()[k].names.kernel];
 
@@ -107,13 +109,13 @@ const State = (() => {
   // Moves one cell; all others follow, and so do the weights that join them.
   function move(k, cell) {
     const S = A.S;
-    S.path = Path.through(layers(), S.path, k, cell);
+    S.path = Path.moved(layers(), S.path, k, cell);
     joinTaps();
   }
 
   function joinTaps() {
     const { path, taps } = A.S;
-    layers().forEach((l, n) => { if (l.op === "conv") taps[n] = Path.tapOf(l, path, n) || taps[n]; });
+    layers().forEach((l, n) => { if (l.op === "conv") taps[n] = Path.weight(l, path[n], path[n + 1]).slice(0, 2); });
   }
 
   // Where the tour starts: at the cells that the library chose for this photo, as it does in the terminal; with a photo
@@ -121,7 +123,7 @@ const State = (() => {
   function spotlight() {
     const S = A.S, { start } = S.photo === "own" ? file.data.photos[0] : record(S.photo);
     S.path = start.map((cell) => [...cell]);
-    S.taps = layers().map((l) => l.window && [(l.window.kh - 1) >> 1, (l.window.kw - 1) >> 1]);
+    S.taps = [];
     joinTaps();
     const convs = kernels().slice(0, -1).filter((k) => layers()[k].op === "conv");
     S.layer = convs.at(-1) ?? kernels()[0] ?? 0;
@@ -143,19 +145,18 @@ const State = (() => {
     if (id === "G") return { w: weightOf(k), layer: k };
     if (["softmax", "dlogits", "shift", "train"].includes(kind)) return {};
     const tap = (n) => S.taps[n][0] * layers()[n].window.kw + S.taps[n][1];
-    if (kind === "input-gradient") {
-      const first = kernels()[0];
-      return { at, ...(first === undefined ? {} : { w: weightOf(first) }) };
-    }
+    if (["input-gradient", "chain"].includes(kind)) return { cells: S.path.map((cell) => cell.join(".")) };
     return { at, ...(kind === "conv" ? { c: S.path[k].at(-1), tap: tap(k) } : {}),
       ...(["dense", "logits", "through"].includes(kind) && l.in.length === 1 ? { from: S.path[k] } : {}) };
   }
 
   function address() {
     const S = A.S, letter = (px) => btoa(String.fromCharCode(...px)).replace(/\+/g, "-").replace(/\//g, "_");
-    const q = { photo: S.photo, ...(S.photo === "own" ? { px: letter(S.px) } : {}), step: S.step, ...shown(S.step),
+    const q = { photo: S.photo, ...(S.photo === "own" ? { px: letter(S.px) } : {}),
+      ...(A.moment ? { moment: A.moment } : {}), step: S.step, ...shown(S.step),
       ...(S.target === null ? {} : { target: S.target }) };
-    for (const key of ["dx", "dy", "mirror", "parts"]) if (S[key]) q[key] = S[key];
+    for (const key of ["dx", "dy", "mirror", "parts", "present"]) if (S[key]) q[key] = S[key];
+    if (S.quiz !== null) q.quiz = S.quiz;
     return "#" + Object.entries(q).map(([key, v]) => `${key}=${encodeURIComponent(v).replace(/%2C/g, ",")}`).join("&");
   }
 
@@ -188,6 +189,8 @@ const State = (() => {
       parts: among(["halves", "quadrants"], q.get("parts"), ""),
       target: whole(q.get("target"), 0, A.classes.length - 1, null),
       layer: among(kernels(), whole(q.get("layer"), 0, 1e6), S.layer) });
+    if (q.has("photo")) Object.assign(S, { quiz: whole(q.get("quiz"), 0, 1e9, null),
+      present: whole(q.get("present"), 0, 1, 0), revealed: 0 }); // a plain link to a step leaves them as they are
     if (id === "L") readLab(q, (q.get("cell") || "").split(",")); else readPath(q, id);
     return true;
   }
@@ -200,13 +203,22 @@ const State = (() => {
       L: { i: whole(i, 0, A.shape[0] - 1, S.L.i), j: whole(j, 0, A.shape[1] - 1, S.L.j) } });
   }
 
+  // The whole path: cells=13.8.0,13.8.21,6.4.21 and so on, one for each place; undefined where they do not join.
+  function readCells(text) {
+    const found = (text || "").split(",").map((one, k) => (k > layers().length ? undefined
+      : place(one.replace(/\./g, ","), shapeAt(k))));
+    return found.length === layers().length + 1 && found.every(Boolean) && Path.joined(layers(), found)
+      ? found : undefined;
+  }
+
   function readPath(q, id) {
-    const { path } = A.S, { kind } = STEP[id], focus = focusOf(id), at = place(q.get("at"), shapeAt(focus));
+    A.S.path = readCells(q.get("cells")) || A.S.path;
+    joinTaps();
+    const { kind } = STEP[id], focus = focusOf(id), at = place(q.get("at"), shapeAt(focus));
     const k = kind === "input-gradient" ? kernels()[0] : stageOf(id), l = layers()[k];
-    const from = l && place(q.get("from"), l.in), tap = l?.window && whole(q.get("tap"), 0, 1e6);
+    const from = l && place(q.get("from"), l.in), tap = l?.op === "conv" ? whole(q.get("tap"), 0, 1e6) : undefined;
     const w = l?.names.kernel && place(q.get("w"), kernelShape(k)), c = whole(q.get("c"), 0, (l?.in.at(-1) ?? 1) - 1);
     if (at) move(focus, at);
-    if (from) path[k] = from;
     if (from || c !== undefined) moveBack(k, from || [...A.S.path[k].slice(0, -1), c]);
     if (w) setWeight(k, w);
     if (tap !== undefined) setTap(k, tap);
@@ -214,46 +226,51 @@ const State = (() => {
 
   // Another input of the path's cell in layer k: what lies behind that layer stays.
   function moveBack(k, cell) {
-    const behind = A.S.path.slice(k + 1);
-    move(k, cell);
-    A.S.path.splice(k + 1, behind.length, ...behind);
+    A.S.path = Path.led(layers(), A.S.path, k, cell, true, false);
+    joinTaps();
   }
 
   function setWeight(k, w) {
-    const { path } = A.S, to = [...path[k + 1].slice(0, -1), w.at(-1)];
-    if (to.join() !== path[k + 1].join()) move(k + 1, to);
-    moveBack(k, [...A.S.path[k].slice(0, -1), w.at(-2)]);
-    if (w.length === 4) A.S.taps[k] = w.slice(0, 2);
+    A.S.path = Path.throughWeight(layers(), A.S.path, k, w);
+    joinTaps();
   }
 
   function setTap(k, n) {
     const { kh, kw } = layers()[k].window, tap = Math.min(n, kh * kw - 1);
-    A.S.taps[k] = [Math.floor(tap / kw), tap % kw];
+    setWeight(k, [Math.floor(tap / kw), tap % kw, ...weightOf(k).slice(2)]);
   }
 
   function carry(carried) {
     file = carried;
     const { classes, articled, scale, shape, net, baseline } = file.data; // articled: "a Sandal", "an Ankle boot"
-    Object.assign(A, { classes, articled, scale, shape, net: new Engine.Network(net),
-      baseline: baseline && new Engine.Network(baseline) });
+    A.net = A.net || new Engine.Network(net);
+    A.baseline = A.baseline || (baseline && new Engine.Network(baseline));
+    Object.assign(A, { classes, articled, scale, shape, moment: file.data.name, about: file.data.about });
   }
 
-  function start() {
+  // The network at another moment: its weights as they were loaded, on the same photo.
+  function turn() {
+    reset();
+    compute();
+  }
+
+  function* starting() {
     const { full } = file.data, first = words.steps.find(({ kind }) => ["conv", "dense", "logits"].includes(kind));
     A.S = { photo: full.photo.number ?? 0, px: new Uint8Array(Engine.size(A.shape)), step: first?.id ?? "F1",
       target: full.why === "chosen" ? full.target : null, dx: 0, dy: 0, mirror: 0, parts: "", k: 3, s: 2, pad: "same",
-      preset: "outline", toy: false, layer: 0, lr: 0.01, pace: 0.6, L: { i: 7, j: 7 }, path: [], taps: [] };
+      preset: "outline", toy: false, layer: 0, lr: 0.01, pace: 0.6, L: { i: 7, j: 7 }, path: [], taps: [],
+      quiz: null, present: 0, revealed: 0 }; // quiz: its seed; revealed: the present step, to an audience
     reset();
-    compute();
+    yield* computing();
     spotlight();
-    if (read(location.hash)) compute();
+    if (read(location.hash)) yield* computing();
   }
 
   // "photo 9 = test[8]", the name of a file, or the drawing.
   const titleOf = (number) => (number === "own" ? "your own drawing" : number ? `photo ${number} = test[${number - 1}]`
     : file.data.full.photo.source || "the photo");
 
-  return { A, STEP, STEPS, ALL, MAX_SHIFT, shapeAt, stageOf, layerOf, kernels, kernelShape, focusOf, weightOf, letters,
-    photo, bytes, record, numbers, titleOf, compute, step, edit, reset, move, moveBack, setWeight, setTap, spotlight,
-    largest, address, read, carry, start };
+  return { A, STEP, STEPS, ALL, MAX_SHIFT, wayOf, shapeAt, stageOf, layerOf, kernels, kernelShape, focusOf, weightOf,
+    letters, photo, bytes, record, numbers, titleOf, compute, step, edit, reset, move, moveBack, setWeight, setTap,
+    spotlight, largest, address, read, carry, turn, starting };
 })();

@@ -230,7 +230,7 @@ const Steps = (() => {
     const step = State.STEP[id], at = step.sentence && State.letters(id);
     const of = { step, at, k: State.stageOf(id), l: State.layerOf(id),
       get e() { return step.sentence && Terms.evaluate(step.sentence, A.tensor, at); } };
-    return { ...VIEWS, ...Backward.VIEWS }[step.kind](of);
+    return { ...VIEWS, ...Backward.VIEWS, ...Rule.VIEWS }[step.kind](of);
   }
 
   return { view, origin, originText, inputOf, windowCell, windowCells, ties };

@@ -75,7 +75,7 @@ def check(s: Scene) -> tuple:
     rows = [
         *(["w", w], ["h", h], ["loss at w + h", plus], ["loss at w - h", minus]),
         ["slope (L(w+h) - L(w-h)) / 2h", gradient(entry.numeric)],
-        ["gradient from backward", s.num("dkernel", index)],
+        ["slope from backward", s.num("dkernel", index)],
     ]
     where = f"weight {s.ref('kernel', index)}, float64, target {t.class_names[t.target]}"
     found = [Table(["move the weight by h, measure the loss", ""], rows), line(verdict(entry, t.loss))]

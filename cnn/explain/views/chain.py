@@ -9,6 +9,7 @@ from cnn.explain.formulas import Step, formula, kind_of
 from cnn.explain.parts import Grid, Grids, Map, Row, Sum, Table, count, gradient, line
 from cnn.explain.terms import Tensors, evaluate
 from cnn.explain.views.scene import Scene, around
+from cnn.explain.voice import CHAIN_HEADS, SAID
 
 
 def relu_back(s: Scene) -> tuple:
@@ -39,7 +40,7 @@ def relu_back(s: Scene) -> tuple:
         s.total(
             "dz", place, [dy[place] * opened], Row(s.ref("dy", place), s.num("dy", place)), Row("x open", count(opened))
         ),
-        line("closed: {} of all {} numbers; there no gradient passes", parts.percent(z <= 0), count(z.size)),
+        line(SAID["closed"], parts.percent(z <= 0), count(z.size)),
     ]
     return cursor, where, found, picture
 
@@ -53,10 +54,10 @@ def chain(s: Scene) -> tuple:
         running *= link.slope.value
         rows.append([link.slope, gradient(running), link.of, link.name])
     paths, weight = chains.count(t, way), s.ref("kernel", at)
-    many = f"one of {paths:,}" if paths else "one of many"
-    found: list = [Table(["slope", "product", "of", "by the next: its name"], rows)]
-    found += [line("{} is 0: this path carries nothing", link.name) for link in factors if not link.slope.value][:1]
-    found.append(line("this path: {}, " + many + " from this weight to the loss; in sum", gradient(running)))
+    found: list = [Table(CHAIN_HEADS, rows)]
+    found += [line(SAID["nothing"], link.name) for link in factors if not link.slope.value][:1]
+    found.append(line(SAID["path"], gradient(running), f"{paths:,}" if paths else "many"))
+    found.append(line(SAID["all"], s.ref("dkernel", at)))
     found.append(all_paths(s, at, way.cells[k], way.cells[k + 1]))
     return s.cursor.but(cells=way.cells), f"weight {weight}, class {t.class_names[way.cells[-1][0]]}", found
 
@@ -67,7 +68,8 @@ def all_paths(s: Scene, at: tuple[int, ...], first: tuple[int, ...], second: tup
     sentence = known(formula(t, Step("", f"{kind_of(s.stage)}-dkernel", k)).sentence)
     terms = evaluate(sentence, Tensors(t), dict(zip([letter for letter, _ in sentence.places], at, strict=True)))
     through = float(s.get("x")[first] * s.get("dz")[second])
-    rows = [Row(f"through {s.ref('z', second)}: {s.ref('x', first)} x {s.ref('dz', second)}", gradient(through))]
+    said = SAID["through"].format(s.ref("z", second), s.ref("x", first), s.ref("dz", second))
+    rows = [Row(said, gradient(through))]
     if sentence.operator:
-        rows.append(Row("through all its other cells", gradient(float(terms.terms.sum()) - through)))
+        rows.append(Row(SAID["others"], gradient(float(terms.terms.sum()) - through)))
     return replace(s.total("dkernel", at, terms.terms, *rows), of=terms)

@@ -41,12 +41,23 @@ def padding(s: Scene) -> tuple:
     top, bottom, left, right = around = pads(layer)
     sides, (kh, kw) = ((top, bottom), (left, right)), layer.kernel_size
     padded, outside = np.pad(x[..., 0], sides), np.pad(np.zeros(x.shape[:2], bool), sides, constant_values=True)
-    corner = np.s_[: kh + 1, : kw + 3]
-    shown = Grid("x with its padding, upper left", padded[corner], marks=parts.marked(outside)[corner])
+    row, column = edge(padded, outside, (kh + 1, kw + 3))
+    part = np.s_[row : row + kh + 1, column : column + kw + 3]
+    caption = f"x with its padding, from row {row - top}, column {column - left}"
+    shown = Grid(caption, padded[part], marks=parts.marked(outside)[part])
     where = f"padding '{layer.padding}', kernel {kh}x{kw}, stride {layer.strides[0]}; "
     where += f"the padded photo is {padded.shape[0]} x {padded.shape[1]}; . is padding"
     zeros = line("zeros added:  top {}  bottom {}  left {}  right {}  ", *map(count, around))
     return s.cursor, where, [zeros, Grids([shown])], Map("photo", x[..., 0])
+
+
+def edge(padded: np.ndarray, outside: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+    """Where, of all pieces of this size that reach into the padding, the one begins in which most can be seen."""
+    height, width = (min(pair) for pair in zip(size, padded.shape, strict=True))
+    pieces = np.lib.stride_tricks.sliding_window_view(np.where(outside, 0.0, np.abs(padded)), (height, width))
+    beyond = np.lib.stride_tricks.sliding_window_view(outside, (height, width)).any(axis=(2, 3))
+    row, column = np.unravel_index(np.argmax(np.where(beyond, pieces.sum(axis=(2, 3)), -1.0)), beyond.shape)
+    return int(row), int(column)
 
 
 def conv(s: Scene) -> tuple:
@@ -180,7 +191,7 @@ def pool_back(s: Scene) -> tuple:
     found += lost_line(window, s.ref("x", (r, c, f)), "gets nothing back from this window")
     if window.ties > 1:
         found.append(line(f"{window.ties} cells of this window are equal: the first, row by row, gets all"))
-    found.append(line("gradients that are not 0: {} of {}", count(int(np.count_nonzero(dx))), count(dx.size)))
+    found.append(line("slopes that are not 0: {} of {}", count(int(np.count_nonzero(dx))), count(dx.size)))
     where = f"window i={i} j={j}   map f={f}   winner: cell {window.winner}"
     picture = Map(f"{name}, map {f}", dx[..., f], (r, c), signed=True)
     return s.cursor.but(cell=(i, j), filter=f), where, found, picture
@@ -273,11 +284,11 @@ def update_parts(t: Trace, stage: Stage, index: tuple[int, ...], taken: Update) 
     rate, slope = Num(taken.learning_rate, kind="rate"), parts.num(t, stage.names["dkernel"], index)
     before, one, every = nums(np.array([taken.loss, taken.loss_one, taken.loss_all]), "loss")
     weights = sum(other.layer.count_params() for other in t.stages)
-    rows: list[list] = [["w", Num(taken.w, name, "loss")], ["- learning rate x gradient", line("{} x {}", rate, slope)]]
+    rows: list[list] = [["w", Num(taken.w, name, "loss")], ["- learning rate x slope", line("{} x {}", rate, slope)]]
     rows.append(["= new w", Num(taken.new_w, kind="loss")])
-    better = "lower" if lower else "not lower: the step was too long, or the gradient is 0"
+    better = "lower" if lower else "not lower: the step was too long, or the slope is 0"
     gained, foretold = gradient(taken.loss - taken.loss_one), gradient(taken.learning_rate * taken.gradient**2)
-    said = line(f"one weight: loss {better}, by {{}}; foretold by rate x gradient^2: {{}}", gained, foretold)
+    said = line(f"one weight: loss {better}, by {{}}; foretold by rate x slope^2: {{}}", gained, foretold)
     losses: list[list] = [["this weight alone moves", before, one], [f"all {weights:,} weights move", before, every]]
     advice = [] if lower else [line("(try a smaller learning rate with --learning-rate, or another weight)")]
     return [Table(["one weight", name], rows), Table(["loss", "before", "after"], losses), said, *advice]

@@ -145,7 +145,7 @@ def dense_dkernel(s: Scene) -> tuple:
     table = Table(["", *[s.ref("dz", (k,)) for k in units]], rows)
     total = s.total("dkernel", weight, [x[n] * dz[u]], *lines)
     found = [*gate_line(s, (u,)), table, total, *s.bias_line((u,), s.ref("dz", (u,)))]
-    zeros = "weights whose gradient is exactly 0: {} of {}: a silent input, or a closed unit"
+    zeros = "weights whose slope is exactly 0: {} of {}: a silent input, or a closed unit"
     found.append(line(zeros, parts.percent(dkernel == 0), count(dkernel.size)))
     (a, _), (b, _) = known(s.words.sentence).places
     return s.cursor.but(weight=weight), f"weight {a}={n} {b}={u}, w = {s.num('kernel', weight, 'total').text()}", found
