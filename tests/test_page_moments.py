@@ -226,7 +226,7 @@ def test_a_page_can_begin_with_another_moment(visit, folder):
     (folder / "finished.html").write_text(page.text(9, "finished"), "utf-8")
     tab = visit(file="finished.html")
     assert tab.inner_text("#verdict").startswith("photo 9 = test[8]: finished network says Sandal 1.0000")
-    assert tab.inner_text("#report").startswith("self-check ok: finished: 20 photos, 7")
+    assert tab.inner_text("#report").startswith("self-check ok: finished: 20 photos, 8")
     turn(tab, "early")
     assert tab.evaluate("App.A.loss") == pytest.approx(page.traced().loss, rel=1e-9)
 

@@ -5,7 +5,7 @@ import pytest
 from page_browser import state
 
 from cnn.explain import quiz
-from cnn.explain.formulas import steps
+from cnn.explain.formulas import tour
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ SCREEN = """() => {
 def expected(t):
     """[(step, whether it asks)] of every screen: first the question, where there is one."""
     asked = {one.step.id for one in quiz.questions(t)}
-    return [(step.id, asks) for step in steps(t) for asks in ((True, False) if step.id in asked else (False,))]
+    return [(step.id, asks) for step in tour(t) for asks in ((True, False) if step.id in asked else (False,))]
 
 
 def check(screen, count):
@@ -44,7 +44,7 @@ def opened(visit, folder, name, address, size):
     t, text = (page.traced(), page.text()) if name == "article" else page.other(name)
     (folder / f"present-{name}.html").write_text(text, "utf-8")
     viewport = {"width": size[0], "height": size[1]}
-    return visit(f"#photo={t.number}&{address}", file=f"present-{name}.html", viewport=viewport), t, len(steps(t))
+    return visit(f"#photo={t.number}&{address}", file=f"present-{name}.html", viewport=viewport), t, len(tour(t))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -58,7 +58,7 @@ def test_one_key_leads_through_all_steps_and_back(visit, folder, size):
             tab.keyboard.press(("PageDown", " ", "ArrowRight")[n % 3])
     tab.keyboard.press("PageDown")
     assert state(tab, "step") == screens[-1][0]
-    for step in reversed([step.id for step in steps(t)][:-1]):
+    for step in reversed([step.id for step in tour(t)][:-1]):
         tab.keyboard.press("PageUp")
         screen = tab.evaluate(SCREEN)
         assert (screen["step"], screen["asks"]) == (step, False), "what was seen is not asked again"
@@ -79,7 +79,7 @@ def test_it_begins_and_ends_at_the_step_where_one_is(visit):
     tab = visit("#photo=9&step=B8", viewport={"width": 1366, "height": 768})
     before = tab.evaluate("document.getElementById('live-B8').textContent")
     tab.keyboard.press("P")
-    assert tab.url.endswith("present=1") and tab.inner_text("#progress").startswith("step 20 of")
+    assert tab.url.endswith("present=1") and tab.inner_text("#progress").startswith("step 22 of")
     assert tab.inner_text("#B8-ask") == quiz.questions(page.traced(), 0, "B8")[0].ask
     assert tab.locator("#step-B8 form").count() == 0, "nobody types before an audience"
     tab.click("[data-present=next]")
