@@ -5,15 +5,18 @@
 const Proof = (() => {
   const Net = typeof Engine === "undefined" ? require("./engine.js") : Engine;
 
-  // Work in pieces: a generator that yields often; after each 30 ms the page may draw and listen.
-  const breath = () => new Promise((done) => { setTimeout(done); });
+  // Work in pieces: a generator that yields often; after each 30 ms the page may draw and listen. Counted from one breath
+  // to the next, whoever works: many short works would else be one long one.
+  let rested = 0;
+  const breath = async () => {
+    await new Promise((done) => { setTimeout(done); });
+    rested = performance.now();
+  };
   async function slowly(pieces) {
-    for (let end = performance.now() + 30; ;) {
+    for (;;) {
       const { done, value } = pieces.next();
       if (done) return value;
-      if (performance.now() < end) continue;
-      await breath();
-      end = performance.now() + 30;
+      if (performance.now() > rested + 30) await breath();
     }
   }
 
