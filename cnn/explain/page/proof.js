@@ -5,8 +5,8 @@
 const Proof = (() => {
   const Net = typeof Engine === "undefined" ? require("./engine.js") : Engine;
 
-  // Work in pieces: a generator that yields often; after each 30 ms the page may draw and listen. Counted from breath to
-  // breath, whoever works: many short works would else be one long one.
+  // Work in pieces: a generator that yields often; after each 30 ms the page may draw and listen.
+  // Counted from breath to breath, whoever works: many short works would else be one long one.
   let rested = 0;
   const breath = async () => {
     await new Promise((done) => { setTimeout(done); });
