@@ -300,7 +300,7 @@ def pooling_network(seed=0):
     """A pooling layer behind no convolution, and shards of one photo: the kernels of these."""
     model = models.Sequential(
         [
-            layers.Dense(5, input_shape=(7, 6, 2)),
+            layers.Dense(35, input_shape=(7, 6, 2)),  # more channels than whole registers
             layers.MaxPooling2D(3, strides=2, padding="same"),
             layers.Flatten(),
             layers.Dense(10, activation="softmax"),

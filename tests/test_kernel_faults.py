@@ -10,7 +10,7 @@ from numba import njit
 
 from cnn.training import twin_layers
 from kernels import adam, elementwise, relu_pool
-from kernels.simd import backward, conv_pool, dense, winograd
+from kernels.simd import backward, conv_pool, dense, pooling, winograd
 from kernels.simd.vectors import LANES, vector_code
 
 GATES = [
@@ -293,13 +293,30 @@ def pooling_overwrites_what_overlaps(patch):
     changed(patch, twin_layers, "max_pool_backward_into", after=after)
 
 
-POOLING_KERNELS = ["max_pool_into", "max_pool_backward_into"]
+def pooling_in_registers_takes_the_next_winner(patch):
+    def after(y, winners, *_):
+        winners[winners == 3] = 4
+
+    changed(patch, pooling, "max_pool", after=after)
 
 
-@pytest.mark.parametrize("name", POOLING_KERNELS)
-def test_the_pooling_gate_reaches_each_kernel(name, monkeypatch):
+def pooling_in_registers_overwrites_what_overlaps(patch):
+    def after(dx, dy, *_):
+        dx[:] = np.where(np.isin(dx, dy), dx, dx / 2)
+
+    changed(patch, pooling, "max_pool_backward", after=after)
+
+
+POOLING_KERNELS = [
+    *((twin_layers, "max_pool_into"), (twin_layers, "max_pool_backward_into")),
+    *((pooling, "max_pool"), (pooling, "max_pool_backward")),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), POOLING_KERNELS)
+def test_the_pooling_gate_reaches_each_kernel(module, name, monkeypatch):
     calls = []
-    changed(monkeypatch, twin_layers, name, after=lambda *args: calls.append(name))
+    changed(monkeypatch, module, name, after=lambda *args: calls.append(name))
     gates.pooling_gate()
     assert calls
 
@@ -361,6 +378,8 @@ FAULTS = [
     (adam_forgets_the_last_numbers, gates.step_gate),
     (pooling_takes_the_next_winner, gates.pooling_gate),
     (pooling_overwrites_what_overlaps, gates.pooling_gate),
+    (pooling_in_registers_takes_the_next_winner, gates.pooling_gate),
+    (pooling_in_registers_overwrites_what_overlaps, gates.pooling_gate),
 ]
 
 

@@ -179,14 +179,16 @@ NETWORKS = {
         ],
         [FEW_TAPS],
     ),
-    "pooling 3x3": (lambda: one(8, 3, (11, 11, 2), Pool(3)), [plain(3, 6)]),
-    "pooling that overlaps": (lambda: one(8, 3, (9, 9, 2), Pool(2, strides=1)), [plain(3, 6)]),
-    "pooling that overlaps and pads": (lambda: one(3, 3, (8, 8, 1), Pool(3, strides=2, padding="same")), [plain(3, 3)]),
-    "pooling that pads": (lambda: one(8, 3, (9, 9, 2), Pool(2, padding="same")), [plain(3, 6)]),
-    "ReLU a layer of its own": (
-        lambda: [Conv(8, 3, input_shape=(8, 8, 2)), layers.ReLU(), Pool(), *head()],
-        [plain(3, 6)],
+    "pooling 3x3": (lambda: one(8, 3, (11, 11, 2), Pool(3)), [BETWEEN]),
+    "pooling 3x3 behind Winograd": (lambda: one(winograd.FILTERS, 3, (8, 10, LANES), Pool(3, 2), **SAME), [WINOGRAD]),
+    "pooling 3x3, a few channels beside whole registers": (
+        lambda: one(LANES + 3, 3, (11, 11, 2), Pool(3, 2), **SAME),
+        [BETWEEN],
     ),
+    "pooling that overlaps": (lambda: one(8, 3, (9, 9, 2), Pool(2, strides=1)), [plain(3, 6)]),
+    "pooling that overlaps and pads": (lambda: one(3, 3, (8, 8, 1), Pool(3, strides=2, padding="same")), [FEW_TAPS]),
+    "pooling that pads": (lambda: one(8, 3, (9, 9, 2), Pool(2, padding="same")), [BETWEEN]),
+    "ReLU a layer of its own": (lambda: [Conv(8, 3, input_shape=(8, 8, 2)), layers.ReLU(), Pool(), *head()], [BETWEEN]),
     "plain, softmax in a convolution": (lambda: one(8, 3, (8, 8, 2), activation="softmax"), []),
     "dense alone": (lambda: [Flatten(input_shape=(7, 6, 1)), *head()[1:]], []),
     "dense, softmax a layer of its own": (lambda: [Flatten(input_shape=(7, 6, 1)), Dense(10), layers.Softmax()], []),
@@ -250,6 +252,31 @@ def test_what_runs_instead_of_which_layers():
     assert kinds("article in small") == ["TwinConv", "TwinConv", "Flatten", "TwinDense", "TwinDense"]
     assert kinds("pooling 3x3") == ["TwinConv", "TwinPool", "Flatten", "TwinDense", "TwinDense"]
     assert kinds("plain, softmax in a convolution")[:2] == ["InShards", "TwinPool"]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "leaky_relu", "gelu", "sigmoid"])
+def test_an_activation_of_its_own_costs_nothing(activation):
+    """A convolution and a dense layer run together with the activation layer behind them: the same bits."""
+    own = lambda: layers.Activation(activation)
+    between = [Pool(), Flatten()]
+    inside = [Conv(8, 3, activation=activation, input_shape=(8, 8, 2)), *between, Dense(9, activation), Dense(10)]
+    apart = [Conv(8, 3, input_shape=(8, 8, 2)), own(), *between, Dense(9), own(), Dense(10)]
+    inside, apart = compiled(inside), compiled(apart)
+    apart.set_weights(inside.get_weights())
+    kinds = [[type(layer).__name__ for layer in twin.twin_of(model.chain)] for model in (inside, apart)]
+    assert kinds[0][:-2] == kinds[1][: len(kinds[0]) - 2]
+    x, y = batch_for(inside, FEW)
+    results = [run_batch(model, x, y, fast=True) for model in (inside, apart)]
+    np.testing.assert_array_equal(results[0].outputs, results[1].outputs)
+    for one_of_them, other in zip(*(result.grads.values() for result in results), strict=True):
+        assert_close(one_of_them, other)
+    assert_same_pass(apart, x, y)
+
+
+@pytest.mark.parametrize("closing", ["sigmoid", "softmax"])
+def test_a_closing_activation_of_its_own_is_left_to_the_loss(closing):
+    model = compiled([Conv(10, 3, input_shape=(5, 4, 2)), layers.Activation(closing)])
+    assert [type(layer).__name__ for layer in twin.twin_of(model.chain)] == ["TwinConv"]
 
 
 @EVERY

@@ -40,7 +40,8 @@ def assert_same_bits(plain, twin, x, seed=0):
 def test_pooling_of_any_window(data):
     """Windows that overlap, skip and hang over; ties, infinities and NaN; batches that grow and shrink."""
     whole = lambda high: data.draw(st.integers(1, high))
-    shape, window, strides = (whole(9), whole(9), whole(5)), (whole(4), whole(4)), (whole(3), whole(3))
+    channels = data.draw(st.sampled_from([1, 2, 5, LANES, LANES + 1, 2 * LANES, 3 * LANES + 2]))
+    shape, window, strides = (whole(9), whole(9), channels), (whole(4), whole(4)), (whole(3), whole(3))
     padding = data.draw(st.sampled_from(["same", "valid"]))
     if padding == "valid" and (shape[0] < window[0] or shape[1] < window[1]):
         return
@@ -118,7 +119,7 @@ def test_products_of_any_size(data):
     rng = np.random.default_rng(whole(0, 99))
     left, right = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((rows, depth), (depth, columns)))
     out = np.full((rows, columns), np.nan, np.float32)
-    panels = np.full((parts, np.diff(blocks).max(), simd.WIDTH), np.nan, np.float32)
+    panels = np.full((parts, simd.room(np.diff(blocks).max())), np.nan, np.float32)
     simd.multiply(out, np.ascontiguousarray(left.T) if transposed else left, right, transposed, panels, blocks)
     np.testing.assert_array_equal(out, left @ right)
 
@@ -126,10 +127,54 @@ def test_products_of_any_size(data):
 def test_a_product_adds_its_blocks_in_their_order():
     left, right = (RNG.standard_normal(shape).astype(np.float32) for shape in ((24, 60), (60, 50)))
     blocks = [np.array(bounds) for bounds in ([0, 20, 45, 60], [0, 20], [0, 25], [0, 15])]
-    panels, outs = np.empty((1, 60, simd.WIDTH), np.float32), [np.empty((24, 50), np.float32) for _ in blocks]
+    panels, outs = np.empty((1, simd.room(60)), np.float32), [np.empty((24, 50), np.float32) for _ in blocks]
     for out, some, (first, last) in zip(outs, blocks, [(0, 60), (0, 20), (20, 45), (45, 60)], strict=True):
         simd.multiply(out, np.ascontiguousarray(left[:, first:last]), right[first:last], False, panels, some)
     np.testing.assert_array_equal(outs[0], outs[1] + outs[2] + outs[3])
+
+
+def product(left, right, depth, parts=1):
+    """left @ right in blocks of so many numbers."""
+    out = np.full((len(left), right.shape[1]), np.nan, np.float32)
+    bounds = np.array([*range(0, len(right), depth), len(right)])
+    simd.multiply(out, left, right, False, np.full((parts, simd.room(depth)), np.nan, np.float32), bounds)
+    return out
+
+
+def in_narrow_parts(left, right, depth):
+    """The same, with too few columns at a time for a list."""
+    whole = np.empty((len(left), right.shape[1]), np.float32)
+    for c in [*range(0, right.shape[1] - LANES, LANES), right.shape[1] - LANES]:
+        whole[:, c : c + LANES] = product(left, np.ascontiguousarray(right[:, c : c + LANES]), depth)
+    return whole
+
+
+@pytest.mark.parametrize("zeros", [0.45, 0.8, 1.0])
+@pytest.mark.parametrize(("rows", "depth"), [(8, 40), (45, 128), (64, 130)])
+def test_a_product_without_its_zeros_is_the_same_bits(zeros, rows, depth):
+    left = RNG.standard_normal((rows, 200)).astype(np.float32)
+    left[RNG.random(left.shape) < zeros] = 0
+    right = RNG.standard_normal((200, simd.MANY + 2 * LANES + 5)).astype(np.float32)
+    right[3] = left[3, 4] = -0.0
+    narrow = in_narrow_parts(left, right, depth)
+    for parts in (1, 2):
+        np.testing.assert_array_equal(product(left, right, depth, parts), narrow)
+    np.testing.assert_allclose(narrow, left @ right, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("place", [(0, 0), (70, simd.MANY - 1), (149, simd.MANY + 20)])
+def test_zero_times_infinity_is_not_left_out(number, place):
+    left, right = np.zeros((16, 150), np.float32), np.ones((150, simd.MANY + LANES + 7), np.float32)
+    left[::3, ::4], right[place] = 2, number
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(product(left, right, 128), left @ right)
+
+
+def test_not_a_number_on_the_left_is_no_zero():
+    left, right = np.zeros((16, 30), np.float32), np.ones((30, simd.MANY), np.float32)
+    left[5, 6] = np.nan
+    np.testing.assert_array_equal(product(left, right, 128), left @ right)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (16, 16), (33, 17)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernels import reference, relu_pool
-from kernels.simd import backward, conv_pool, dense, winograd, winograd_gradient
+from kernels.simd import backward, conv_pool, dense, pooling, winograd, winograd_gradient
 from kernels.simd.vectors import LANES
 
 POOLED = pytest.mark.parametrize("pooled", [True, False])
@@ -377,5 +377,22 @@ def test_winograds_kernel_gradient_is_what_its_text_says(taps):
 def test_a_product_is_what_its_text_says(transposed):
     rows, columns, depth = 2 * dense.ROWS + 3, 4 * LANES + 5, 7
     left, right = whole((depth, rows) if transposed else (rows, depth), 1), whole((depth, columns), 2)
-    rest = np.empty((2, 4, dense.WIDTH), np.float32), np.array([0, 3, depth])
+    rest = np.empty((2, dense.room(4)), np.float32), np.array([0, 3, depth])
     assert_text_agrees(dense.multiply, [((rows, columns), np.float32)], left, right, transposed, *rest)
+
+
+def test_a_product_by_lists_is_what_its_text_says():
+    rows, columns, depth = dense.ROWS + 3, dense.MANY + LANES + 5, 7
+    left, right = whole((rows, depth), 1), whole((depth, columns), 2)
+    left[:, ::2] = 0
+    rest = np.empty((1, dense.room(4)), np.float32), np.array([0, 4, depth])
+    assert_text_agrees(dense.multiply, [((rows, columns), np.float32)], left, right, False, *rest)
+
+
+def test_pooling_is_what_its_text_says():
+    x, windows = whole((2, 6, 7, 3 * LANES + 1), 1), ((3, 2), (2, 1), (1, 0))
+    outputs = [((2, 3, 6, 3 * LANES + 1), np.float32)] * 2
+    assert_text_agrees(pooling.max_pool, outputs, x, *windows)
+    y, winners = (np.zeros(shape, dtype) for shape, dtype in outputs)
+    pooling.max_pool(y, winners, x, *windows)
+    assert_text_agrees(pooling.max_pool_backward, [(x.shape, np.float32)], whole(y.shape, 2), winners, *windows)

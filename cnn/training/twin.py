@@ -31,6 +31,7 @@ from numpy.typing import DTypeLike
 from cnn.checks import known
 from cnn.layers import (
     Activation,
+    ActivationFunction,
     AveragePooling2D,
     BatchNormalization,
     Conv2D,
@@ -117,18 +118,23 @@ class TwinConv:
 
     draws = False
 
-    def __init__(self, layer: Conv2D, pool: MaxPooling2D | None, buffer: Buffers | None = None):
+    def __init__(
+        self, layer: Conv2D, has_relu: bool, pool: MaxPooling2D | None, thinned: bool, buffer: Buffers | None = None
+    ):
+        """thinned: behind it stands another pooling, whose gradients are zero but for a few."""
         out = (pool or layer).output_shape
         assert layer.input_shape and out  # the model is built
         self.layer, self.name, self.buffer = layer, layer.name, buffer or Buffers()
-        self.floor = 0 if isinstance(layer.activation, ReLU) else -np.inf
+        self.floor = 0 if has_relu else -np.inf
         height, width, channels = layer.input_shape
         self.pads = place_windows(layer, layer.input_shape, layer.kernel_size)[2]
         photo = height + sum(self.pads[:2]), width + sum(self.pads[2:]), channels
         self.conv = convolutions.convolution(
             self.buffer, "y", layer.kernel_size, layer.strides, pool is not None, photo, out
         )
-        self.kernel_gradient, self.input_gradient = convolutions.gradients(self.conv, layer, self.pads)
+        self.kernel_gradient, self.input_gradient = convolutions.gradients(
+            self.conv, layer, self.pads, has_relu, self.conv.pooled or thinned
+        )
 
     @property
     def params(self) -> dict[str, Array]:
@@ -202,8 +208,8 @@ class FoldedConv(TwinConv):
     def __init__(
         self, layer: Conv2D, normal: BatchNormalization, has_relu: bool, pool: MaxPooling2D | None, buffer: Buffers
     ):
-        super().__init__(layer, pool, buffer)
-        self.normal, self.floor = normal, 0 if has_relu else -np.inf
+        super().__init__(layer, has_relu, pool, False, buffer)
+        self.normal = normal
 
     def contiguous_params(self) -> tuple[Array, Array]:
         kernel, bias = super().contiguous_params()
@@ -217,13 +223,13 @@ class NormalizedConv(TwinConv):
     """A Conv2D without activation before a BatchNormalization, and all of both where a pass does not come back."""
 
     def __init__(self, layer: Conv2D, normal: BatchNormalization, has_relu: bool, pool: MaxPooling2D | None):
-        super().__init__(layer, None)
+        super().__init__(layer, False, None, False)
         self.normal, self.folded = normal, FoldedConv(layer, normal, has_relu, pool, self.buffer)
 
     @staticmethod
     def replaces(before: Any) -> bool:
         """Whether it can stand for this layer of a twin: a convolution that ends with its sums."""
-        return type(before) is TwinConv and not before.conv.pooled and type(before.layer.activation) is Linear
+        return type(before) is TwinConv and not before.conv.pooled and before.floor == -np.inf
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvCache]:
         if not training and self.buffer.share is None:
@@ -256,11 +262,13 @@ def twin_of(layers: list) -> list:
     while todo:
         layer = todo.pop(0)
         if TwinConv.fits(layer):
-            is_apart = TwinElementwise.fits(layer.activation)  # maxima may be taken before what never falls
-            may_pool = not is_apart or TwinElementwise.rises(layer.activation)
-            twin.append(TwinConv(layer, _pool_behind(layer, todo) if may_pool else None))
-            if is_apart and (todo or not closing_name(layer.activation)):
-                twin.append(TwinElementwise(layer.activation, Buffers()))
+            activation: Any = _activation_of(layer, todo)
+            is_apart = TwinElementwise.fits(activation)  # maxima may be taken before what never falls
+            may_pool = not is_apart or TwinElementwise.rises(activation)
+            pool = _pool_behind(layer, todo) if may_pool else None
+            twin.append(TwinConv(layer, type(activation) is ReLU, pool, thinned=bool(todo) and _thins(todo[0])))
+            if is_apart and (todo or not closing_name(activation)):
+                twin.append(TwinElementwise(activation, Buffers()))
         elif type(layer) is BatchNormalization:
             has_relu = bool(todo) and type(todo[0]) is ReLU and bool(todo.pop(0))
             behind = has_relu, _pool_behind(layer, todo)
@@ -270,7 +278,7 @@ def twin_of(layers: list) -> list:
             twin.append(TwinNormalization(layer, *behind, is_folded, Buffers()))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
             closing = not todo and closing_name(layer.activation) is not None
-            twin.append(TwinDense(layer, Linear() if closing else layer.activation, Buffers()))
+            twin.append(TwinDense(layer, Linear() if closing else _activation_of(layer, todo), Buffers()))
         elif TwinElementwise.fits(layer) and (todo or not closing_name(layer)):
             twin.append(TwinElementwise(layer, Buffers()))
         elif type(layer) in TWINS:
@@ -286,6 +294,19 @@ def twin_of(layers: list) -> list:
 def _pool_behind(layer: Layer, todo: list) -> MaxPooling2D | None:
     """The next layer, taken out, if the kernels can pool this one's maps by it too."""
     return todo.pop(0) if todo and TwinConv.fits_pool(todo[0], known(layer.output_shape)) else None
+
+
+def _activation_of(layer: Conv2D | Dense, todo: list) -> ActivationFunction:
+    """Its own activation or, where it has none, that of the next layer, which is taken out, if it can have that."""
+    behind = todo[0] if todo and type(layer.activation) is Linear else None
+    closes = len(todo) == 1 and closing_name(behind)
+    can = type(behind) is ReLU or (type(layer) is Conv2D and TwinElementwise.fits(behind) and not closes)
+    return todo.pop(0) if can else layer.activation
+
+
+def _thins(layer: Layer) -> bool:
+    """Whether it hands back to one cell in four at most."""
+    return type(layer) is MaxPooling2D and math.prod(layer.strides) >= 4
 
 
 def _function(layer: Layer) -> Layer:

@@ -18,11 +18,11 @@ from cnn.layers.whole_batch import together
 from kernels import draws, elementwise, threads
 from kernels.pooling import max_pool_backward_into, max_pool_into
 from kernels.simd import dense as simd
+from kernels.simd import pooling as simd_pooling
 from kernels.simd.vectors import LANES
 
 Array = np.ndarray
 Grads = dict[str, Array]
-DEPTH = 128  # rows of a kernel whose copy lies in the first cache
 LARGEST_DEPTH = 1024  # and what may lie in the second
 MANY_UNITS = 256  # that pay for a transpose of their inputs
 
@@ -124,7 +124,10 @@ class TwinDropout:
 
 
 class TwinPool:
-    """A MaxPooling2D that is not one with a convolution before it."""
+    """A MaxPooling2D that is not one with a convolution before it.
+
+    Registers hold LANES channels; those that are left over go the plain way.
+    """
 
     draws = False
 
@@ -134,18 +137,28 @@ class TwinPool:
         self.params: dict[str, Array] = {}
         top, _, left, _ = place_windows(pool, self.input_shape, pool.pool_size)[2]
         self.windows = pool.pool_size, pool.strides, (top, left)
+        channels = self.input_shape[-1]
+        self.whole = channels // LANES * LANES
+        self.left_over = (..., slice(self.whole, channels))
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, Array]:
         """(y, cache), valid until the next pass."""
-        y = self.buffer("y", len(x), *self.output_shape)
-        winners = self.buffer("winners", len(x), *self.output_shape, dtype=np.int32)
-        max_pool_into(y, winners, np.ascontiguousarray(x, np.float32), *self.windows)
+        x = np.ascontiguousarray(x, np.float32)
+        y, winners = (self.buffer(name, len(x), *self.output_shape) for name in ("y", "winners"))
+        if self.whole:
+            simd_pooling.max_pool(y, winners, x, *self.windows)
+        if self.whole < x.shape[-1]:
+            max_pool_into(y[self.left_over], winners[self.left_over], x[self.left_over], *self.windows)
         return y, winners
 
     def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> tuple[Array, Grads]:
         """(dx, {}), valid until the next pass."""
+        dy = np.ascontiguousarray(dy, np.float32)
         dx = self.buffer("dx", len(dy), *self.input_shape)
-        max_pool_backward_into(dx, np.ascontiguousarray(dy, np.float32), cache, *self.windows)
+        if self.whole:
+            simd_pooling.max_pool_backward(dx, dy, cache, *self.windows)
+        if self.whole < dy.shape[-1]:
+            max_pool_backward_into(dx[self.left_over], dy[self.left_over], cache[self.left_over], *self.windows)
         return dx, {}
 
 
@@ -158,7 +171,7 @@ class TwinDense:
         self.dense, self.name, self.buffer = dense, dense.name, buffer
         self.is_relu, self.activation = type(activation) is ReLU, activation
         inputs, units = known(dense.input_shape)[-1], dense.units
-        self.forward_blocks, self.backward_blocks = blocks(inputs, DEPTH), blocks(units, LARGEST_DEPTH)
+        self.forward_blocks, self.backward_blocks = blocks(inputs, simd.DEPTH), blocks(units, LARGEST_DEPTH)
         self.no_bias = np.zeros(units, np.float32)
 
     @property
@@ -227,7 +240,7 @@ class TwinDense:
         right = self.filled(f"{name} right", right, 1, LANES)
         out = self.buffer(name, max(rows, simd.ROWS), max(columns, LANES))
         depth = int(blocks[1]) + 1  # no block is deeper: a shard may have one photo more than the first
-        panels = self.buffer(f"{name} panels", threads.team_size(), depth, simd.WIDTH)
+        panels = self.buffer(f"{name} panels", threads.team_size(), simd.room(depth))
         simd.multiply(out, left, right, transposed, panels, blocks)
         return out if columns >= LANES and rows >= simd.ROWS else np.ascontiguousarray(out[:rows, :columns])
 

@@ -8,6 +8,10 @@ a block of rows of a few columns at a time, to where a near cache holds it; the 
 
 A tile is ROWS times up to VECTORS * LANES numbers of the result: 24 sums of 16 numbers in 24 of the 32 registers
 of AVX-512, 12 of 8 numbers in 12 of the 16 of AVX2.
+
+Half of a photo is black, and ReLU leaves half of its numbers at 0. Where enough numbers of the left matrix are
+zero, lists of the others are made first, and a row of the result is the sum over its list: the same numbers in the
+same order, and so the same bits, with less to multiply.
 """
 
 import numpy as np
@@ -17,25 +21,35 @@ from kernels.compiled import compiled, in_threads
 from kernels.simd.vectors import LANES, REGISTERS, vector_code
 
 ROWS, VECTORS = REGISTERS // 4, 3
-WIDTH = VECTORS * LANES
+LISTED = (0,) * min(64 // LANES, REGISTERS // 2)  # vectors of a row that is the sum over a list
+WIDTH = max(VECTORS, len(LISTED)) * LANES  # columns of a panel
+DEPTH = 128  # and its rows, of which the first cache holds all
+FEW, MANY = 0.6, 256  # so few numbers that are not zero, times so many columns, are worth a list
+
+
+def room(depth: int) -> int:
+    """How many numbers the panel of a block takes."""
+    return depth * WIDTH + LANES
 
 
 @vector_code
 def _copy(vec, panel, right, k, depth, c, vectors):
-    """panel[:depth] = right[k : k + depth, c ...], so many vectors"""
-    panel = panel.shaped(None, WIDTH)
+    """panel = right[k : k + depth, c ...], so many vectors, and behind them LANES zeros, or NaN: not all are finite"""
+    zeros, width = [vec.total() for _ in range(len(vectors))], len(vectors) * LANES
     for row in vec.range(depth):
-        for v in range(len(vectors)):
-            panel.put((row, v * LANES), right.at(k + row, c + v * LANES))
+        for v, total in enumerate(zeros):
+            numbers = right.at(k + row, c + v * LANES)
+            panel.put((row * width + v * LANES,), numbers)
+            total.add(numbers, vec.all(0.0))
+    panel.put((depth * width,), sum((total.value for total in zeros), vec.all(0.0)))
 
 
 def _tile(vec, out, panel, again, depth, r, c, vectors, left):
     """out[r + s, c ...] = or, where it is done again, += sum over j < depth of left(s, j) * panel[j], for s < ROWS"""
-    panel = panel.shaped(None, WIDTH)
-    columns = range(len(vectors))
+    columns, width = range(len(vectors)), len(vectors) * LANES
     sums = [[vec.total() for _ in columns] for _ in range(ROWS)]
     for j in vec.range(depth):
-        some = [panel.at(j, v * LANES) for v in columns]
+        some = [panel.at(j * width + v * LANES) for v in columns]
         for s, totals in enumerate(sums):
             number = left(s, j)
             for total, vector in zip(totals, some, strict=True):
@@ -68,28 +82,90 @@ def _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, vecto
 
 
 @compiled
+def _by_tiles(out, left, right, transposed, panel, again, k, depth, rows, columns):
+    """out[rows[0]:rows[1], columns[0]:columns[1]] = or += the products of `depth` numbers from k on, all of them"""
+    c, end = columns
+    while c < end:
+        vectors = (end - c) // LANES
+        if vectors == 1:
+            _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0,))
+            c += LANES
+        elif vectors == 2 or vectors == 4:  # four are two and two: one alone would leave most registers idle
+            _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0))
+            c += 2 * LANES
+        else:
+            _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0, 0))
+            c += VECTORS * LANES
+
+
+@vector_code
+def _add_listed(vec, out, left, panel, places, begin, end, again, k, r, c, vectors):
+    """out[r, c ...] = or, where it is done again, += sum over j in places[begin:end] of left[r, k + j] * panel[j]"""
+    columns, width = range(len(vectors)), len(vectors) * LANES
+    totals = [vec.total() for _ in columns]
+    for m in vec.range(begin, end):
+        j = places[m]
+        number, row = left.all(r, j + k), j * width
+        for v, total in enumerate(totals):
+            total.add(number, panel.at(row + v * LANES))
+    for v, total in enumerate(totals):
+        place = r, c + v * LANES
+        out.put(place, vec.where(again > 0, out.at(*place) + total.value, total.value))
+
+
+@compiled
+def _has_zeros(left, rows, k, depth):
+    """Whether lists of these rows are short enough to pay, judged by one in eight."""
+    others = numbers = 0
+    for r in range(rows[0], rows[1], 8):
+        numbers += depth
+        for j in range(k, k + depth):
+            others += left[r, j] != 0
+    return others <= FEW * numbers
+
+
+@compiled
+def _by_lists(out, left, right, panel, again, k, depth, rows, columns):
+    """_by_tiles without the numbers of left that are zero, as far as it can; returns the column where it ends.
+
+    That is where too few columns are left, and where the right matrix holds an infinity or NaN: times 0 it is not 0.
+    """
+    count, c = 0, columns[0]
+    places = np.empty((rows[1] - rows[0]) * depth + 1, np.int64)
+    ends = np.empty(rows[1] - rows[0], np.int64)
+    for r in range(rows[0], rows[1]):
+        for j in range(depth):
+            places[count] = j
+            count += left[r, k + j] != 0  # what is left out is overwritten by the next
+        ends[r - rows[0]] = count
+    while columns[1] - c >= len(LISTED) * LANES:
+        _copy(panel, right, k, depth, c, LISTED)
+        if (panel[depth * len(LISTED) * LANES :][:LANES] != 0).any():
+            return c
+        begin = 0
+        for r in range(rows[0], rows[1]):
+            end = ends[r - rows[0]]
+            _add_listed(out, left, panel, places, begin, end, again, k, r, c, LISTED)
+            begin = end
+        c += len(LISTED) * LANES
+    return c
+
+
+@compiled
 def _region(out, left, right, transposed, panel, blocks, rows, columns):
     """out[rows[0]:rows[1], columns[0]:columns[1]], whole tiles"""
     for again in range(len(blocks) - 1):
         k, depth = blocks[again], blocks[again + 1] - blocks[again]
-        c, end = np.int64(columns[0]), np.int64(columns[1])
-        while c < end:
-            vectors = (end - c) // LANES
-            if vectors == 1:
-                _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0,))
-                c += LANES
-            elif vectors == 2 or vectors == 4:  # four are two and two: one alone would leave most registers idle
-                _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0))
-                c += 2 * LANES
-            else:
-                _stripe(out, left, right, transposed, panel, rows, again, k, depth, c, (0, 0, 0))
-                c += WIDTH
+        start, end = columns
+        if end - start >= MANY and depth <= DEPTH and not transposed and _has_zeros(left, rows, k, depth):
+            start = _by_lists(out, left, right, panel, again, k, depth, rows, columns)
+        _by_tiles(out, left, right, transposed, panel, again, k, depth, rows, (start, end))
 
 
 @compiled
 def _share(size, unit, part, parts):
     """(first, last, end) of a part: its whole units end at last, and it ends there, or with size."""
-    units = size // unit
+    units, part = size // unit, np.int64(part)  # prange counts without a sign
     last = (part + 1) * units // parts * unit
     return part * units // parts * unit, last, size if part == parts - 1 else last
 
@@ -101,8 +177,8 @@ def multiply(
     """out (R, C) = left (R, K) @ right (K, C), or left' @ right of left (K, R); contiguous float32.
 
     R must be ROWS or more, C LANES or more. blocks, 0 to K, int64: the sums of each block of K are added in this
-    order. panels: for each of the parts that the rows, or else the columns, are shared out to, room for one block of
-    WIDTH columns. What is left beside whole tiles comes with a last tile that covers numbers again: the same.
+    order. panels: for each of the parts that the rows, or else the columns, are shared out to, a row of room(the
+    largest block). What is left beside whole tiles comes with a last tile that covers numbers again: the same.
     """
     rows, columns = out.shape
     parts = len(panels)

@@ -7,12 +7,13 @@ arrays that are contiguous. It may say
     a.all(i, j)            the number a[i, j] in all lanes; a[i, j] is the number itself
     a.put((i, j), value)   write a vector over the neighbours that begin at a[i, j]
     a.shaped(n, None)      a, which has n rows: so the processor need not be told at run time
-    vec.total(start)       a sum that stays in a register; total.add(a, b) adds a * b, total.value is what it is now
+    vec.total(start)       a sum that stays in a register; total.add(a, b) adds a * b, total.value is what it is now,
+                           total.become(value) makes it another
     vec.range(n)           a loop of the processor: its body is written once and must not be left by break or return
     for k in some          a tuple of numbers that the caller made: its length is known, so the loop unrolls
     vec.where(c, a, b)     in each lane a or b;  vec.all(number), vec.byte(number): the same in all lanes
     vec.interleaved(a, b)  two vectors: the numbers a[0], b[0], a[1], b[1] ...
-    + - * > == >> &        on numbers, on vectors lane by lane
+    + - * > == != >> & |   on numbers, on vectors lane by lane
 
 while Python's own loops (over a list, over range) unroll: each turn writes its instructions. Called from a
 compiled kernel the text writes LLVM's instructions; called from Python, or where nothing is compiled
@@ -87,7 +88,8 @@ class Value:
     __mul__ = __rmul__ = _operator("mul", "fmul")
     __gt__ = _operator("icmp_signed", "fcmp_ordered", sign=">")
     __eq__ = _operator("icmp_signed", "fcmp_ordered", sign="==")
-    __rshift__, __and__ = _operator("lshr"), _operator("and_")
+    __ne__ = _operator("icmp_signed", "fcmp_unordered", sign="!=")  # NaN differs from itself
+    __rshift__, __and__, __or__ = _operator("lshr"), _operator("and_"), _operator("or_")
 
     def __add__(self, other: Any) -> "Value":
         if isinstance(other, int) and self.without_plus.type == I64:
@@ -166,6 +168,10 @@ class Total:
     def add(self, a: Any, b: Any) -> None:
         """Add a * b."""
         self.builder.store(self.builder.call(self.fma, [a.llvm, b.llvm, self.value.llvm]), self.slot)
+
+    def become(self, value: Any) -> None:
+        """Be this from now on."""
+        self.builder.store(value.llvm, self.slot)
 
     @property
     def value(self) -> Value:
@@ -317,6 +323,10 @@ class NumPyTotal:
     def add(self, a: Any, b: Any) -> None:
         """Add a * b."""
         self.value = self.value + a * b
+
+    def become(self, value: Any) -> None:
+        """Be this from now on."""
+        self.value = value
 
 
 class NumPyVectors:
