@@ -1,4 +1,4 @@
-"""The twin of the activations that go number by number: the formulas themselves, in blocks, behind any layer."""
+"""The twin of the activations that go number by number, behind any layer. The kernels: test_activation_kernels.py."""
 
 import gates
 import numpy as np
@@ -7,12 +7,13 @@ from test_twin import compiled, head
 
 from cnn import layers, set_threads
 from cnn.layers.formulas import FORMULAS
-from cnn.training import twin, twin_activations
+from cnn.training import twin
 from cnn.training.twin import Buffers
 from cnn.training.twin_activations import RISING, TwinElementwise
+from kernels.activations import KERNELS
 
 Conv, Pool, Activation = layers.Conv2D, layers.MaxPooling2D, layers.Activation
-EVERY = pytest.mark.parametrize("name", FORMULAS)
+EVERY = pytest.mark.parametrize("name", KERNELS)
 
 
 def kinds(model):
@@ -41,18 +42,34 @@ def test_formulas_that_rise_are_those_of_the_list(name):
 
 
 @EVERY
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_blocks_and_threads_change_no_bit(name, count, monkeypatch):
-    x, dy = (np.random.default_rng(k).standard_normal((5, 7, 7, 3)).astype(np.float32) * 4 for k in range(2))
-    plain = layers.Elementwise(name)
-    y, cache = plain.forward(x)
-    set_threads(count)
-    monkeypatch.setattr(twin_activations, "BLOCK", 32)
-    stand_in = TwinElementwise(plain, Buffers())
-    fast, kept = stand_in.forward(x)
-    np.testing.assert_array_equal(fast, y, strict=True)
-    np.testing.assert_array_equal(stand_in.backward(dy, kept)[0], plain.backward(dy, cache)[0], strict=True)
+def test_threads_change_no_bit(name):
+    x, dy = (np.random.default_rng(k).standard_normal((5, 70, 7, 9)).astype(np.float32) * 4 for k in range(2))
+    results = []
+    for count in (1, 2, 3):
+        set_threads(count)
+        stand_in = TwinElementwise(layers.Elementwise(name), Buffers())
+        y, kept = stand_in.forward(x)
+        results.append((y, stand_in.backward(dy, kept)[0]))
     set_threads(None)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0], strict=True)
+
+
+@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.07), layers.ELU(0.4), layers.ReLU(4, 0.1, 1).activation])
+def test_settings_reach_the_kernel(activation):
+    x = np.linspace(-6, 6, 97, dtype=np.float32).reshape(1, -1)
+    y, cache = activation.forward(x)
+    stand_in = TwinElementwise(activation, Buffers())
+    fast, kept = stand_in.forward(x)
+    np.testing.assert_allclose(fast, y, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(stand_in.backward(x, kept)[0], activation.backward(x, cache)[0], rtol=1e-6, atol=1e-6)
+
+
+def test_a_formula_without_a_kernel_runs_as_it_is():
+    """exp alone: float32 holds it from -103 to 89, the kernels' exp from -87 to 87."""
+    model = network("exponential", Activation("exponential"))
+    assert kinds(model)[:3] == ["InShards", "TwinPool", "InShards"]
+    gates.exact_gate(model)
 
 
 def test_a_subclass_is_not_replaced():

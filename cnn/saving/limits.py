@@ -23,14 +23,14 @@ from cnn.layers import (
     Reshape,
 )
 from cnn.network import Network
+from kernels import threads
 
 FREE = 10_000_000  # 40 MB in float32, fifty times the article's network: anybody may have that
 PER_INPUT = 5000  # times the photo: who passes large photos expects large maps; six times what VGG16 takes
 MOST = 400_000_000  # 1.6 GB in float32, more than twice what VGG16 takes of 256x256x3 photos
 # A file of many weights may have as many outputs: its size says by itself what it will take.
 
-LARGE = 500_000  # a network that makes more of one photo than this
-AT_ONCE = 50_000_000  # lets only so many numbers be made at once in each thread: 200 MB in float32
+AT_ONCE = 12_000_000  # numbers for each thread: more together leave the near caches, and fewer keep threads waiting
 
 
 def numbers_of(layer: Layer) -> int:
@@ -65,6 +65,6 @@ def check(network: Network, weights: int) -> None:
 
 
 def photos_at_once(network: Network, asked: int) -> int:
-    """How many photos may pass together where `asked` would be one batch: fewer only in a network that is large."""
+    """How many photos pass together where `asked` would be one batch."""
     numbers = sum(map(numbers_of, network.chain))
-    return asked if numbers <= LARGE else min(asked, max(1, AT_ONCE // numbers))
+    return min(asked, max(1, AT_ONCE * threads.get_threads() // max(1, numbers)))

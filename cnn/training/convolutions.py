@@ -92,9 +92,9 @@ class SparseKernelGradient:
         self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, self.unit)
 
     @staticmethod
-    def fits(conv: Convolution, has_relu: bool, most_are_zero: bool) -> bool:
+    def fits(conv: Convolution, has_relu: bool) -> bool:
         """Whether it is worth it: where no gradient is zero, if few filters would leave most of a register empty."""
-        some_are_zero = has_relu or most_are_zero or conv.wide >= 2 * conv.filters
+        some_are_zero = has_relu or conv.pooled or conv.wide >= 2 * conv.filters
         return some_are_zero and not backward.few_taps(conv.kernel_size[0], conv.numbers)
 
     def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
@@ -124,7 +124,7 @@ class DenseKernelGradient(SparseKernelGradient):
     unit = 1
 
     @staticmethod
-    def fits(conv: Convolution, has_relu: bool, most_are_zero: bool) -> bool:
+    def fits(conv: Convolution, has_relu: bool) -> bool:
         return True
 
     def by_shards(self, shards: Array, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
@@ -146,9 +146,9 @@ class WinogradKernelGradient:
         self.patches = winograd.patches_of(conv.out, False)
 
     @staticmethod
-    def fits(conv: Convolution, has_relu: bool, most_are_zero: bool) -> bool:
-        """Whether it can, and is worth it: in maps of odd sizes patches cover cells twice."""
-        whole = not most_are_zero and conv.out[0] % 2 == conv.out[1] % 2 == 0
+    def fits(conv: Convolution, has_relu: bool) -> bool:
+        """Whether it can: in maps of odd sizes patches cover cells twice."""
+        whole = not conv.pooled and conv.out[0] % 2 == conv.out[1] % 2 == 0
         return whole and isinstance(conv, Winograd) and conv.photo[2] % winograd_gradient.CHANNELS == 0
 
     def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
@@ -178,7 +178,7 @@ class SparseInputGradient:
         self.blocks = backward.Blocks(conv.kernel_size[0], conv.numbers, conv.pitch, LANES)
 
     @staticmethod
-    def fits(conv: Convolution, strides: Pair, most_are_zero: bool) -> bool:
+    def fits(conv: Convolution, strides: Pair) -> bool:
         """Whether it can, and is worth it."""
         return True
 
@@ -207,9 +207,9 @@ class TurnedConvolution:
         self.turned = convolution(conv.buffer, "turned", *shape)
 
     @staticmethod
-    def fits(conv: Convolution, strides: Pair, most_are_zero: bool) -> bool:
+    def fits(conv: Convolution, strides: Pair) -> bool:
         """Stride 1, not pooled."""
-        return strides == (1, 1) and not most_are_zero
+        return strides == (1, 1) and not conv.pooled
 
     def __call__(self, dy: Array, kernel: Array, winners: Array) -> Array:
         dz = self.conv.buffer("dz", len(dy), *self.photo)  # the border has been zero from the start
@@ -230,8 +230,8 @@ def convolution(buffer: Buffers, name: str, *shape: Any) -> Convolution:
     return next(way for way in CONVOLUTIONS if way.fits(*shape))(buffer, name, *shape)
 
 
-def gradients(conv: Convolution, layer: Conv2D, pads: Pads, has_relu: bool, most_are_zero: bool) -> tuple[Any, Any]:
-    """The ways to its kernel's and its input's gradient, where ReLU or a pooling leaves some of dy or most of it 0."""
-    kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(conv, has_relu, most_are_zero))(conv)
-    way: Any = next(way for way in INPUT_GRADIENTS if way.fits(conv, layer.strides, most_are_zero))
+def gradients(conv: Convolution, layer: Conv2D, pads: Pads, has_relu: bool) -> tuple[Any, Any]:
+    """The ways to its kernel's and its input's gradient."""
+    kernel_gradient = next(way for way in KERNEL_GRADIENTS if way.fits(conv, has_relu))(conv)
+    way: Any = next(way for way in INPUT_GRADIENTS if way.fits(conv, layer.strides))
     return kernel_gradient, way(conv, layer, pads)

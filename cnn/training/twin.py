@@ -118,10 +118,7 @@ class TwinConv:
 
     draws = False
 
-    def __init__(
-        self, layer: Conv2D, has_relu: bool, pool: MaxPooling2D | None, thinned: bool, buffer: Buffers | None = None
-    ):
-        """thinned: behind it stands another pooling, whose gradients are zero but for a few."""
+    def __init__(self, layer: Conv2D, has_relu: bool, pool: MaxPooling2D | None, buffer: Buffers | None = None):
         out = (pool or layer).output_shape
         assert layer.input_shape and out  # the model is built
         self.layer, self.name, self.buffer = layer, layer.name, buffer or Buffers()
@@ -132,9 +129,7 @@ class TwinConv:
         self.conv = convolutions.convolution(
             self.buffer, "y", layer.kernel_size, layer.strides, pool is not None, photo, out
         )
-        self.kernel_gradient, self.input_gradient = convolutions.gradients(
-            self.conv, layer, self.pads, has_relu, self.conv.pooled or thinned
-        )
+        self.kernel_gradient, self.input_gradient = convolutions.gradients(self.conv, layer, self.pads, has_relu)
 
     @property
     def params(self) -> dict[str, Array]:
@@ -208,7 +203,7 @@ class FoldedConv(TwinConv):
     def __init__(
         self, layer: Conv2D, normal: BatchNormalization, has_relu: bool, pool: MaxPooling2D | None, buffer: Buffers
     ):
-        super().__init__(layer, has_relu, pool, False, buffer)
+        super().__init__(layer, has_relu, pool, buffer)
         self.normal = normal
 
     def contiguous_params(self) -> tuple[Array, Array]:
@@ -223,7 +218,7 @@ class NormalizedConv(TwinConv):
     """A Conv2D without activation before a BatchNormalization, and all of both where a pass does not come back."""
 
     def __init__(self, layer: Conv2D, normal: BatchNormalization, has_relu: bool, pool: MaxPooling2D | None):
-        super().__init__(layer, False, None, False)
+        super().__init__(layer, False, None)
         self.normal, self.folded = normal, FoldedConv(layer, normal, has_relu, pool, self.buffer)
 
     @staticmethod
@@ -266,7 +261,7 @@ def twin_of(layers: list) -> list:
             is_apart = TwinElementwise.fits(activation)  # maxima may be taken before what never falls
             may_pool = not is_apart or TwinElementwise.rises(activation)
             pool = _pool_behind(layer, todo) if may_pool else None
-            twin.append(TwinConv(layer, type(activation) is ReLU, pool, thinned=bool(todo) and _thins(todo[0])))
+            twin.append(TwinConv(layer, type(activation) is ReLU, pool))
             if is_apart and (todo or not closing_name(activation)):
                 twin.append(TwinElementwise(activation, Buffers()))
         elif type(layer) is BatchNormalization:
@@ -277,8 +272,12 @@ def twin_of(layers: list) -> list:
                 twin[-1] = NormalizedConv(twin[-1].layer, layer, *behind)
             twin.append(TwinNormalization(layer, *behind, is_folded, Buffers()))
         elif type(layer) is Dense and len(layer.input_shape or ()) == 1:
-            closing = not todo and closing_name(layer.activation) is not None
-            twin.append(TwinDense(layer, Linear() if closing else _activation_of(layer, todo), Buffers()))
+            activation = _activation_of(layer, todo)
+            is_apart = TwinElementwise.fits(activation)
+            closing = not todo and closing_name(activation) is not None
+            twin.append(TwinDense(layer, Linear() if closing or is_apart else activation, Buffers()))
+            if is_apart and not closing:
+                twin.append(TwinElementwise(activation, Buffers()))
         elif TwinElementwise.fits(layer) and (todo or not closing_name(layer)):
             twin.append(TwinElementwise(layer, Buffers()))
         elif type(layer) in TWINS:
@@ -300,13 +299,7 @@ def _activation_of(layer: Conv2D | Dense, todo: list) -> ActivationFunction:
     """Its own activation or, where it has none, that of the next layer, which is taken out, if it can have that."""
     behind = todo[0] if todo and type(layer.activation) is Linear else None
     closes = len(todo) == 1 and closing_name(behind)
-    can = type(behind) is ReLU or (type(layer) is Conv2D and TwinElementwise.fits(behind) and not closes)
-    return todo.pop(0) if can else layer.activation
-
-
-def _thins(layer: Layer) -> bool:
-    """Whether it hands back to one cell in four at most."""
-    return type(layer) is MaxPooling2D and math.prod(layer.strides) >= 4
+    return todo.pop(0) if type(behind) is ReLU or (TwinElementwise.fits(behind) and not closes) else layer.activation
 
 
 def _function(layer: Layer) -> Layer:

@@ -243,14 +243,15 @@ def dense_kernel_gradient(
 
 @compiled
 def _list_winners(some, values, dy, winners, first):
-    """The filters that won with each of the windows behind one cell, in lists of FILTERS; returns their lengths.
+    """The filters with a gradient for each of the windows behind one cell, in lists of FILTERS; returns their lengths.
 
-    A filter is first + its place, its gradient in values. The five counts (the fifth: of the closed) lie in
+    A filter is first + its place, its gradient in values. The five counts (the fifth: of those without) lie in
     one number, BITS each, for it stays in a register: five in an array make this twice as slow.
     """
     counts = np.uint64(0)
     for f in range(len(dy)):
-        k = np.uint64(winners[f])
+        winner, is_zero = np.uint64(winners[f]), np.uint64(dy[f] == 0)
+        k = winner + (np.uint64(CLOSED) - winner) * is_zero  # CLOSED if it is: no branch to guess wrong
         place = k * np.uint64(FILTERS) + ((counts >> (k * np.uint64(BITS))) & np.uint64(MASK))
         some[place] = first + f
         values[place] = dy[f]
