@@ -183,7 +183,7 @@ def multiply(
     rows, columns = out.shape
     parts = len(panels)
     for part in prange(parts):
-        by_rows = rows > columns
+        by_rows = rows > columns or rows >= 8 * ROWS * parts  # each part copies the panels then, lists are made once
         row, last_row, end_row = _share(rows, ROWS, part if by_rows else 0, parts if by_rows else 1)
         column, last_column, end_column = _share(columns, LANES, 0 if by_rows else part, 1 if by_rows else parts)
         whole_rows, whole_columns = (row, last_row), (column, last_column)
