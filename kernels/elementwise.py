@@ -43,6 +43,28 @@ def relu_backward(dx: np.ndarray, dy: np.ndarray, y: np.ndarray) -> None:
 
 
 @in_threads(least=LEAST)
+def prelu(y: np.ndarray, x: np.ndarray, alpha: np.ndarray) -> None:
+    """y = x where x > 0, else alpha * x, for each row of (N, M)"""
+    for n in prange(len(x)):
+        for k in range(x.shape[1]):
+            y[n, k] = x[n, k] if x[n, k] > 0 else alpha[k] * x[n, k]
+
+
+@in_threads
+def prelu_backward(
+    dx: np.ndarray, dalphas: np.ndarray, shards: np.ndarray, dy: np.ndarray, x: np.ndarray, alpha: np.ndarray
+) -> None:
+    """dx = dy * the slope, 0 at 0; dalphas[s] (M,) = the sum of dy * min(0, x) of the rows of shard s, one by one"""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for s in prange(len(dalphas)):
+        dalphas[s] = 0
+        for n in range(shards[s], shards[s + 1]):
+            for k in range(x.shape[1]):
+                dx[n, k] = dy[n, k] * (one if x[n, k] > zero else alpha[k] if x[n, k] < zero else zero)
+                dalphas[s, k] += dy[n, k] * (zero if x[n, k] > zero else x[n, k])
+
+
+@in_threads(least=LEAST)
 def add_to_rows(z: np.ndarray, bias: np.ndarray, floor: float) -> None:
     """z = max(floor, z + bias) for each row of z (N, M); NaN stays NaN"""
     for n in prange(len(z)):

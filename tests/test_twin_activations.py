@@ -9,7 +9,7 @@ from cnn import layers, set_threads
 from cnn.layers.formulas import FORMULAS
 from cnn.training import twin
 from cnn.training.twin import Buffers
-from cnn.training.twin_activations import RISING, TwinElementwise
+from cnn.training.twin_activations import RISING, TwinElementwise, TwinPReLU
 from kernels.activations import KERNELS
 
 Conv, Pool, Activation = layers.Conv2D, layers.MaxPooling2D, layers.Activation
@@ -86,3 +86,23 @@ def test_at_the_end(make):
     first, *rest = make()
     model = compiled([layers.Input((4, 4, 1)), first, *rest])
     gates.exact_gate(model, training=False)
+
+
+@pytest.mark.parametrize("shared", [None, [1, 2], 3, [1]])
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_prelu(shared, shards):
+    """Its alpha for each number, each map, each cell or each place of a row; zeros stand at the corner."""
+    prelu = layers.PReLU("uniform", shared_axes=shared)
+    model = compiled([Conv(5, 3, input_shape=(7, 6, 2)), prelu, Pool(), *head(10)], shards)
+    assert "TwinPReLU" in kinds(model)
+    gates.exact_gate(model)
+    stand_in, plain = TwinPReLU(prelu, Buffers()), prelu
+    x = np.random.default_rng(0).choice([-2, -1, 0, 1, 3, np.nan], (4, *prelu.input_shape)).astype(np.float32)
+    dy = np.random.default_rng(1).standard_normal(x.shape).astype(np.float32)
+    (y, cache), (fast, kept) = plain.forward(x), stand_in.forward(x)
+    np.testing.assert_array_equal(fast, y)
+    x[np.isnan(x)] = -1
+    (_, cache), (_, kept) = plain.forward(x), stand_in.forward(x)
+    (dx, grads), (fast_dx, fast_grads) = plain.backward(dy, cache), stand_in.backward(dy, kept)
+    np.testing.assert_array_equal(fast_dx, dx)
+    np.testing.assert_allclose(fast_grads["alpha"], grads["alpha"], rtol=1e-5, atol=1e-5)

@@ -41,6 +41,7 @@ from cnn.layers import (
     Layer,
     Linear,
     MaxPooling2D,
+    PReLU,
     ReLU,
     Reshape,
     ZeroPadding2D,
@@ -49,7 +50,7 @@ from cnn.layers import (
 from cnn.layers.closing import OpenEnd, closing_name
 from cnn.network import Network
 from cnn.training import convolutions
-from cnn.training.twin_activations import TwinElementwise
+from cnn.training.twin_activations import TwinElementwise, TwinPReLU
 from cnn.training.twin_layers import InShards, TwinDense, TwinDropout, TwinPool, TwinReLU
 from cnn.training.twin_maps import TwinAveragePool, TwinZeroPadding
 from cnn.training.twin_normalization import TwinNormalization
@@ -242,6 +243,7 @@ class NormalizedConv(TwinConv):
 # A subclass may compute something else, and runs in shards as it is.
 TWINS: dict[type, Callable] = {
     ReLU: TwinReLU,
+    PReLU: TwinPReLU,
     Dropout: TwinDropout,
     MaxPooling2D: TwinPool,
     AveragePooling2D: TwinAveragePool,
