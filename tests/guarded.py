@@ -51,7 +51,7 @@ def random_network(rng):
     options = {
         "strides": strides,
         "padding": str(rng.choice(["same", "valid"])),
-        "activation": rng.choice(["relu", None]),
+        "activation": rng.choice(["relu", None, "gelu"]),
         "use_bias": bool(rng.random() < 0.8),
     }
     conv = layers.Conv2D(int(rng.choice([3, 8, 10, 16, 32, 40, 64])), window, **options)

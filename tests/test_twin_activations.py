@@ -65,6 +65,14 @@ def test_settings_reach_the_kernel(activation):
     np.testing.assert_allclose(stand_in.backward(x, kept)[0], activation.backward(x, cache)[0], rtol=1e-6, atol=1e-6)
 
 
+def test_a_wrong_slope_is_found(monkeypatch):
+    values, gradients = KERNELS["silu"]
+    faulty = lambda dx, dy, x, y, settings: gradients(dx, dy, x, x, settings)
+    monkeypatch.setitem(KERNELS, "silu", (values, faulty))
+    with pytest.raises(AssertionError):
+        gates.exact_gate(network("silu"))
+
+
 def test_a_formula_without_a_kernel_runs_as_it_is():
     """exp alone: float32 holds it from -103 to 89, the kernels' exp from -87 to 87."""
     model = network("exponential", Activation("exponential"))

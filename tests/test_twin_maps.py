@@ -1,4 +1,4 @@
-"""The twins of AveragePooling2D and ZeroPadding2D: the plain layers' numbers."""
+"""The twins of AveragePooling2D, ZeroPadding2D and UpSampling2D: the plain layers' numbers."""
 
 import gates
 import numpy as np
@@ -11,8 +11,8 @@ from test_twin_layers import assert_same_bits, built
 from cnn import layers
 from cnn.training import twin
 from cnn.training.twin import Buffers
-from cnn.training.twin_maps import TwinAveragePool, TwinZeroPadding
-from kernels import average_pooling
+from cnn.training.twin_maps import TwinAveragePool, TwinUpSampling, TwinZeroPadding
+from kernels import average_pooling, upsampling
 
 
 @settings(deadline=None, max_examples=60)
@@ -42,17 +42,41 @@ def test_padding(padding):
         assert_same_bits(plain, fast, np.random.default_rng(photos).random((photos, 4, 5, 3), np.float32))
 
 
+@pytest.mark.parametrize("size", [1, 2, (3, 1), (2, 4)])
+def test_cells_repeated(size):
+    plain = built(layers.UpSampling2D(size), (4, 5, 3))
+    fast = TwinUpSampling(plain, Buffers())
+    for photos in (3, 1, 4):
+        x = np.random.default_rng(photos).random((photos, 4, 5, 3), np.float32)
+        (y, cache), (y_fast, cache_fast) = plain.forward(x), fast.forward(x)
+        np.testing.assert_array_equal(y_fast, y, strict=True)
+        dy = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
+        assert_close(fast.backward(dy, cache_fast)[0], plain.backward(dy, cache)[0])
+
+
+def test_bilinear_cells_run_as_they_are():
+    model = compiled([layers.UpSampling2D(2, interpolation="bilinear", input_shape=(4, 4, 2)), *head()])
+    assert type(twin.twin_of(model.chain)[0]).__name__ == "InShards"
+
+
 def test_in_a_network():
     model = compiled(
         [
             *(layers.ZeroPadding2D(2, input_shape=(8, 8, 1)), layers.Conv2D(6, 5, activation="tanh")),
             *(layers.AveragePooling2D(), layers.Reshape((4, 4, 6)), layers.Conv2D(5, 3, activation="relu")),
-            *(layers.AveragePooling2D(2, 1), layers.ZeroPadding2D(1), *head()),
+            *(layers.AveragePooling2D(2, 1), layers.ZeroPadding2D(1), layers.UpSampling2D(), *head()),
         ]
     )
     kinds = [type(layer).__name__ for layer in twin.twin_of(model.chain)]
     assert "InShards" not in kinds and kinds.count("TwinAveragePool") == 2
     gates.fast_gate(model)
+
+
+def test_a_cell_forgotten_on_the_way_back_is_found(monkeypatch):
+    original = upsampling.repeat_backward
+    monkeypatch.setattr(upsampling, "repeat_backward", lambda dx, dy, size: original(dx, dy[:, ::2].copy(), size))
+    with pytest.raises(AssertionError):
+        test_cells_repeated(2)
 
 
 def test_a_fault_is_found(monkeypatch):

@@ -52,7 +52,7 @@ from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_activations import TwinElementwise, TwinPReLU
 from cnn.training.twin_layers import InShards, TwinDense, TwinDropout, TwinPool, TwinReLU
-from cnn.training.twin_maps import TwinAveragePool, TwinZeroPadding
+from cnn.training.twin_maps import TwinAveragePool, TwinUpSampling, TwinZeroPadding
 from cnn.training.twin_normalization import TwinNormalization
 from cnn.world import Share
 from kernels import elementwise, relu_pool
@@ -282,6 +282,8 @@ def twin_of(layers: list) -> list:
                 twin.append(TwinElementwise(activation, Buffers()))
         elif TwinElementwise.fits(layer) and (todo or not closing_name(layer)):
             twin.append(TwinElementwise(layer, Buffers()))
+        elif TwinUpSampling.fits(layer):
+            twin.append(TwinUpSampling(layer, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
         elif type(layer) in WHOLE:

@@ -1,12 +1,12 @@
-"""The twins of AveragePooling2D and ZeroPadding2D: loops over whole maps in all threads, into arrays that stay."""
+"""The twins of AveragePooling2D, ZeroPadding2D and UpSampling2D: loops over whole maps, into arrays that stay."""
 
 from typing import Any
 
 import numpy as np
 
 from cnn.checks import known
-from cnn.layers import AveragePooling2D, ZeroPadding2D, place_windows
-from kernels import average_pooling, elementwise
+from cnn.layers import AveragePooling2D, UpSampling2D, ZeroPadding2D, place_windows
+from kernels import average_pooling, elementwise, upsampling
 
 Array = np.ndarray
 
@@ -58,3 +58,31 @@ class TwinZeroPadding:
         """(dx, {}): a view of dy."""
         height, width, _ = self.input_shape
         return dy[:, self.top : self.top + height, self.left : self.left + width], {}
+
+
+class TwinUpSampling:
+    """An UpSampling2D that repeats cells."""
+
+    draws = False
+
+    def __init__(self, layer: UpSampling2D, buffer: Any):
+        self.name, self.buffer, self.size = layer.name, buffer, layer.size
+        self.input_shape, self.output_shape = known(layer.input_shape), known(layer.output_shape)
+        self.params: dict[str, Array] = {}
+
+    @staticmethod
+    def fits(layer: Any) -> bool:
+        """Whether it can do this layer."""
+        return type(layer) is UpSampling2D and layer.interpolation == "nearest"
+
+    def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
+        """(y, cache), valid until the next pass."""
+        y = self.buffer("y", len(x), *self.output_shape)
+        upsampling.repeat(y, np.ascontiguousarray(x, np.float32), self.size)
+        return y, ()
+
+    def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array, dict]:
+        """(dx, {}), valid until the next pass."""
+        dx = self.buffer("dx", len(dy), *self.input_shape)
+        upsampling.repeat_backward(dx, np.ascontiguousarray(dy, np.float32), self.size)
+        return dx, {}
