@@ -163,7 +163,7 @@ def test_a_product_without_its_zeros_is_the_same_bits(zeros, rows, depth):
 
 
 @pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
-@pytest.mark.parametrize("place", [(0, 0), (70, simd.MANY - 1), (149, simd.MANY + 20)])
+@pytest.mark.parametrize("place", [(0, 0), (70, simd.MANY - 1), (149, -1)])
 def test_zero_times_infinity_is_not_left_out(number, place):
     left, right = np.zeros((16, 150), np.float32), np.ones((150, simd.MANY + LANES + 7), np.float32)
     left[::3, ::4], right[place] = 2, number
