@@ -116,8 +116,7 @@ EVERY = pytest.mark.parametrize("name", NETWORKS)
 
 @EVERY
 def test_what_runs(name):
-    model = compiled(NETWORKS[name][0]())
-    assert kinds(model) == [*NETWORKS[name][1], "Flatten", "TwinDense", "TwinDense"]
+    assert kinds(compiled(NETWORKS[name][0]())) == [*NETWORKS[name][1], "Flatten", "TwinDense", "TwinDense"]
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if "normalized" not in name])  # those differ by more
@@ -160,9 +159,10 @@ def test_a_separable_layer_among_others():
 def test_a_closing_activation_is_left_to_the_loss(closing, apart):
     behind, own = ([layers.Activation(closing)], None) if apart else ([], closing)
     model = compiled([Depthwise(2, input_shape=(4, 4, 10), activation=own), *behind])
-    assert kinds(model) == (["InShards"] if (closing, apart) == ("softmax", False) else ["TwinDepthwise"])
+    stays = closing == "softmax" and not apart
+    assert kinds(model) == ["InShards" if stays else "TwinDepthwise"]
     model = compiled([Separable(10, 2, input_shape=(4, 4, 10), activation=own), *behind])
-    assert kinds(model)[0] == ("InShards" if (closing, apart) == ("softmax", False) else "TwinDepthwise")
+    assert kinds(model)[0] == ("InShards" if stays else "TwinDepthwise")
 
 
 def test_a_subclass_is_not_replaced():
@@ -317,9 +317,7 @@ def convolution_loses_a_lane(patch):
 
 
 def convolution_shifts_a_tap(patch):
-    def before(y, x, kernel, *rest):
-        return y, x, np.roll(kernel, 1, axis=0), *rest
-
+    before = lambda y, x, kernel, *rest: (y, x, np.roll(kernel, 1, axis=0), *rest)
     changed(patch, simd, "convolve", before=before)
 
 

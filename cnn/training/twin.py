@@ -146,7 +146,7 @@ class TwinConv:
         return self.layer.params
 
     @staticmethod
-    def fits(layer: Layer) -> bool:
+    def fits(layer: Any) -> bool:
         """Whether it can do this layer, but for an activation of formulas.py. A subclass may compute something else."""
         return type(layer) in (Conv2D, Pointwise) and (
             type(layer.activation) in (Linear, ReLU) or TwinElementwise.fits(layer.activation)

@@ -28,7 +28,7 @@ class TwinDepthwise:
         self.layer, self.name, self.buffer, self.has_relu = layer, layer.name, buffer, has_relu
         self.mixes = type(layer) is SeparableConv2D  # then the bias is added by the second step
         (kh, kw), (height, width, self.channels) = layer.kernel_size, known(layer.input_shape)
-        out_h, out_w, (top, bottom, left, right) = place_windows(layer, layer.input_shape, layer.kernel_size)
+        out_h, out_w, (top, bottom, left, right) = place_windows(layer, known(layer.input_shape), layer.kernel_size)
         wide = self.wide = -(-self.channels // LANES) * LANES  # so many channels fill the registers
         self.output_shape, self.offset = (out_h, out_w, self.channels), (top, left)
         self.photo, pitch = (height + top + bottom, width + left + right, wide), (width + left + right) * wide
@@ -125,7 +125,6 @@ class Pointwise(Conv2D):
     """A SeparableConv2D's second step: channels mixed within each cell, by that layer's parameters."""
 
     def __init__(self, layer: SeparableConv2D):
-        options = {"activation": layer.activation, "use_bias": layer.use_bias, "name": layer.name}
-        super().__init__(layer.filters, 1, **options)
+        super().__init__(layer.filters, 1, activation=layer.activation, use_bias=layer.use_bias, name=layer.name)
         self.params, self.output_shape = layer.params, layer.output_shape
         self.input_shape = (*known(layer.output_shape)[:2], known(layer.input_shape)[-1])
