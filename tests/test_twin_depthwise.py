@@ -19,7 +19,7 @@ from cnn.training.step import run_batch
 from cnn.training.twin import Buffers, TwinConv
 from cnn.training.twin_depthwise import TwinDepthwise
 from cnn.world import Share
-from kernels import elementwise, reference, threads
+from kernels import reference, threads
 from kernels.simd import depthwise as simd
 from kernels.simd.vectors import LANES
 
@@ -259,51 +259,57 @@ def test_a_convolution_without_padding_reads_its_photos_where_they_lie():
 
 
 def case(channels, kernel_size=(3, 2), strides=(2, 1), size=(7, 8), photos=2):
-    """Padded photos, a kernel, and what convolve wants to know of them."""
-    x, kernel = whole((photos, *size, channels), 1), whole((*kernel_size, channels), 2)
-    out = [(n - k) // s + 1 for n, k, s in zip(size, kernel_size, strides, strict=True)]
-    starts = simd.table(*out, strides[0] * size[1] * channels, strides[1] * channels)
-    taps = simd.table(*kernel_size, size[1] * channels, channels, simd.TAPS)
-    return x, kernel, out, starts, taps
+    """Photos of three channels fewer, a kernel, and what the kernels want to know of them; the borders are not zero."""
+    x, kernel = whole((photos, *size, channels - 3), 1), whole((*kernel_size, channels), 2)
+    rooms = whole((2, size[0] + 1, size[1] + 2, channels), 5)
+    padded = np.stack([rooms[n * 2 // photos] for n in range(photos)])
+    padded[:, 1:, 1:-1, :-3] = x
+    out = [(n - k) // s + 1 for n, k, s in zip(padded.shape[1:], kernel_size, strides, strict=False)]
+    pitch = padded.shape[2] * channels
+    starts = simd.table(*out, strides[0] * pitch, strides[1] * channels)
+    taps = simd.table(*kernel_size, pitch, channels, simd.TAPS)
+    columns = reference.im2col(padded, kernel_size, strides, (0, 0, 0, 0))
+    return (x, x, False, (1, 1), (1, 1)), rooms, kernel, out, starts, taps, columns
+
+
+def gradients_of(out, channels):
+    """dy of three channels fewer and y, rooms where they lie two cells apart, and what lies there."""
+    dy, y = (whole((2, *out, channels - 3), seed) for seed in (6, 7))
+    rooms = np.zeros((2, 2 * out[0], 2 * out[1] + 1, channels), np.float32)
+    dz = np.zeros((2, *out, channels), np.float32)
+    dz[..., :-3] = np.where(y > 0, dy, 0)
+    pitch = rooms.shape[2] * channels
+    return (dy, y, True, (1, 0), (2, 2)), rooms, simd.table(*out, 2 * pitch, 2 * channels) + pitch, dz
 
 
 @pytest.mark.parametrize("vectors", [1, 2, 3])
 @pytest.mark.parametrize("kernel_size", [(1, 1), (3, 2), (3, 3), (4, 5)])
 @pytest.mark.parametrize("floor", [0, -np.inf])
 def test_kernels_equal_loops(vectors, kernel_size, floor):
-    x, kernel, out, starts, taps = case(vectors * LANES, kernel_size)
-    flat, bias = x.reshape(len(x), -1), whole(vectors * LANES, 3)
-    y = np.full((len(x), len(starts), vectors * LANES), 99, np.float32)
-    simd.convolve(y, flat, kernel.reshape(-1, len(bias)), bias, np.float32(floor), starts, taps)
-    columns = reference.im2col(x, kernel_size, (2, 1), (0, 0, 0, 0))
+    channels = vectors * LANES
+    laid, rooms, kernel, out, starts, taps, columns = case(channels, kernel_size)
+    y, bias = np.full((2, len(starts), channels), 99, np.float32), whole(channels, 3)
+    simd.convolve(y, laid, rooms, kernel.reshape(-1, channels), bias, np.float32(floor), starts, taps)
     right = np.maximum(np.einsum("nijuvc,uvc->nijc", columns, kernel) + bias, floor)
     np.testing.assert_array_equal(y, right.reshape(y.shape))
-    dkernels, dz = np.full((2, len(taps), len(bias)), 99, np.float32), whole((len(x), *out, len(bias)), 4)
-    places = simd.table(*out, out[1] * len(bias), len(bias))
-    simd.kernel_gradient(dkernels, np.array([0, 1, 2]), dz.reshape(len(x), -1), flat, starts, places, taps)
-    right = np.einsum("nijuvc,nijc->nuvc", columns, dz)
-    np.testing.assert_array_equal(dkernels[:, : kernel[..., 0].size], right.reshape(2, -1, len(bias)))
-
-
-@pytest.mark.parametrize("has_relu", [True, False])
-def test_spread_equals_loops(has_relu):
-    a, y, out = whole((2, 3, 4, 5), 1), whole((2, 3, 4, 5), 2), np.zeros((2, 8, 9, LANES + 3), np.float32)
-    simd.spread(out, a, y, has_relu, (1, 0), (3, 2))
-    right = np.zeros_like(out)
-    right[:, 1::3, 0:8:2, :5] = np.where(y > 0, a, 0) if has_relu else a
-    np.testing.assert_array_equal(out, right)
+    laid_dz, rooms_dz, places, dz = gradients_of(out, channels)
+    dkernels, dbiases = (np.full((2, *shape), 99, np.float32) for shape in ((len(taps), channels), (channels,)))
+    simd.gradients(dkernels, dbiases, np.array([0, 1, 2]), laid_dz, laid, rooms_dz, rooms, starts, places, taps)
+    right = np.einsum("nijuvc,nijc->nuvc", columns, dz).reshape(2, -1, channels)
+    np.testing.assert_array_equal(dkernels[:, : right.shape[1]], right)
+    np.testing.assert_array_equal(dbiases, dz.sum(axis=(1, 2)))
 
 
 def test_kernels_are_what_their_text_says():
-    x, kernel, out, starts, taps = case(3 * LANES)
-    flat, bias, outputs = x.reshape(2, -1), whole(3 * LANES, 3), [((2, len(starts), 3 * LANES), np.float32)]
+    laid, rooms, kernel, out, starts, taps, _ = case(3 * LANES)
+    bias, outputs = whole(3 * LANES, 3), [((2, len(starts), 3 * LANES), np.float32)]
     for floor in (0, -np.inf):
         rest = kernel.reshape(-1, 3 * LANES), bias, np.float32(floor), starts, taps
-        assert_text_agrees(simd.convolve, outputs, flat, *rest)
-    dz, places = whole((2, *out, 3 * LANES), 4), simd.table(*out, out[1] * 3 * LANES, 3 * LANES)
-    outputs = [((2, len(taps), 3 * LANES), np.float32)]
-    rest = np.array([0, 1, 2]), dz.reshape(2, -1), flat, starts, places, taps
-    assert_text_agrees(simd.kernel_gradient, outputs, *rest)
+        assert_text_agrees(simd.convolve, outputs, laid, rooms, *rest)
+    laid_dz, rooms_dz, places, _ = gradients_of(out, 3 * LANES)
+    outputs = [((2, len(taps), 3 * LANES), np.float32), ((2, 3 * LANES), np.float32)]
+    rest = np.array([0, 1, 2]), laid_dz, laid, rooms_dz, rooms, starts, places, taps
+    assert_text_agrees(simd.gradients, outputs, *rest)
 
 
 # ---- faults
@@ -317,12 +323,12 @@ def convolution_loses_a_lane(patch):
 
 
 def convolution_shifts_a_tap(patch):
-    before = lambda y, x, kernel, *rest: (y, x, np.roll(kernel, 1, axis=0), *rest)
+    before = lambda y, laid, rooms, kernel, *rest: (y, laid, rooms, np.roll(kernel, 1, axis=0), *rest)
     changed(patch, simd, "convolve", before=before)
 
 
 def convolution_forgets_the_bias(patch):
-    before = lambda y, x, kernel, bias, *rest: (y, x, kernel, np.zeros_like(bias), *rest)
+    before = lambda y, laid, rooms, kernel, bias, *rest: (y, laid, rooms, kernel, np.zeros_like(bias), *rest)
     changed(patch, simd, "convolve", before=before)
 
 
@@ -337,49 +343,49 @@ def gradient_forgets_the_last_shard(patch):
     def after(dkernels, *_):
         dkernels[-1] = 0
 
-    changed(patch, simd, "kernel_gradient", after=after)
+    changed(patch, simd, "gradients", after=after)
 
 
 def gradient_forgets_the_last_channels(patch):
     def after(dkernels, *_):
         dkernels[..., -LANES:] = 0
 
-    changed(patch, simd, "kernel_gradient", after=after)
+    changed(patch, simd, "gradients", after=after)
 
 
 def gradient_exchanges_two_taps(patch):
     def after(dkernels, *_):
         dkernels[:, :2] = dkernels[:, 1::-1].copy()
 
-    changed(patch, simd, "kernel_gradient", after=after)
+    changed(patch, simd, "gradients", after=after)
 
 
 def relu_lets_every_gradient_back(patch):
-    before = lambda out, a, y, has_relu, *rest: (out, a, y, False, *rest)
-    changed(patch, simd, "spread", before=before)
+    def before(dkernels, dbiases, shards, laid_dz, *rest):
+        return dkernels, dbiases, shards, (*laid_dz[:2], False, *laid_dz[3:]), *rest
+
+    changed(patch, simd, "gradients", before=before)
 
 
-def gradients_lie_a_row_too_low(patch):
-    original = simd.spread
+def gradients_lie_a_row_too_high(patch):
+    def before(y, laid, *rest):
+        *some, (top, left), strides = laid
+        return y, (*some, (max(0, top - 1) if strides == (2, 2) else top, left), strides), *rest
 
-    def faulty(out, a, y, has_relu, offset, strides):
-        original(out, np.roll(a, 1, axis=1) if strides == (2, 2) else a, y, has_relu, offset, strides)
-
-    patch.setattr(simd, "spread", faulty)
+    changed(patch, simd, "convolve", before=before)
 
 
 def bias_takes_one_shard_alone(patch):
-    def after(totals, *_):
-        if totals.shape[1] == 2 * LANES:  # those of the dense layers are narrower
-            totals[1:] = 0
+    def after(dkernels, dbiases, *_):
+        dbiases[1:] = 0
 
-    changed(patch, elementwise, "sums_of_rows", after=after)
+    changed(patch, simd, "gradients", after=after)
 
 
 FAULTS = [
     *(convolution_loses_a_lane, convolution_shifts_a_tap, convolution_forgets_the_bias),
     *(convolution_ends_with_the_last_whole_tile, gradient_forgets_the_last_shard, gradient_forgets_the_last_channels),
-    *(gradient_exchanges_two_taps, relu_lets_every_gradient_back, gradients_lie_a_row_too_low),
+    *(gradient_exchanges_two_taps, relu_lets_every_gradient_back, gradients_lie_a_row_too_high),
     bias_takes_one_shard_alone,
 ]
 
@@ -392,7 +398,7 @@ def test_a_fault_makes_the_gate_fail(fault, monkeypatch):
         gates.depthwise_gate()
 
 
-@pytest.mark.parametrize("name", ["convolve", "kernel_gradient", "spread"])
+@pytest.mark.parametrize("name", ["convolve", "gradients"])
 def test_the_gate_reaches_each_kernel(name, monkeypatch):
     calls = []
     changed(monkeypatch, simd, name, after=lambda *args: calls.append(name))

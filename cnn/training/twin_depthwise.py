@@ -8,7 +8,7 @@ import numpy as np
 from cnn.checks import known
 from cnn.layers import Conv2D, DepthwiseConv2D, Linear, ReLU, SeparableConv2D, place_windows
 from cnn.training.twin_activations import TwinElementwise
-from kernels import elementwise
+from kernels import elementwise, threads
 from kernels.simd import depthwise as simd
 from kernels.simd.vectors import LANES
 
@@ -18,8 +18,8 @@ Array = np.ndarray
 class TwinDepthwise:
     """y = relu(depthwise(x) + bias), with ReLU or without.
 
-    Photos and gradients are copied to where channels fill whole registers, and borders are zero: as in all Buffers,
-    what is never written to stays zero.
+    Photos and gradients are laid into rooms where channels fill whole registers and borders are zero: as in all
+    Buffers, what is never written to stays zero.
     """
 
     draws = False
@@ -75,50 +75,49 @@ class TwinDepthwise:
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
         """(y, cache), valid until the next pass."""
-        x, x_padded = np.ascontiguousarray(x, np.float32), self.buffer("x_padded", len(x), *self.photo)
-        simd.spread(x_padded, x, x, False, self.offset, (1, 1))
+        x = np.ascontiguousarray(x, np.float32)
+        laid = x, x, False, self.offset, (1, 1)
+        rooms, floor = self.buffer("rooms", threads.team_size(), *self.photo), 0 if self.has_relu else -np.inf
         kernel, bias = self.contiguous_params()
-        y = self.convolved("y", x_padded, kernel, bias, 0 if self.has_relu else -np.inf, self.starts, self.taps)
+        y = self.convolved("y", laid, rooms, kernel, bias, floor, self.starts, self.taps)
         y = np.ascontiguousarray(y.reshape(len(x), *self.output_shape))
-        return y, (kernel, x_padded, y)
+        return y, (kernel, laid, y)
 
-    def convolved(
-        self, name: str, x: Array, kernel: Array, bias: Array, floor: float, starts: Array, taps: Array
-    ) -> Array:
-        """y (N, cells, C)"""
-        cells = len(starts)
+    def convolved(self, name: str, laid: tuple, rooms: Array, *rest: Any) -> Array:
+        """y (N, cells, C), with the arguments of the kernel."""
+        kernel, bias, floor, starts, taps = rest
+        photos, cells = len(laid[0]), len(starts)
         if cells < simd.CELLS:
             starts = np.concatenate([starts, np.zeros(simd.CELLS - cells, np.int64)])
-        y = self.buffer(name, len(x), len(starts), self.wide)
-        simd.convolve(y, x.reshape(len(x), -1), kernel, bias, np.float32(floor), starts, taps)
+        y = self.buffer(name, photos, len(starts), self.wide)
+        simd.convolve(y, laid, rooms, kernel, bias, np.float32(floor), starts, taps)
         return y[:, :cells, : self.channels]
 
     def backward(self, dy: Array, cache: tuple, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
         """(dx, grads), valid until the next pass."""
         kernel, x, y = cache
-        dz = self.buffer("dz", len(dy), *self.gradients)
-        dy = np.ascontiguousarray(dy, np.float32)
-        simd.spread(dz, dy, y, self.has_relu, self.gradient_offset, self.layer.strides)
-        shards, flat = self.buffer.shards(len(dy)), dz.reshape(len(dy), -1)
-        dkernels = self.buffer("dkernels", len(shards) - 1, len(self.taps), self.wide)
-        simd.kernel_gradient(dkernels, shards, flat, x.reshape(len(x), -1), self.starts, self.places, self.taps)
-        grads = {"depthwise": self.buffer.total(dkernels, self.join)}
+        dz = np.ascontiguousarray(dy, np.float32), y, self.has_relu, self.gradient_offset, self.layer.strides
+        shards = self.buffer.shards(len(dy))
+        parts = len(shards) - 1
+        sums = self.buffer("dkernels", parts, len(self.taps), self.wide), self.buffer("dbiases", parts, self.wide)
+        rooms = self.buffer("rooms of dz", parts, *self.gradients), self.buffer("rooms of x", parts, *self.photo)
+        simd.gradients(*sums, shards, dz, x, *rooms, self.starts, self.places, self.taps)
+        grads = {"depthwise": self.buffer.total(sums[0], self.join)}
         if self.layer.use_bias and not self.mixes:
-            dbiases, cells = self.buffer("dbiases", len(shards) - 1, self.wide), math.prod(self.gradients[:2])
-            elementwise.sums_of_rows(dbiases, shards * cells, dz.reshape(-1, self.wide))
-            grads["bias"] = self.buffer.total(dbiases, lambda parts: elementwise.sum_of(parts)[: self.channels])
-        return self.input_gradient(flat, kernel) if need_dx else None, grads
+            grads["bias"] = self.buffer.total(sums[1], lambda parts: elementwise.sum_of(parts)[: self.channels])
+        return self.input_gradient(dz, kernel) if need_dx else None, grads
 
     def join(self, dkernels: Array) -> Array:
         """ddepthwise (kh, kw, C, 1) from those of the shards."""
         shape = (*self.layer.kernel_size, self.channels, 1)
         return elementwise.sum_of(dkernels)[: math.prod(shape[:2]), : self.channels].reshape(shape)
 
-    def input_gradient(self, dz: Array, kernel: Array) -> Array:
-        """dx: dz, which lies spread out, convolved with the kernel turned by 180 degrees."""
+    def input_gradient(self, dz: tuple, kernel: Array) -> Array:
+        """dx: dz, laid as far apart as the windows, convolved with the kernel turned by 180 degrees."""
         turned, no_bias = np.ascontiguousarray(kernel[::-1]), np.zeros(self.wide, np.float32)
-        dx = self.convolved("dx", dz, turned, no_bias, -np.inf, self.input_starts, self.turned_taps)
-        return dx.reshape(len(dz), *known(self.layer.input_shape))
+        rooms = self.buffer("rooms of all dz", threads.team_size(), *self.gradients)
+        dx = self.convolved("dx", dz, rooms, turned, no_bias, -np.inf, self.input_starts, self.turned_taps)
+        return dx.reshape(len(dx), *known(self.layer.input_shape))
 
 
 class Pointwise(Conv2D):

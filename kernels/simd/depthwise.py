@@ -4,13 +4,15 @@
     dkernel[u, v, c] = sum over i,j of x[i*sh + u, j*sw + v, c] * dz[i, j, c]
 
 The channels of a cell lie side by side in memory, so a vector of them is read as it lies, and none is mixed with
-another. The photos are padded, and flat: a table says where each window begins (`starts`), another how far behind that
-its cells, the taps, lie (`taps`). So kernels, strides and padding may be any.
+another. Each photo is first laid into a room: with a border of zeros, so that no window hangs over, and with so many
+channels that they fill whole registers. A thread uses its room again for the next photo, and so has it in its cache.
+A table says where in the room each window begins (`starts`), another how far behind that its cells, the taps, lie
+(`taps`). So kernels, strides and padding may be any.
 
 A sum waits for itself, about four cycles for each product. So several are made side by side: the first formula holds
 the sums of CELLS windows while it walks over the taps, the second those of TAPS taps while it walks over the windows.
 
-The input's gradient is the first formula too: dz, spread out by the strides and padded, with the kernel turned round.
+The input's gradient is the first formula too: of dz, laid as far apart as the strides, and of the kernel turned round.
 """
 
 import numpy as np
@@ -25,13 +27,13 @@ TAPS = 9  # of a kernel 3x3
 
 
 def table(height: int, width: int, row_pitch: int, cell_pitch: int, unit: int = 1) -> np.ndarray:
-    """Where each cell of a map begins in a flat photo, row by row, and zeros behind them to fill whole units."""
+    """Where each cell of a map begins in a room, row by row, and zeros behind them to fill whole units."""
     places = (np.arange(height)[:, None] * row_pitch + np.arange(width) * cell_pitch).ravel()
     return np.concatenate([places, np.zeros(-len(places) % unit, np.int64)])
 
 
 @vector_code
-def _tile(vec, y, x, kernel, bias, floor, starts, taps, n, cell, c, vectors):
+def _tile(vec, y, room, kernel, bias, floor, starts, taps, n, cell, c, vectors):
     """y[n, cell + t, c ...] for t < CELLS, so many vectors of channels."""
     lanes = [c + v * LANES for v in range(len(vectors))]
     begins = [starts[cell + t] for t in range(CELLS)]
@@ -40,7 +42,7 @@ def _tile(vec, y, x, kernel, bias, floor, starts, taps, n, cell, c, vectors):
         weights, tap = [kernel.at(k, lane) for lane in lanes], taps[k]
         for begin, totals in zip(begins, sums, strict=True):
             for lane, weight, total in zip(lanes, weights, totals, strict=True):
-                total.add(x.at(n, begin + tap + lane), weight)
+                total.add(room.at(begin + tap + lane), weight)
     lowest = vec.all(floor)
     for t, totals in enumerate(sums):
         for lane, total in zip(lanes, totals, strict=True):
@@ -48,85 +50,109 @@ def _tile(vec, y, x, kernel, bias, floor, starts, taps, n, cell, c, vectors):
 
 
 @vector_code
-def _add_products(vec, dkernel, dz, x, starts, places, taps, n, first, c):
+def _add_products(vec, dkernel, dz, x, starts, places, taps, first, c):
     """dkernel[first + k, c ...] += the sum over all windows of x's tap first + k times dz, for k < TAPS"""
     offsets = [taps[first + k] for k in range(TAPS)]
     totals = [vec.total(dkernel.at(first + k, c)) for k in range(TAPS)]
     for cell in vec.range(places.shape[0]):
-        gradient, begin = dz.at(n, places[cell] + c), starts[cell] + c
+        gradient, begin = dz.at(places[cell] + c), starts[cell] + c
         for offset, total in zip(offsets, totals, strict=True):
-            total.add(x.at(n, begin + offset), gradient)
+            total.add(x.at(begin + offset), gradient)
     for k, total in enumerate(totals):
         dkernel.put((first + k, c), total.value)
 
 
+@vector_code
+def _add_up(vec, dbias, dz, places, c):
+    """dbias[c ...] += the sum of dz over all windows"""
+    total = vec.total(dbias.at(c))
+    for cell in vec.range(places.shape[0]):
+        total.become(total.value + dz.at(places[cell] + c))
+    dbias.put((c,), total.value)
+
+
 @compiled
-def _convolve_photo(y, x, kernel, bias, floor, starts, taps, n, c, vectors):
+def _lay(room, a, y, has_relu, offset, strides):
+    """room[top + i*sh, left + j*sw, :C] = a[i, j] (H, W, C), and with ReLU 0 where its y was not above 0"""
+    height, width, channels = a.shape
+    for i in range(height):
+        for j in range(width):
+            cell = room[offset[0] + i * strides[0], offset[1] + j * strides[1]]
+            if has_relu:
+                for c in range(channels):
+                    cell[c] = a[i, j, c] if y[i, j, c] > 0 else 0
+            else:
+                for c in range(channels):
+                    cell[c] = a[i, j, c]
+
+
+@compiled
+def _convolve_photo(y, room, kernel, bias, floor, starts, taps, n, c, vectors):
     cells = y.shape[1]
     for start in range(0, cells, CELLS):
         cell = min(start, cells - CELLS)  # the last tile may cover cells again: the same numbers
-        _tile(y, x, kernel, bias, floor, starts, taps, n, cell, c, vectors)
+        _tile(y, room, kernel, bias, floor, starts, taps, n, cell, c, vectors)
 
 
 @in_threads
 def convolve(
     y: np.ndarray,
-    x: np.ndarray,
+    laid: tuple[np.ndarray, np.ndarray, bool, Pair, Pair],
+    rooms: np.ndarray,
     kernel: np.ndarray,
     bias: np.ndarray,
     floor: float,
     starts: np.ndarray,
     taps: np.ndarray,
 ) -> None:
-    """y = max(floor, depthwise(x) + bias)
+    """y = max(floor, depthwise(photos) + bias)
 
-    y (N, cells, C) with C a multiple of LANES and CELLS cells or more, x (N, numbers of a padded photo), kernel
-    (kh * kw, C), bias (C,), all float32 and contiguous; starts (cells,), taps (kh * kw or more,), int64.
+    y (N, cells, C) with C a multiple of LANES and CELLS cells or more; laid: the photos (N, H, W, C or fewer) and how
+    _lay shall lay them, into rooms (parts, height, width, C), which are zero elsewhere; kernel (kh * kw, C), bias (C,),
+    all float32 and contiguous; starts (cells,), taps (kh * kw or more,), int64.
     """
-    for n in prange(len(y)):
-        c = 0
-        while c < y.shape[2]:
-            if c + LANES == y.shape[2]:
-                _convolve_photo(y, x, kernel, bias, floor, starts, taps, n, c, (0,))
-            else:  # two at a time: where a window begins is looked up for both
-                _convolve_photo(y, x, kernel, bias, floor, starts, taps, n, c, (0, 0))
-            c += 2 * LANES
+    photos, gates, has_relu, offset, strides = laid
+    parts = len(rooms)
+    for p in prange(parts):
+        part = np.int64(p)  # prange counts without a sign
+        room = rooms[part].reshape(rooms[part].size)
+        for n in range(part * len(y) // parts, (part + 1) * len(y) // parts):
+            _lay(rooms[part], photos[n], gates[n], has_relu, offset, strides)
+            c = 0
+            while c < y.shape[2]:
+                if c + LANES == y.shape[2]:
+                    _convolve_photo(y, room, kernel, bias, floor, starts, taps, n, c, (0,))
+                else:  # two at a time: where a window begins is looked up for both
+                    _convolve_photo(y, room, kernel, bias, floor, starts, taps, n, c, (0, 0))
+                c += 2 * LANES
 
 
 @in_threads
-def kernel_gradient(
+def gradients(
     dkernels: np.ndarray,
+    dbiases: np.ndarray,
     shards: np.ndarray,
-    dz: np.ndarray,
-    x: np.ndarray,
+    laid_dz: tuple[np.ndarray, np.ndarray, bool, Pair, Pair],
+    laid_x: tuple[np.ndarray, np.ndarray, bool, Pair, Pair],
+    rooms_dz: np.ndarray,
+    rooms_x: np.ndarray,
     starts: np.ndarray,
     places: np.ndarray,
     taps: np.ndarray,
 ) -> None:
-    """dkernels[s] (kh * kw or more, C) = the sum over the photos shards[s] ... shards[s + 1] of x times dz
+    """dkernels[s] (kh * kw or more, C), dbiases[s] (C,) = the sums over the photos shards[s] ... shards[s + 1]
 
-    dz (N, numbers of a photo of gradients), x (N, numbers of a padded photo); where a window begins in x say starts
-    (cells or more,), where its gradient lies in dz places (cells,). The taps fill whole units of TAPS.
+    laid_dz, laid_x: gradients and photos, as convolve has them; each shard has a room for one of both. Where a window
+    begins say starts (cells or more,), where its gradient lies places (cells,). The taps fill whole units of TAPS.
     """
+    (dy, y, has_relu, dz_offset, strides), (photos, _, _, offset, ones) = laid_dz, laid_x
     for s in prange(len(dkernels)):
-        dkernels[s] = 0
+        dkernels[s], dbiases[s] = 0, 0
+        dz, x = rooms_dz[s].reshape(rooms_dz[s].size), rooms_x[s].reshape(rooms_x[s].size)
         for n in range(shards[s], shards[s + 1]):
+            _lay(rooms_dz[s], dy[n], y[n], has_relu, dz_offset, strides)
+            _lay(rooms_x[s], photos[n], photos[n], False, offset, ones)
             for c in range(0, dkernels.shape[2], LANES):
+                _add_up(dbiases[s], dz, places, c)
                 for first in range(0, dkernels.shape[1], TAPS):
-                    _add_products(dkernels[s], dz, x, starts, places, taps, n, first, c)
-
-
-@in_threads
-def spread(out: np.ndarray, a: np.ndarray, y: np.ndarray, has_relu: bool, offset: Pair, strides: Pair) -> None:
-    """out[n, top + i*sh, left + j*sw, :C] = a[n, i, j] (N, H, W, C), and with ReLU 0 where its y was not above 0"""
-    photos, height, width, channels = a.shape
-    for n in prange(photos):
-        for i in range(height):
-            for j in range(width):
-                cell = out[n, offset[0] + i * strides[0], offset[1] + j * strides[1]]
-                if has_relu:
-                    for c in range(channels):
-                        cell[c] = a[n, i, j, c] if y[n, i, j, c] > 0 else 0
-                else:
-                    for c in range(channels):
-                        cell[c] = a[n, i, j, c]
+                    _add_products(dkernels[s], dz, x, starts, places, taps, first, c)
