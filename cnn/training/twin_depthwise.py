@@ -76,16 +76,17 @@ class TwinDepthwise:
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
         """(y, cache), valid until the next pass."""
         x = np.ascontiguousarray(x, np.float32)
-        laid = x, x, False, self.offset, (1, 1)
+        laid = x, x, False, self.offset, (1, 1)  # how the kernels lay them into rooms
         rooms, floor = self.buffer("rooms", threads.team_size(), *self.photo), 0 if self.has_relu else -np.inf
         kernel, bias = self.contiguous_params()
         y = self.convolved("y", laid, rooms, kernel, bias, floor, self.starts, self.taps)
         y = np.ascontiguousarray(y.reshape(len(x), *self.output_shape))
         return y, (kernel, laid, y)
 
-    def convolved(self, name: str, laid: tuple, rooms: Array, *rest: Any) -> Array:
-        """y (N, cells, C), with the arguments of the kernel."""
-        kernel, bias, floor, starts, taps = rest
+    def convolved(
+        self, name: str, laid: tuple, rooms: Array, kernel: Array, bias: Array, floor: float, starts: Array, taps: Array
+    ) -> Array:
+        """y (N, cells, C), of the kernel that is given these."""
         photos, cells = len(laid[0]), len(starts)
         if cells < simd.CELLS:
             starts = np.concatenate([starts, np.zeros(simd.CELLS - cells, np.int64)])
