@@ -36,7 +36,8 @@ def start_weights(seed: int = 0, network: networks.Network | None = None) -> lis
         zeros = np.zeros(step.after[-1], np.float32)
         if kernel := networks.kernel(step):
             limit = np.sqrt(6 / (math.prod(kernel[:-2]) * (kernel[-2] + kernel[-1])))
-            weights += [rng.uniform(-limit, limit, kernel).astype(np.float32), zeros]
+            weights += [rng.uniform(-limit, limit, kernel).astype(np.float32)]
+            weights += [zeros] if step.kind != "DepthwiseConv2D" else []
         elif step.kind == "BatchNormalization":  # gamma, beta, and the averages of mean and variance
             weights += [zeros + 1, zeros, zeros, zeros + 1]
     return weights

@@ -123,12 +123,13 @@ class PyTorch(Contender):
     def modules(self, step):
         """The modules that compute one layer, but for a closing softmax, which is in the loss."""
         nn, options, (top, bottom, left, right) = self.torch.nn, step.options, step.pads
-        if step.kind == "Conv2D":
+        if step.kind in ("Conv2D", "DepthwiseConv2D"):
             even = top == bottom and left == right
             if not even:
                 yield nn.ZeroPad2d((left, right, top, bottom))
             sizes = step.before[-1], step.after[-1], options["kernel_size"], options["strides"]
-            yield nn.Conv2d(*sizes, padding=(top, left) if even else 0)
+            groups = step.before[-1] if step.kind == "DepthwiseConv2D" else 1
+            yield nn.Conv2d(*sizes, padding=(top, left) if even else 0, groups=groups, bias=groups == 1)
         elif step.kind == "MaxPooling2D":
             hangs_over = top == left == 0 and (bottom, right) != (0, 0)  # ceil_mode does that without a copy
             if not hangs_over and any(step.pads):
@@ -288,8 +289,8 @@ class OnnxRuntime(Contender):
     def nodes(self, network):
         """The nodes of the graph, each of which takes what the one before gives."""
         kinds = {"Conv2D": "Conv", "MaxPooling2D": "MaxPool", "AveragePooling2D": "AveragePool", "Dense": "Gemm"}
-        kinds |= {"ReLU": "Relu", "GlobalAveragePooling2D": "GlobalAveragePool"}
-        counts = {"Conv2D": 2, "Dense": 2, "BatchNormalization": 4}  # of weights
+        kinds |= {"DepthwiseConv2D": "Conv", "ReLU": "Relu", "GlobalAveragePooling2D": "GlobalAveragePool"}
+        counts = {"Conv2D": 2, "DepthwiseConv2D": 1, "Dense": 2, "BatchNormalization": 4}  # of weights
         functions = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "softmax": ("Softmax", {"axis": 1})}
         node, weights, name = self.onnx.helper.make_node, 0, "x"
         for number, step in enumerate(networks.steps(networks.without_dropout(network))):
@@ -303,6 +304,8 @@ class OnnxRuntime(Contender):
                 top, bottom, left, right = step.pads
                 window = step.options.get("kernel_size") or step.options["pool_size"]
                 more = {"kernel_shape": window, "strides": step.options["strides"], "pads": [top, left, bottom, right]}
+            if step.kind == "DepthwiseConv2D":
+                more["group"] = step.before[-1]
             yield node(kinds.get(step.kind, step.kind), inputs, [name := f"y{number}"], **more)
             if step.kind == "GlobalAveragePooling2D":
                 yield node("Flatten", [name], [name := f"f{number}"])
@@ -340,6 +343,8 @@ def channels_first(network, weights, averages=True):
         if step.kind == "BatchNormalization":
             four, left = left[:4], left[4:]
             arrays += four if averages else four[:2]
+        if step.kind == "DepthwiseConv2D":
+            arrays.append(np.ascontiguousarray(left.pop(0).transpose(2, 3, 0, 1)))
         if step.kind not in ("Conv2D", "Dense"):
             continue
         kernel, bias = left.pop(0), left.pop(0)

@@ -41,6 +41,10 @@ def conv(filters, size=3, strides=1, padding="same", activation: str | None = "r
     }
 
 
+def separable(filters):
+    return "SeparableConv2D", conv(filters)[1]
+
+
 def pool(size=2, strides=None, padding="valid", kind="MaxPooling2D"):
     return kind, {"pool_size": pair(size), "strides": pair(strides or size), "padding": padding}
 
@@ -98,6 +102,9 @@ NETWORKS = {
     "global average pooling": Network(
         (conv(32), pool(), conv(64), pool(), conv(64), ("GlobalAveragePooling2D", {}), *dense()[1:])
     ),
+    "separable": Network(
+        (conv(32), pool(), separable(64), pool(), separable(128), ("GlobalAveragePooling2D", {}), *dense()[1:])
+    ),
     "article, batch 1": article()._replace(batch=1),
     "article, batch 4": article()._replace(batch=4),
     "article, batch 8": article()._replace(batch=8),
@@ -105,9 +112,9 @@ NETWORKS = {
 
 
 def steps(network: Network) -> Iterator[Step]:
-    """The layers with their shapes."""
+    """The layers with their shapes; a SeparableConv2D as its two steps, as those who do not have it need it."""
     shape = network.shape
-    for kind, options in network.layers:
+    for kind, options in (step for layer in network.layers for step in _apart(*layer)):
         after, pads = shape, (0, 0, 0, 0)
         if kind == "Flatten":
             after = (math.prod(shape),)
@@ -116,11 +123,18 @@ def steps(network: Network) -> Iterator[Step]:
         elif kind == "GlobalAveragePooling2D":
             after = shape[-1:]
         elif "kernel_size" in options or "pool_size" in options:
-            window = options["kernel_size"] if kind == "Conv2D" else options["pool_size"]
+            window = options.get("kernel_size") or options["pool_size"]
             places, pads = windows(shape, window, options["strides"], options["padding"])
             after = (*places, options.get("filters", shape[-1]))
         yield Step(kind, options, shape, after, pads)
         shape = after
+
+
+def _apart(kind, options):
+    if kind != "SeparableConv2D":
+        return [(kind, options)]
+    depthwise = {key: options[key] for key in ("kernel_size", "strides", "padding")}
+    return [("DepthwiseConv2D", depthwise), conv(options["filters"], 1, activation=options["activation"])]
 
 
 def windows(shape, window, strides, padding):
@@ -133,7 +147,9 @@ def windows(shape, window, strides, padding):
 
 
 def kernel(step: Step) -> Shape | None:
-    """The shape of a layer's kernel, if it has one; with it goes a bias of its last size."""
+    """The shape of a layer's kernel, if it has one; with it goes a bias of its last size, but in a depthwise step."""
+    if step.kind == "DepthwiseConv2D":
+        return (*step.options["kernel_size"], step.before[-1], 1)
     if step.kind not in ("Conv2D", "Dense"):
         return None
     return (*step.options.get("kernel_size", ()), step.before[-1], step.after[-1])

@@ -9,6 +9,7 @@ from cnn import activations, gradcheck, layers, losses, models, regularizers
 from cnn.layers.formulas import FORMULAS
 from cnn.training.step import run_batch
 from kernels import reference
+from kernels.simd.vectors import LANES
 
 
 def spread(shape, count=2):
@@ -315,6 +316,22 @@ def pooling_network(seed=0):
 def pooling_gate():
     """The same for pooling alone and a photo alone."""
     fast_gate(pooling_network(), count=2)
+
+
+def depthwise_gate():
+    """The same for channels convolved by themselves, more of them than fill whole registers, and then mixed."""
+    model = models.Sequential(
+        [
+            layers.Conv2D(LANES + 3, 1, input_shape=(8, 9, 1)),
+            layers.DepthwiseConv2D(3, 2, padding="same", activation="relu"),
+            layers.SeparableConv2D(5, (2, 3), padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.shards = 2
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    fast_gate(random_biases(model))
 
 
 def step_gate():

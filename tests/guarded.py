@@ -58,6 +58,11 @@ def random_network(rng):
     pools = [layers.MaxPooling2D()] if rng.random() < 0.6 else []
     if rng.random() < 0.3:
         pools = [layers.BatchNormalization(), *([layers.ReLU()] if rng.random() < 0.5 else []), *pools]
+    if rng.random() < 0.4:  # each channel by itself
+        window, steps = tuple(rng.integers(1, 6, 2).tolist()), rng.integers(1, 4, 2).tolist()
+        options |= {"strides": steps, "padding": str(rng.choice(["same", "valid"]))}
+        separable = layers.SeparableConv2D(int(rng.choice([3, 16, 40])), window, **options)
+        pools = [*pools, layers.DepthwiseConv2D(window, **options) if rng.random() < 0.5 else separable]
     if rng.random() < 0.2:  # one that is no part of a convolution
         window, steps = rng.integers(1, 4, 2).tolist(), rng.integers(1, 4, 2).tolist()
         pools += [layers.ReLU(), layers.MaxPooling2D(window, steps, str(rng.choice(["same", "valid"])))]

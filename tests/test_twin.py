@@ -59,12 +59,12 @@ PLAIN = Convolution, SparseKernelGradient, TurnedConvolution
 PLAIN_WINOGRAD = Winograd, SparseKernelGradient, TurnedConvolution
 UNPOOLED = Winograd, WinogradKernelGradient, TurnedConvolution
 # Kernels of 10 to 28 taps: it depends on the number of registers.
-BETWEEN = FEW_TAPS if backward.few_taps(3, 9) else POOLED
+BETWEEN = FEW_TAPS if backward.few_taps(3, 9, True) else POOLED
 
 
 def plain(kh, numbers):
     """Of a kernel of kh rows of so many numbers, not pooled."""
-    return PLAIN_FEW_TAPS if backward.few_taps(kh, numbers) else PLAIN
+    return PLAIN_FEW_TAPS if backward.few_taps(kh, numbers, False) else PLAIN
 
 
 SAME = {"padding": "same"}
@@ -99,7 +99,7 @@ NETWORKS = {
     ),
     "few filters, no bias": (lambda: one(3, 3, (8, 8, 1), use_bias=False), [FEW_TAPS]),
     "filters for a register and a half": (lambda: one(LANES + LANES // 2, 3, (8, 8, 3 * LANES)), [POOLED]),
-    "kernel 1": (lambda: one(10, 1, (6, 6, 32)), [POOLED]),
+    "kernel 1": (lambda: one(10, 1, (6, 6, 32)), [FEW_TAPS]),
     "kernel 5": (lambda: one(10, 5, (11, 12, 2), **SAME), [POOLED]),
     "kernel 5, 32 channels": (lambda: one(10, 5, (11, 12, 32), **SAME), [POOLED]),
     "Winograd, kernel 5": (lambda: one(winograd.FILTERS, 5, (11, 12, LANES), **SAME), [WINOGRAD]),
@@ -112,7 +112,7 @@ NETWORKS = {
     ),
     "kernel 7, then 3": (
         lambda: [Conv(4, 7, input_shape=(14, 12, 1), activation="relu"), Pool(), Conv(5, 3), Pool(1), *head()],
-        [POOLED, PLAIN],
+        [POOLED, plain(3, 12)],
     ),
     "kernel 5x2": (lambda: one(3, (5, 2), (8, 9, 2), activation=None, **SAME), [BETWEEN]),
     "kernel 3x5, valid": (lambda: one(10, (3, 5), (11, 12, 32)), [POOLED]),
@@ -134,7 +134,7 @@ NETWORKS = {
             Conv(6, 3, strides=2, input_shape=(15, 14, 1), activation="relu", **SAME),
             *(Conv(LANES, 3, strides=(2, 1), activation="relu"), *head()),
         ],
-        [FEW_TAPS, POOLED],
+        [FEW_TAPS, FEW_TAPS],
     ),
     "convolutions in a row": (
         lambda: [Conv(5, 3, input_shape=(9, 9, 1)), Conv(8, 3, activation="relu"), Pool(), *head()],

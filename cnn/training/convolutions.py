@@ -95,7 +95,7 @@ class SparseKernelGradient:
     def fits(conv: Convolution, has_relu: bool) -> bool:
         """Whether it is worth it: where no gradient is zero, if few filters would leave most of a register empty."""
         some_are_zero = has_relu or conv.pooled or conv.wide >= 2 * conv.filters
-        return some_are_zero and not backward.few_taps(conv.kernel_size[0], conv.numbers)
+        return some_are_zero and not backward.few_taps(conv.kernel_size[0], conv.numbers, conv.pooled)
 
     def __call__(self, dy: Array, wide_dy: Array, x: Array, winners: Array) -> Array:
         """dkernel (kh, kw, C, F) from dy (N, cells, F), the same with filters that fill the registers, and flat x."""

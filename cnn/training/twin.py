@@ -36,6 +36,7 @@ from cnn.layers import (
     BatchNormalization,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     Layer,
@@ -44,6 +45,8 @@ from cnn.layers import (
     PReLU,
     ReLU,
     Reshape,
+    SeparableConv2D,
+    UpSampling2D,
     ZeroPadding2D,
     place_windows,
 )
@@ -51,8 +54,9 @@ from cnn.layers.closing import OpenEnd, closing_name
 from cnn.network import Network
 from cnn.training import convolutions
 from cnn.training.twin_activations import TwinElementwise, TwinPReLU
+from cnn.training.twin_depthwise import Pointwise, TwinDepthwise
 from cnn.training.twin_layers import InShards, TwinDense, TwinDropout, TwinPool, TwinReLU
-from cnn.training.twin_maps import TwinAveragePool, TwinUpSampling, TwinZeroPadding
+from cnn.training.twin_maps import TwinAveragePool, TwinZeroPadding, up_sampling
 from cnn.training.twin_normalization import TwinNormalization
 from cnn.world import Share
 from kernels import elementwise, relu_pool
@@ -123,6 +127,7 @@ class TwinConv:
         out = (pool or layer).output_shape
         assert layer.input_shape and out  # the model is built
         self.layer, self.name, self.buffer = layer, layer.name, buffer or Buffers()
+        self.kernel_name = "pointwise" if type(layer) is Pointwise else "kernel"
         self.floor = 0 if has_relu else -np.inf
         height, width, channels = layer.input_shape
         self.pads = place_windows(layer, layer.input_shape, layer.kernel_size)[2]
@@ -138,9 +143,9 @@ class TwinConv:
         return self.layer.params
 
     @staticmethod
-    def fits(layer: Layer) -> bool:
+    def fits(layer: Any) -> bool:
         """Whether it can do this layer, but for an activation of formulas.py. A subclass may compute something else."""
-        return type(layer) is Conv2D and (
+        return type(layer) in (Conv2D, Pointwise) and (
             type(layer.activation) in (Linear, ReLU) or TwinElementwise.fits(layer.activation)
         )
 
@@ -155,7 +160,7 @@ class TwinConv:
         """Kernel and bias as the kernels take for granted that they are. Raises ValueError for other shapes."""
         layer, filters = self.layer, self.conv.filters
         bias = layer.params["bias"] if layer.use_bias else np.zeros(filters)
-        kernel, bias = (np.ascontiguousarray(a, np.float32) for a in (layer.params["kernel"], bias))
+        kernel, bias = (np.ascontiguousarray(a, np.float32) for a in (layer.params[self.kernel_name], bias))
         expected = (*layer.kernel_size, self.conv.photo[2], filters), (filters,)
         if (kernel.shape, bias.shape) != expected:
             raise ValueError(
@@ -165,15 +170,21 @@ class TwinConv:
 
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, ConvCache]:
         """(y, cache), valid until the next pass."""
-        photos = len(x)
         kernel, bias = self.contiguous_params()
+        flat, size = self.padded(np.ascontiguousarray(x, np.float32)), self.conv.size
+        y, winners = self.conv(flat[: len(x) * size].reshape(len(x), size), kernel, bias, self.floor)
+        return y, ConvCache(kernel, flat, winners)
+
+    def padded(self, x: Array) -> Array:
+        """The x of ConvCache: x itself, where nothing is to be added."""
         conv, (top, _, left, _) = self.conv, self.pads
         beyond = max(0, conv.last_start + self.kernel_gradient.blocks.reach - conv.size)
-        flat = self.buffer("x_padded", photos * conv.size + beyond)
-        x_padded = flat[: photos * conv.size].reshape(photos, *conv.photo)
-        elementwise.pad(x_padded, np.ascontiguousarray(x), top, left)  # the border has been zero from the start
-        y, winners = conv(x_padded.reshape(photos, -1), kernel, bias, self.floor)
-        return y, ConvCache(kernel, flat, winners)
+        if not any(self.pads) and not beyond and x.flags.writeable:  # the kernels are compiled for such arrays
+            return x.reshape(-1)
+        flat = self.buffer("x_padded", len(x) * conv.size + beyond)
+        x_padded = flat[: len(x) * conv.size].reshape(len(x), *conv.photo)
+        elementwise.pad(x_padded, x, top, left)  # the border has been zero from the start
+        return flat
 
     def backward(self, dy: Array, cache: ConvCache, need_dx: bool = True) -> tuple[Array | None, dict[str, Array]]:
         """(dx, grads), valid until the next pass."""
@@ -181,7 +192,7 @@ class TwinConv:
         kernel = cache.kernel
         flat = dy.reshape(len(dy), self.conv.cells, self.conv.filters)
         wide = self.conv.widened("dy", flat)
-        grads = {"kernel": self.kernel_gradient(flat, wide, cache.x, cache.winners)}
+        grads = {self.kernel_name: self.kernel_gradient(flat, wide, cache.x, cache.winners)}
         if self.layer.use_bias:
             grads["bias"] = self.bias_gradient(wide, cache)
         return self.input_gradient(dy, kernel, cache.winners) if need_dx else None, grads
@@ -248,6 +259,7 @@ TWINS: dict[type, Callable] = {
     MaxPooling2D: TwinPool,
     AveragePooling2D: TwinAveragePool,
     ZeroPadding2D: TwinZeroPadding,
+    UpSampling2D: up_sampling,
 }
 WHOLE = Flatten, Reshape  # one pass over the whole batch takes no time, and gives the bits of many over its shards
 
@@ -258,14 +270,20 @@ def twin_of(layers: list) -> list:
     todo: list = [_function(layer) for layer in layers]
     while todo:
         layer = todo.pop(0)
+        if type(layer) is SeparableConv2D and TwinDepthwise.fits(layer):
+            twin.append(TwinDepthwise(layer, False, Buffers()))
+            layer = Pointwise(layer)
         if TwinConv.fits(layer):
             activation: Any = _activation_of(layer, todo)
             is_apart = TwinElementwise.fits(activation)  # maxima may be taken before what never falls
             may_pool = not is_apart or TwinElementwise.rises(activation)
             pool = _pool_behind(layer, todo) if may_pool else None
             twin.append(TwinConv(layer, type(activation) is ReLU, pool))
-            if is_apart and (todo or not closing_name(activation)):
-                twin.append(TwinElementwise(activation, Buffers()))
+            todo[:0] = [activation] if is_apart else []
+        elif TwinDepthwise.fits(layer):
+            activation = _activation_of(layer, todo)
+            twin.append(TwinDepthwise(layer, type(activation) is ReLU, Buffers()))
+            todo[:0] = [activation] if TwinElementwise.fits(activation) else []
         elif type(layer) is BatchNormalization:
             has_relu = bool(todo) and type(todo[0]) is ReLU and bool(todo.pop(0))
             behind = has_relu, _pool_behind(layer, todo)
@@ -278,12 +296,9 @@ def twin_of(layers: list) -> list:
             is_apart = TwinElementwise.fits(activation)
             closing = not todo and closing_name(activation) is not None
             twin.append(TwinDense(layer, Linear() if closing or is_apart else activation, Buffers()))
-            if is_apart and not closing:
-                twin.append(TwinElementwise(activation, Buffers()))
+            todo[:0] = [activation] if is_apart else []
         elif TwinElementwise.fits(layer) and (todo or not closing_name(layer)):
             twin.append(TwinElementwise(layer, Buffers()))
-        elif TwinUpSampling.fits(layer):
-            twin.append(TwinUpSampling(layer, Buffers()))
         elif type(layer) in TWINS:
             twin.append(TWINS[type(layer)](layer, Buffers()))
         elif type(layer) in WHOLE:
@@ -299,11 +314,10 @@ def _pool_behind(layer: Layer, todo: list) -> MaxPooling2D | None:
     return todo.pop(0) if todo and TwinConv.fits_pool(todo[0], known(layer.output_shape)) else None
 
 
-def _activation_of(layer: Conv2D | Dense, todo: list) -> ActivationFunction:
+def _activation_of(layer: Conv2D | DepthwiseConv2D | Dense, todo: list) -> ActivationFunction:
     """Its own activation or, where it has none, that of the next layer, which is taken out, if it can have that."""
     behind = todo[0] if todo and type(layer.activation) is Linear else None
-    closes = len(todo) == 1 and closing_name(behind)
-    return todo.pop(0) if type(behind) is ReLU or (TwinElementwise.fits(behind) and not closes) else layer.activation
+    return todo.pop(0) if type(behind) is ReLU or TwinElementwise.fits(behind) else layer.activation
 
 
 def _function(layer: Layer) -> Layer:

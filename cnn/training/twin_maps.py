@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn.checks import known
 from cnn.layers import AveragePooling2D, UpSampling2D, ZeroPadding2D, place_windows
+from cnn.training.twin_layers import InShards
 from kernels import average_pooling, elementwise, upsampling
 
 Array = np.ndarray
@@ -70,11 +71,6 @@ class TwinUpSampling:
         self.input_shape, self.output_shape = known(layer.input_shape), known(layer.output_shape)
         self.params: dict[str, Array] = {}
 
-    @staticmethod
-    def fits(layer: Any) -> bool:
-        """Whether it can do this layer."""
-        return type(layer) is UpSampling2D and layer.interpolation == "nearest"
-
     def forward(self, x: Array, training: bool = False, rng: object = None) -> tuple[Array, tuple]:
         """(y, cache), valid until the next pass."""
         y = self.buffer("y", len(x), *self.output_shape)
@@ -86,3 +82,8 @@ class TwinUpSampling:
         dx = self.buffer("dx", len(dy), *self.input_shape)
         upsampling.repeat_backward(dx, np.ascontiguousarray(dy, np.float32), self.size)
         return dx, {}
+
+
+def up_sampling(layer: UpSampling2D, buffer: Any) -> TwinUpSampling | InShards:
+    """The twin of this layer; itself where it interpolates."""
+    return TwinUpSampling(layer, buffer) if layer.interpolation == "nearest" else InShards(layer, buffer)
