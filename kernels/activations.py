@@ -22,7 +22,7 @@ LEAST = 2**13  # numbers that are worth a second thread
 F, INT = np.float32, np.int32
 
 
-def floats(*numbers: float) -> tuple[np.float32, ...]:
+def _floats(*numbers: float) -> tuple[np.float32, ...]:
     return tuple(map(F, numbers))
 
 
@@ -30,12 +30,12 @@ ZERO, HALF, ONE, TWO, THREE, SIX = F(0), F(0.5), F(1), F(2), F(3), F(6)
 LOG2_E, LOG_2, LOG_2_REST = F(1 / np.log(2)), F(355 / 512), F(np.log(2) - 355 / 512)  # log 2 cut where bits are left
 WHOLE = F(1.5 * 2**23)  # so large that what is added to it keeps nothing behind the point
 FAR = F(87)  # beyond it and its negative float32 does not hold exp
-EXP = floats(0.5, 0.16666577, 0.0416663762, 0.00836317551, 0.00139410219)  # (exp(r) - 1 - r) / r^2
-LOG = floats(  # log(1 + u) / u, u from 0 to 1
+EXP = _floats(0.5, 0.16666577, 0.0416663762, 0.00836317551, 0.00139410219)  # (exp(r) - 1 - r) / r^2
+LOG = _floats(  # log(1 + u) / u, u from 0 to 1
     *(0.999999975, -0.499995523, 0.333203379, -0.248528997, 0.191449319),
     *(-0.137462225, 0.0792059561, -0.0301079894, 0.00538331118),
 )
-ERFC = floats(  # exp(z^2) (1 - erf(z)), of 1 / (1 + STEEP z)
+ERFC = _floats(  # exp(z^2) (1 - erf(z)), of 1 / (1 + STEEP z)
     *(0.000186973275, 0.222246505, 0.253071708, 0.0828247969, 0.526932888),
     *(-0.527269814, 0.805899501, -0.448443915, 0.0845513447),
 )
@@ -48,11 +48,11 @@ BELL, ROOT_HALF = F(1 / (2 * np.pi) ** 0.5), F(0.5**0.5)
 # ---- what the formulas are made of
 
 
-part = compiled(inline="always")
+_part = compiled(inline="always")
 
 
-@part
-def polynomial(a, x):
+@_part
+def _polynomial(a, x):
     """a[0] + a[1] x + a[2] x^2 + ..."""
     total = a[-1]
     for k in range(len(a) - 2, -1, -1):
@@ -60,34 +60,35 @@ def polynomial(a, x):
     return total
 
 
-@part
-def exp_minus_1_in_parts(x):
+@_part
+def _exp_minus_1_in_parts(x):
     """(scale, rest): exp(x) = scale + scale rest, and scale is a power of 2"""
     x = -FAR if x < -FAR else FAR if x > FAR else x  # NaN stays NaN
     n = (x * LOG2_E + WHOLE) - WHOLE
     r = x - n * LOG_2 - n * LOG_2_REST
     exponent = INT(n if n == n else ZERO) + INT(127)
-    return INT(exponent << INT(23)).view(F), r + r * r * polynomial(EXP, r)
+    return INT(exponent << INT(23)).view(F), r + r * r * _polynomial(EXP, r)
 
 
-@part
-def exp(x):
-    scale, rest = exp_minus_1_in_parts(x)
+@_part
+def exp(x: float) -> float:
+    """exp(x), for x from -87 to 87; beyond, that of the nearer end"""
+    scale, rest = _exp_minus_1_in_parts(x)
     return scale + scale * rest
 
 
-@part
-def expm1(x):
+@_part
+def expm1(x: float) -> float:
     """exp(x) - 1, exact where both are almost the same"""
-    scale, rest = exp_minus_1_in_parts(x)
+    scale, rest = _exp_minus_1_in_parts(x)
     return scale * rest + (scale - ONE)
 
 
-@part
-def below(x):
+@_part
+def _below(x):
     """(the part of all normal numbers that is below x, their bell curve at x)"""
     z, bell = abs(x) * ROOT_HALF, exp(-HALF * x * x)
-    beyond = HALF * bell * polynomial(ERFC, ONE / (ONE + STEEP * z))
+    beyond = HALF * bell * _polynomial(ERFC, ONE / (ONE + STEEP * z))
     return (ONE - beyond if x > ZERO else beyond), BELL * bell
 
 
@@ -96,168 +97,168 @@ def below(x):
 FORMULAS: dict[str, list[Callable]] = {}
 
 
-def formula(function: Callable) -> Callable:
+def _formula(function: Callable) -> Callable:
     """Decorator for a function of the formula's name, and behind it for name_slope."""
-    own = part(function)
-    FORMULAS.setdefault(function.__name__.removesuffix("_slope"), []).append(own)
+    own = _part(function)
+    FORMULAS.setdefault(function.__name__.strip("_").removesuffix("_slope"), []).append(own)
     return own
 
 
-@formula
-def sigmoid(x, _):
+@_formula
+def _sigmoid(x, _):
     return ONE / (ONE + exp(-x))
 
 
-@formula
-def sigmoid_slope(x, y, _):
+@_formula
+def _sigmoid_slope(x, y, _):
     return y * (ONE - y)
 
 
-@formula
-def tanh(x, _):
+@_formula
+def _tanh(x, _):
     e = expm1(-TWO * abs(x))
     size = -e / (TWO + e)
     return size if x > ZERO else -size
 
 
-@formula
-def tanh_slope(x, y, _):
+@_formula
+def _tanh_slope(x, y, _):
     return ONE - y * y
 
 
-@formula
-def softplus(x, _):
+@_formula
+def _softplus(x, _):
     u = exp(-abs(x))
-    return (x if x > ZERO else ZERO) + u * polynomial(LOG, u)
+    return (x if x > ZERO else ZERO) + u * _polynomial(LOG, u)
 
 
-@formula
-def softplus_slope(x, y, _):
-    return sigmoid(x, _)
+@_formula
+def _softplus_slope(x, y, _):
+    return _sigmoid(x, _)
 
 
-@formula
-def softsign(x, _):
+@_formula
+def _softsign(x, _):
     return x / (ONE + abs(x))
 
 
-@formula
-def softsign_slope(x, y, _):
+@_formula
+def _softsign_slope(x, y, _):
     near = ONE / (ONE + abs(x))
     return near * near
 
 
-@formula
-def leaky_relu(x, settings):
+@_formula
+def _leaky_relu(x, settings):
     return x if x > ZERO else settings[0] * x
 
 
-@formula
-def leaky_relu_slope(x, y, settings):
+@_formula
+def _leaky_relu_slope(x, y, settings):
     return ONE if x > ZERO else settings[0]
 
 
-@formula
-def elu(x, settings):
+@_formula
+def _elu(x, settings):
     return x if x > ZERO else settings[0] * expm1(x)
 
 
-@formula
-def elu_slope(x, y, settings):
+@_formula
+def _elu_slope(x, y, settings):
     return ONE if x > ZERO else y + settings[0]
 
 
-@formula
-def selu(x, _):
+@_formula
+def _selu(x, _):
     return SELU_SCALE * (x if x > ZERO else SELU_ALPHA * expm1(x))
 
 
-@formula
-def selu_slope(x, y, _):
+@_formula
+def _selu_slope(x, y, _):
     return SELU_SCALE if x > ZERO else y + SELU_SCALE * SELU_ALPHA
 
 
-@formula
-def silu(x, _):
-    return x * sigmoid(x, _)
+@_formula
+def _silu(x, _):
+    return x * _sigmoid(x, _)
 
 
-@formula
-def silu_slope(x, y, _):
-    return sigmoid(x, _) * (ONE + (x - y))
+@_formula
+def _silu_slope(x, y, _):
+    return _sigmoid(x, _) * (ONE + (x - y))
 
 
-@formula
-def mish(x, _):
-    """With e = exp(x) tanh(log(1 + e)) is ((1 + e)^2 - 1) / ((1 + e)^2 + 1)."""
+@_formula
+def _mish(x, _):
+    """With e = exp(x) _tanh(log(1 + e)) is ((1 + e)^2 - 1) / ((1 + e)^2 + 1)."""
     e = exp(x if x < HALF * FAR else HALF * FAR)
     n = e * (e + TWO)
     return x * (n / (n + TWO))
 
 
-@formula
-def mish_slope(x, y, _):
+@_formula
+def _mish_slope(x, y, _):
     e = exp(x if x < HALF * FAR else HALF * FAR)
     n = e * (e + TWO)
     t = n / (n + TWO)
-    return t + x * (ONE + t) * (TWO / (n + TWO)) * sigmoid(x, _)
+    return t + x * (ONE + t) * (TWO / (n + TWO)) * _sigmoid(x, _)
 
 
-@formula
-def gelu(x, settings):
+@_formula
+def _gelu(x, settings):
     if settings[0] != ZERO:
-        return x * (ONE + tanh(ROOT * (x + CUBE * x * x * x), settings)) * HALF
-    return x * below(x)[0]
+        return x * (ONE + _tanh(ROOT * (x + CUBE * x * x * x), settings)) * HALF
+    return x * _below(x)[0]
 
 
-@formula
-def gelu_slope(x, y, settings):
+@_formula
+def _gelu_slope(x, y, settings):
     if settings[0] != ZERO:
-        t = tanh(ROOT * (x + CUBE * x * x * x), settings)
+        t = _tanh(ROOT * (x + CUBE * x * x * x), settings)
         return (ONE + t) * HALF + HALF * x * (ONE - t * t) * ROOT * (ONE + THREE * CUBE * x * x)
-    p, bell = below(x)
+    p, bell = _below(x)
     return p + x * bell
 
 
-@formula
-def relu6(x, _):
+@_formula
+def _relu6(x, _):
     return ZERO if x < ZERO else SIX if x > SIX else x
 
 
-@formula
-def relu6_slope(x, y, _):
+@_formula
+def _relu6_slope(x, y, _):
     return ONE if (x > ZERO) & (x < SIX) else ZERO
 
 
-@formula
-def hard_sigmoid(x, _):
+@_formula
+def _hard_sigmoid(x, _):
     y = x / SIX + HALF
     return ZERO if y < ZERO else ONE if y > ONE else y
 
 
-@formula
-def hard_sigmoid_slope(x, y, _):
+@_formula
+def _hard_sigmoid_slope(x, y, _):
     return ONE / SIX if abs(x) < THREE else ZERO
 
 
-@formula
-def hard_silu(x, _):
-    return x * hard_sigmoid(x, _)
+@_formula
+def _hard_silu(x, _):
+    return x * _hard_sigmoid(x, _)
 
 
-@formula
-def hard_silu_slope(x, y, _):
+@_formula
+def _hard_silu_slope(x, y, _):
     return x / THREE + HALF if abs(x) < THREE else ONE if x >= THREE else ZERO
 
 
-@formula
-def bent_relu(x, settings):
+@_formula
+def _bent_relu(x, settings):
     y = x if x >= settings[2] else settings[0] * (x - settings[2])
     return settings[1] if y > settings[1] else y
 
 
-@formula
-def bent_relu_slope(x, y, settings):
+@_formula
+def _bent_relu_slope(x, y, settings):
     return settings[0] if x <= settings[2] else ONE if x < settings[1] else ZERO
 
 
