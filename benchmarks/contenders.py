@@ -147,7 +147,7 @@ class PyTorch(Contender):
             yield from (nn.AdaptiveAvgPool2d(1), nn.Flatten())
         elif step.kind == "BatchNormalization":
             yield nn.BatchNorm2d(step.after[-1], eps=1e-3, momentum=0.01)
-        functions = {"relu": nn.ReLU, "tanh": nn.Tanh}
+        functions = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "leaky_relu": lambda: nn.LeakyReLU(0.2)}
         if (name := options.get("activation", step.kind.lower())) in functions:
             yield functions[name]()
 
@@ -281,7 +281,7 @@ class OnnxRuntime(Contender):
         (height, width, channels), last = network.shape, nodes[-1].output[0]
         photo, result = value("x", 1, ["n", channels, height, width]), value(last, 1, ["n", networks.CLASSES])
         graph = helper.make_graph(nodes, "network", [photo], [result], arrays)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
         self.session = self.runtime.InferenceSession(
             model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
         )
@@ -292,6 +292,7 @@ class OnnxRuntime(Contender):
         kinds |= {"DepthwiseConv2D": "Conv", "ReLU": "Relu", "GlobalAveragePooling2D": "GlobalAveragePool"}
         counts = {"Conv2D": 2, "DepthwiseConv2D": 1, "Dense": 2, "BatchNormalization": 4}  # of weights
         functions = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "softmax": ("Softmax", {"axis": 1})}
+        functions |= {"gelu": ("Gelu", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.2})}
         node, weights, name = self.onnx.helper.make_node, 0, "x"
         for number, step in enumerate(networks.steps(networks.without_dropout(network))):
             inputs, more = [name], {"transB": 1} if step.kind == "Dense" else {}

@@ -71,7 +71,7 @@ def normalized(filters):
 
 
 VALID = {"padding": "valid"}
-TANH, MEAN = {"activation": "tanh"}, {"kind": "AveragePooling2D"}
+TANH, LEAKY, MEAN = {"activation": "tanh"}, {"activation": "leaky_relu"}, {"kind": "AveragePooling2D"}
 HALVED = {"size": 3, "strides": 2, "padding": "same"}
 NETWORKS = {
     "article": article(),
@@ -102,6 +102,10 @@ NETWORKS = {
     "global average pooling": Network(
         (conv(32), pool(), conv(64), pool(), conv(64), ("GlobalAveragePooling2D", {}), *dense()[1:])
     ),
+    "gelu": Network(
+        (conv(32, activation="gelu"), pool(), conv(64, activation="gelu"), pool(), *dense(128, activation="gelu"))
+    ),
+    "leaky ReLU, strides": Network((conv(32, 4, 2, **LEAKY), conv(64, 4, 2, **LEAKY), *dense(128, **LEAKY))),
     "separable": Network(
         (conv(32), pool(), separable(64), pool(), separable(128), ("GlobalAveragePooling2D", {}), *dense()[1:])
     ),

@@ -30,7 +30,7 @@ PER_INPUT = 5000  # times the photo: who passes large photos expects large maps;
 MOST = 400_000_000  # 1.6 GB in float32, more than twice what VGG16 takes of 256x256x3 photos
 # A file of many weights may have as many outputs: its size says by itself what it will take.
 
-AT_ONCE = 12_000_000  # numbers for each thread: more together leave the near caches, and fewer keep threads waiting
+AT_ONCE = 16_000_000  # numbers for each thread: more together leave the near caches, and fewer keep threads waiting
 
 
 def numbers_of(layer: Layer) -> int:
@@ -65,6 +65,6 @@ def check(network: Network, weights: int) -> None:
 
 
 def photos_at_once(network: Network, asked: int) -> int:
-    """How many photos pass together where `asked` would be one batch."""
-    numbers = sum(map(numbers_of, network.chain))
-    return min(asked, max(1, AT_ONCE * threads.get_threads() // max(1, numbers)))
+    """How many photos pass together where `asked` would be one batch: that in equal parts."""
+    numbers = asked * sum(map(numbers_of, network.chain))
+    return -(-asked // max(1, -(-numbers // (AT_ONCE * threads.get_threads()))))
