@@ -9,7 +9,6 @@ from model_files import refuses
 from cnn import article, callbacks, layers, models
 from cnn.network import Network
 from cnn.saving import limits
-from kernels import threads
 
 RNG = np.random.default_rng(0)
 
@@ -114,7 +113,7 @@ def test_a_large_network_passes_few_photos_at_once_and_says_the_same(dtype):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2 * threads.get_threads() * limits.AT_ONCE * np.dtype(dtype).itemsize
+    assert peak < 2 * limits.AT_ONCE * np.dtype(dtype).itemsize
     assert batches == [0, 1]  # those that were asked for
     np.testing.assert_allclose(np.concatenate([y[:20], y[250:]]), expected, rtol=1e-5)
 

@@ -23,14 +23,13 @@ from cnn.layers import (
     Reshape,
 )
 from cnn.network import Network
-from kernels import threads
 
 FREE = 10_000_000  # 40 MB in float32, fifty times the article's network: anybody may have that
 PER_INPUT = 5000  # times the photo: who passes large photos expects large maps; six times what VGG16 takes
 MOST = 400_000_000  # 1.6 GB in float32, more than twice what VGG16 takes of 256x256x3 photos
 # A file of many weights may have as many outputs: its size says by itself what it will take.
 
-AT_ONCE = 16_000_000  # numbers for each thread: more together leave the near caches, and fewer keep threads waiting
+AT_ONCE = 32_000_000  # numbers: more leave the near caches, fewer keep threads waiting (not per thread: same bits)
 
 
 def numbers_of(layer: Layer) -> int:
@@ -66,5 +65,5 @@ def check(network: Network, weights: int) -> None:
 
 def photos_at_once(network: Network, asked: int) -> int:
     """How many photos pass together where `asked` would be one batch: that in equal parts."""
-    numbers = asked * sum(map(numbers_of, network.chain))
-    return -(-asked // max(1, -(-numbers // (AT_ONCE * threads.get_threads()))))
+    passes = math.ceil(asked * sum(map(numbers_of, network.chain)) / AT_ONCE)
+    return math.ceil(asked / max(1, passes))
